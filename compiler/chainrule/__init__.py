@@ -1,0 +1,1 @@
+"""chainrule: a function, its value and its derivatives as one native function."""

@@ -1,0 +1,1 @@
+"""Loop IR to LLVM IR: scalars, vector mathematics, contraction tiles, entry points."""

@@ -1,0 +1,1 @@
+"""Python to program: tracing, symbols, pytrees, the numpy namespace."""

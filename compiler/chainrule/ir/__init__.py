@@ -1,0 +1,1 @@
+"""The expression graph: dims, types, ops as records, interned nodes, programs."""

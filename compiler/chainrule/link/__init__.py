@@ -1,0 +1,1 @@
+"""LLVM IR to running code: just-in-time, object files, linkers, targets."""

@@ -1,0 +1,1 @@
+"""The loop IR: nests of loops over buffers."""

@@ -1,0 +1,1 @@
+"""Layers, losses and initialisers, written with the public array functions."""

@@ -1,0 +1,1 @@
+"""Rewrite rules that carry a promise, folding, stable forms."""

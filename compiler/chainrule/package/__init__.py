@@ -1,0 +1,1 @@
+"""Export: compiled programs for places where chainrule is not installed."""

@@ -1,0 +1,1 @@
+"""Where intermediates live: lifetimes, one arena, in-place updates."""

@@ -1,0 +1,1 @@
+"""What runs together and in what order: fusion groups, batch strips."""

@@ -1,0 +1,1 @@
+"""What runs what was compiled: standard library and numpy only."""
