@@ -1,0 +1,279 @@
+"""A contraction as a function: which form, which panels, what is packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from chainrule.emit.builder import I64, PTR, VOID, Builder, Module, Value
+from chainrule.emit.contraction.dot import emit_dots
+from chainrule.emit.contraction.plain import emit_plain
+from chainrule.emit.contraction.spec import Contraction, Epilogue
+from chainrule.emit.contraction.tile import Tile, emit_panel, has_lane_masks, main_tile
+from chainrule.emit.contraction.transpose import emit_gather, emit_transpose
+from chainrule.emit.machine import Machine
+
+__all__ = ["emit_contraction", "workspace_bytes"]
+
+# Terms of a sum between two visits to C, so that a panel of B stays in the first two caches.
+_DEPTH = 512
+# A sum that may not pass through C is not split up to this length, though its panel is packed.
+_DEPTH_UNSPLIT = 4096
+# Rows of A up to which dot products beat packing a transposed B.
+_FEW_ROWS = 3
+# Columns up to which dot products beat a masked tile.
+_FEW_COLUMNS = 3
+
+
+def emit_contraction(
+    module: Module, machine: Machine, spec: Contraction, epilogue: Epilogue | None = None
+) -> str:
+    """Define the contraction once; return its name.
+
+    Signature: `void (ptr A, ptr B, ptr C, i64 m, i64 n, i64 k, i64 am, i64 ak, i64 bk, i64 bn,
+    i64 cm, i64 cn, ptr workspace, extra...)`, strides in elements.  Arguments the spec knows are
+    ignored.  Neither A nor B may overlap C; the workspace must be aligned to 64 bytes and hold
+    `workspace_bytes` (it may be null if that is 0).
+    """
+    key = f".{epilogue.key}" if epilogue else ""
+    name = f"contraction.{machine.name}.{spec.name}{key}"
+    if not module.has_function(name):
+        numbers = ("m", "n", "k", "am", "ak", "bk", "bn", "cm", "cn")
+        arguments = [*((PTR, p) for p in "ABC"), *((I64, n) for n in numbers), (PTR, "workspace")]
+        extra = list(epilogue.extra) if epilogue else []
+        b, values = module.function(name, VOID, arguments + [(t, f"x.{n}") for t, n in extra])
+        _Driver(b, machine, spec, epilogue, values).emit()
+    return name
+
+
+def workspace_bytes(machine: Machine, spec: Contraction) -> int:
+    """Return the bytes of scratch, aligned to 64, that the function needs."""
+    unit = spec.with_unit_strides()
+    # An epilogue forbids the exchange of rows and columns, so either way round may come.
+    forms = {unit, unit.transposed()} if _swaps(unit, None) else {unit}
+    columns = main_tile(machine, spec.element_bytes).columns
+    return max(
+        _packed_depth(form) * columns * spec.element_bytes
+        if form.b[1] != 1 and form.c[1] in (1, None) else 0
+        for form in forms
+    )  # fmt: skip
+
+
+def _packed_depth(spec: Contraction) -> int:
+    """Return how many rows of B a packed panel may have."""
+    if spec.k is None:
+        return _DEPTH
+    return spec.k if spec.k <= _DEPTH_UNSPLIT else _DEPTH
+
+
+def _swaps(spec: Contraction, epilogue: Epilogue | None) -> bool:
+    """Tell whether C^T = B^T A^T is computed, because C has its rows adjacent, not its columns."""
+    return epilogue is None and spec.c[1] != 1 and spec.c[0] == 1
+
+
+class _Driver:
+    """The emitter of one contraction."""
+
+    def __init__(
+        self, b: Builder, machine: Machine, spec: Contraction, epilogue: Epilogue | None,
+        values: Sequence[Value],
+    ) -> None:  # fmt: skip
+        self.b, self.machine, self.epilogue = b, machine, epilogue
+        self.extra = values[13:]
+        self.a, self.b_matrix, self.c, self.workspace = *values[:3], values[12]
+        spec = spec.with_unit_strides()
+        given: list[int | None] = [spec.m, spec.n, spec.k, *spec.a, *spec.b, *spec.c]
+        known = [v if g is None else b.i64(g) for g, v in zip(given, values[3:12], strict=True)]
+        self.m, self.n, self.k, am, ak, bk, bn, cm, cn = known
+        if _swaps(spec, epilogue):
+            spec = spec.transposed()
+            self.a, self.b_matrix, self.m, self.n = self.b_matrix, self.a, self.n, self.m
+            am, ak, bk, bn, cm, cn = bn, bk, ak, am, cn, cm
+        self.spec = spec
+        self.nbytes = spec.element_bytes
+        self.am, self.ak, self.bk, self.bn, self.cm, self.cn = (
+            b.mul(s, self.nbytes) for s in (am, ak, bk, bn, cm, cn)
+        )
+        self.bn_elements, self.bk_elements = bn, bk
+        self.tile = main_tile(machine, self.nbytes)
+        self.add = b.i64(int(spec.accumulate))
+
+    def emit(self) -> None:
+        """Write the whole function."""
+        b, spec = self.b, self.spec
+        if spec.accumulate and self.epilogue is None and spec.k is None:
+            # Adding an empty sum would turn -0.0 into 0.0.
+            b.if_(b.icmp("sgt", self.k, 0), self._by_layout)
+        elif not (spec.accumulate and self.epilogue is None and spec.k == 0):
+            self._by_layout()
+        b.ret()
+        b.close()
+
+    def _by_layout(self) -> None:
+        if self.spec.c[1] == 1:
+            self._by_size()
+        elif self.spec.c[1] is None:
+            adjacent = self.b.icmp("eq", self.cn, self.nbytes)
+            self.b.if_(adjacent, self._effect(self._by_size), self._effect(self._plain))
+        else:
+            self._plain()
+
+    @staticmethod
+    def _effect(emit: Callable[[], None]) -> Callable[[], list[Value]]:
+        def run() -> list[Value]:
+            emit()
+            return []
+
+        return run
+
+    def _plain(self) -> None:
+        name = emit_plain(
+            self.b.module, self.machine, self.spec.dtype, self.epilogue, self.spec.strict
+        )
+        self.b.call(name, VOID, [
+            self.a, self.b_matrix, self.c, self.m, self.n, self.k, self.am, self.ak, self.bk,
+            self.bn, self.cm, self.cn, self.add, *self.extra,
+        ])  # fmt: skip
+
+    def _by_size(self) -> None:
+        """C's columns are adjacent: choose between dot products and tiles."""
+        spec = self.spec
+        dots = spec.a[1] == 1 and spec.b[0] == 1 and not spec.strict
+        if dots and spec.n is not None and spec.n <= _FEW_COLUMNS:
+            self._dots_down()
+        elif dots and spec.b[1] != 1 and spec.m is not None and spec.m <= _FEW_ROWS:
+            self._dots_along()
+        elif dots and spec.b[1] != 1 and spec.m is None:
+            few = self.b.icmp("sle", self.m, _FEW_ROWS)
+            self.b.if_(few, self._effect(self._dots_along), self._effect(self._tiles))
+        else:
+            self._tiles()
+
+    def _dots_down(self) -> None:
+        """Each column of C: a column of B against the rows of A."""
+        b = self.b
+        name = emit_dots(b.module, self.machine, self.spec.dtype, self.epilogue, down=True)
+
+        def column(j: Value, _: list[Value]) -> None:
+            b.call(name, VOID, [
+                b.offset(self.b_matrix, b.mul(j, self.bn)), self.a,
+                b.offset(self.c, b.mul(j, self.nbytes)), self.m, self.k, self.am, self.cm,
+                self.add, b.i64(0), j, *self.extra,
+            ])  # fmt: skip
+
+        b.loop(0, self.n, 1, [], column)
+
+    def _dots_along(self) -> None:
+        """Each row of C: a row of A against the columns of B."""
+        b = self.b
+        name = emit_dots(b.module, self.machine, self.spec.dtype, self.epilogue, down=False)
+
+        def row(i: Value, _: list[Value]) -> None:
+            b.call(name, VOID, [
+                b.offset(self.a, b.mul(i, self.am)), self.b_matrix,
+                b.offset(self.c, b.mul(i, self.cm)), self.n, self.k, self.bn, b.i64(self.nbytes),
+                self.add, i, b.i64(0), *self.extra,
+            ])  # fmt: skip
+
+        b.loop(0, self.m, 1, [], row)
+
+    def _tiles(self) -> None:
+        """Panels of B under all rows of A, the sums split where C may hold a part of them."""
+        b, spec = self.b, self.spec
+        packs = spec.b[1] != 1
+        depth = _packed_depth(spec) if packs else _DEPTH
+        unsplit = spec.k is not None and spec.k <= depth
+        if not packs and (self.epilogue is not None or spec.strict):
+            unsplit = True
+        if unsplit:
+            self._block(b.i64(0), self.k, self.add, self.epilogue)
+            return
+
+        def block(first: Value, _: list[Value]) -> None:
+            length = b.smin(b.sub(self.k, first), depth)
+            later = b.cast("zext", b.icmp("sgt", first, 0), I64)
+            add = self.add if spec.accumulate else later
+            if self.epilogue is None:
+                self._block(first, length, add, None)
+            else:
+                whole = b.icmp("sge", b.add(first, depth), self.k)
+                b.if_(
+                    whole,
+                    self._effect(lambda: self._block(first, length, add, self.epilogue)),
+                    self._effect(lambda: self._block(first, length, add, None)),
+                )
+
+        b.loop(0, self.k, depth, [], block, at_least_once=True)
+
+    def _block(self, first: Value, length: Value, add: Value, epilogue: Epilogue | None) -> None:
+        """Run k from `first` over `length` terms, panel by panel of the columns."""
+        b, tile, start = self.b, self.tile, self.b.i64(0)
+        single = replace(tile, vectors=1)
+        tiles = [tile, replace(single, masked=True)]
+        if not has_lane_masks(self.machine):
+            tiles = [tile, single, replace(single, lanes=0)]
+        for shape in tiles:
+            stop = self.n if shape.masked else b.and_(self.n, -shape.columns)
+            if self.spec.n is not None and not shape.masked:
+                stop = b.i64(self.spec.n & -shape.columns)
+            self._panels(shape, start, stop, first, length, add, epilogue)
+            start = stop
+
+    def _panels(
+        self, tile: Tile, start: Value, stop: Value, first: Value, length: Value, add: Value,
+        epilogue: Epilogue | None,
+    ) -> None:  # fmt: skip
+        """Run the panels of one shape that cover the columns from `start` to `stop`."""
+        b, spec = self.b, self.spec
+        if start.constant is not None and start.constant == stop.constant:
+            return
+        name = emit_panel(b.module, self.machine, spec.dtype, tile, epilogue, spec.strict)
+        a = b.offset(self.a, b.mul(first, self.ak))
+        b_rows = b.offset(self.b_matrix, b.mul(first, self.bk))
+
+        def panel(j: Value, _: list[Value]) -> None:
+            width = b.i64(tile.columns)
+            if tile.masked:
+                width = b.smin(b.sub(stop, j), tile.columns)
+            source, row_bytes = self._packed(b.offset(b_rows, b.mul(j, self.bn)), length, width)
+            b.call(name, VOID, [
+                a, source, b.offset(self.c, b.mul(j, self.nbytes)), self.m, length, self.am,
+                self.ak, row_bytes, self.cm, width, add, j, *(self.extra if epilogue else ()),
+            ])  # fmt: skip
+
+        b.loop(start, stop, tile.columns, [], panel)
+
+    def _packed(self, source: Value, length: Value, width: Value) -> tuple[Value, Value]:
+        """Return where the panel's rows are, and their stride: copied if B has them apart."""
+        b, spec = self.b, self.spec
+        if spec.b[1] == 1:
+            return source, self.bk
+        packed_row = b.i64(self.tile.columns)
+
+        def transpose() -> list[Value]:
+            name = emit_transpose(b.module, self.machine, self.nbytes)
+            b.call(name, VOID, [
+                source, self.workspace, width, length, self.bn_elements, packed_row,
+            ])  # fmt: skip
+            return [self.workspace, b.mul(packed_row, self.nbytes)]
+
+        def gather() -> list[Value]:
+            name = emit_gather(b.module, self.nbytes)
+            b.call(name, VOID, [
+                source, self.workspace, length, width, self.bk_elements, self.bn_elements,
+                packed_row,
+            ])  # fmt: skip
+            return [self.workspace, b.mul(packed_row, self.nbytes)]
+
+        def copied() -> list[Value]:
+            if spec.b[0] is None:
+                return b.if_(b.icmp("eq", self.bk_elements, 1), transpose, gather)
+            return transpose() if spec.b[0] == 1 else gather()
+
+        if spec.b[1] is None:
+            adjacent = b.icmp("eq", self.bn_elements, 1)
+            place, row_bytes = b.if_(adjacent, lambda: [source, self.bk], copied)
+        else:
+            place, row_bytes = copied()
+        return place, row_bytes
+
