@@ -1,1 +1,11 @@
-"""The op table: one declaration an op."""
+"""The op table: one declaration an op.
+
+>>> from chainrule.ops import OPS
+>>> OPS["tanh"].sympy
+'tanh(x)'
+"""
+
+from chainrule.ops import contract, cumulate, index, pointwise, reduce, source, structure
+from chainrule.ops._declare import OPS
+
+__all__ = ["OPS", "contract", "cumulate", "index", "pointwise", "reduce", "source", "structure"]

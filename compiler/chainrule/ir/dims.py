@@ -1,0 +1,298 @@
+"""Extents: whole numbers, or polynomials over named dims, in one normal form.
+
+    extent    = int | Dim
+    Dim       = sum of  coefficient * atom * atom * ...
+    atom      = name | floordiv(extent, extent) | mod(..) | min(..) | max(..)
+
+Equal polynomials compare equal, so `batch*2 - batch == batch`.  Named dims stand for run-time
+numbers that are at least 0.  The loop IR uses the same polynomials for indices, with loop
+variables among the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, Self, TypeAlias
+
+__all__ = ["Atom", "Dim", "Extent", "Shape", "ceil_div", "evaluate_extent", "larger",
+           "names_of", "named", "show_extent", "size_of", "smaller", "substitute_extent"]  # fmt: skip
+
+
+class Atom(NamedTuple):
+    """A part that polynomial arithmetic does not look into."""
+
+    kind: str
+    left: Extent
+    right: Extent
+
+
+Factor: TypeAlias = "str | Atom"
+Monomial: TypeAlias = tuple[Factor, ...]
+
+
+class Dim:
+    """A polynomial with integer coefficients that is not a plain number."""
+
+    __slots__ = ("_hash", "terms")
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms: Final = terms
+        self._hash: Final = hash(terms)
+
+    def _like(self, terms: Mapping[Monomial, int]) -> Extent:
+        """Normalise; a subclass may carry more than the terms."""
+        left = {m: c for m, c in terms.items() if c}
+        if not left:
+            return 0
+        if len(left) == 1 and () in left:
+            return left[()]
+        return self._make(tuple(sorted(left.items(), key=lambda t: (len(t[0]), str(t[0])))))
+
+    def _make(self, terms: tuple[tuple[Monomial, int], ...]) -> Self:
+        return type(self)(terms)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and self.terms == other.terms
+
+    def __add__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Dim):
+            return NotImplemented
+        total = dict(self.terms)
+        for m, c in _terms(other):
+            total[m] = total.get(m, 0) + c
+        return self._like(total)
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Dim):
+            return NotImplemented
+        total: dict[Monomial, int] = {}
+        for m, c in self.terms:
+            for n, d in _terms(other):
+                key = tuple(sorted(m + n, key=str))
+                total[key] = total.get(key, 0) + c * d
+        return self._like(total)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Extent:
+        return self * -1
+
+    def __sub__(self, other: Extent) -> Extent:
+        return self + other * -1 if isinstance(other, int | Dim) else NotImplemented
+
+    def __rsub__(self, other: Extent) -> Extent:
+        return self * -1 + other if isinstance(other, int | Dim) else NotImplemented
+
+    def __floordiv__(self, other: Extent) -> Extent:
+        return _floordiv(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
+
+    def __rfloordiv__(self, other: Extent) -> Extent:
+        return _floordiv(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
+
+    def __mod__(self, other: Extent) -> Extent:
+        return _mod(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
+
+    def __rmod__(self, other: Extent) -> Extent:
+        return _mod(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
+
+    def __index__(self) -> int:
+        raise TypeError(
+            f"the extent {self} is known only when the compiled function is called\n"
+            "hint: use array functions instead of a Python loop over it, "
+            "or give the extent as a number in dims="
+        )
+
+    def __repr__(self) -> str:
+        return show_extent(self)
+
+
+Extent: TypeAlias = "int | Dim"
+Shape: TypeAlias = tuple[Extent, ...]
+
+
+def named(name: str) -> Dim:
+    """Return the dim called `name`."""
+    return Dim((((name,), 1),))
+
+
+def _terms(extent: Extent) -> Iterable[tuple[Monomial, int]]:
+    if isinstance(extent, Dim):
+        return extent.terms
+    return (((), extent),) if extent else ()
+
+
+Like: TypeAlias = Callable[[Mapping[Monomial, int]], Extent]
+
+
+def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    quotient = _exact_quotient(a, b)
+    if quotient is not None:
+        return like(dict(_terms(quotient))) if isinstance(quotient, Dim) else quotient
+    if isinstance(b, int) and b > 0:
+        # Terms that b divides come out: (4*n + 3)//4 = n + 3//4.
+        whole = {m: c // b for m, c in _terms(a) if c % b == 0}
+        rest = {m: c for m, c in _terms(a) if c % b}
+        left = like(rest)
+        if isinstance(left, int):
+            return like(whole) + left // b
+        if whole:
+            return like(whole) + like({(Atom("floordiv", left, b),): 1})
+    return like({(Atom("floordiv", a, b),): 1})
+
+
+def _mod(a: Extent, b: Extent, like: Like) -> Extent:
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    if _exact_quotient(a, b) is not None:
+        return 0
+    if isinstance(b, int) and b > 0:
+        left = like({m: c % b for m, c in _terms(a) if c % b})
+        return left % b if isinstance(left, int) else like({(Atom("mod", left, b),): 1})
+    return like({(Atom("mod", a, b),): 1})
+
+
+def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
+    """Return a/b where b is one term that divides every term of a."""
+    divisor = list(_terms(b))
+    if len(divisor) != 1:
+        return 1 if a == b else None
+    (factors, number), quotient = divisor[0], {}
+    for m, c in _terms(a):
+        left = list(m)
+        for f in factors:
+            if f not in left:
+                return None
+            left.remove(f)
+        if c % number:
+            return None
+        quotient[tuple(left)] = c // number
+    return Dim(())._like(quotient)  # noqa: SLF001  (a module-level friend)
+
+
+def smaller(a: Extent, b: Extent) -> Extent:
+    """Return min(a, b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    return a if a == b else Dim((((Atom("min", a, b),), 1),))
+
+
+def larger(a: Extent, b: Extent) -> Extent:
+    """Return max(a, b)."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    if a == 0 or b == 0:
+        other = b if a == 0 else a
+        if isinstance(other, Dim) and all(c > 0 for _, c in other.terms):
+            return other
+    return a if a == b else Dim((((Atom("max", a, b),), 1),))
+
+
+def ceil_div(a: Extent, b: int) -> Extent:
+    """Return a / b rounded up."""
+    return (a + (b - 1)) // b
+
+
+def size_of(shape: Iterable[Extent]) -> Extent:
+    """Return the number of elements of `shape`."""
+    total: Extent = 1
+    for extent in shape:
+        total = total * extent
+    return total
+
+
+_OPERATIONS: Final[Mapping[str, Callable[[int, int], int]]] = {
+    "floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b, "min": min, "max": max,
+}  # fmt: skip
+
+
+def evaluate_extent(extent: Extent, dims: Mapping[str, int]) -> int:
+    """Return the number an extent stands for, given a number for every name."""
+    if isinstance(extent, int):
+        return extent
+    total = 0
+    for monomial, coefficient in extent.terms:
+        product = coefficient
+        for f in monomial:
+            if isinstance(f, str):
+                product *= dims[f]
+            else:
+                left, right = evaluate_extent(f.left, dims), evaluate_extent(f.right, dims)
+                product *= _OPERATIONS[f.kind](left, right)
+        total += product
+    return total
+
+
+def substitute_extent(extent: Extent, values: Mapping[str, Extent]) -> Extent:
+    """Replace names by extents."""
+    if isinstance(extent, int):
+        return extent
+    total: Extent = 0
+    for monomial, coefficient in extent.terms:
+        product: Extent = coefficient
+        for f in monomial:
+            if isinstance(f, str):
+                product = product * values.get(f, named(f))
+                continue
+            left, right = substitute_extent(f.left, values), substitute_extent(f.right, values)
+            match f.kind:
+                case "floordiv":
+                    product = product * (left // right)
+                case "mod":
+                    product = product * (left % right)
+                case "min":
+                    product = product * smaller(left, right)
+                case _:
+                    product = product * larger(left, right)
+        total = total + product
+    return total
+
+
+def names_of(extent: Extent) -> set[str]:
+    """Return the names an extent mentions."""
+    if isinstance(extent, int):
+        return set()
+    found: set[str] = set()
+    for monomial, _ in extent.terms:
+        for f in monomial:
+            found |= {f} if isinstance(f, str) else names_of(f.left) | names_of(f.right)
+    return found
+
+
+_SIGNS: Final = {"floordiv": "//", "mod": "%"}
+
+
+def show_extent(extent: Extent) -> str:
+    """Print an extent as Python would read it."""
+    if isinstance(extent, int):
+        return str(extent)
+    parts: list[str] = []
+    for monomial, coefficient in sorted(extent.terms, key=lambda t: (-len(t[0]), str(t[0]))):
+        factors = [f if isinstance(f, str) else _show_atom(f) for f in monomial]
+        number = abs(coefficient)
+        text = "*".join(([str(number)] if number != 1 or not factors else []) + factors)
+        if parts:
+            parts.append(f" {'-' if coefficient < 0 else '+'} {text}")
+        else:
+            parts.append(f"-{text}" if coefficient < 0 else text)
+    return "".join(parts)
+
+
+def _show_atom(atom: Atom) -> str:
+    if atom.kind not in _SIGNS:
+        return f"{atom.kind}({show_extent(atom.left)}, {show_extent(atom.right)})"
+    left, right = (
+        f"({show_extent(e)})" if isinstance(e, Dim) and not _is_name(e) else show_extent(e)
+        for e in (atom.left, atom.right)
+    )
+    return f"{left}{_SIGNS[atom.kind]}{right}" if _SIGNS[atom.kind] == "//" else f"({left} % {right})"
+
+
+def _is_name(dim: Dim) -> bool:
+    return len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1

@@ -1,0 +1,134 @@
+"""What an op is: one record that says everything the stages need to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from chainrule.ir.graph import Node
+    from chainrule.ir.types import Array, Type
+
+__all__ = ["Arithmetic", "Kind", "Native", "Notation", "Op", "OpTable", "Special", "VectorMath"]
+
+
+class Kind(Enum):
+    """How an op's result depends on its arguments; what the scheduler needs to know."""
+
+    SOURCE = auto()
+    "no arguments: inputs, constants, counters"
+    POINTWISE = auto()
+    "element i of the result from element i of each argument, all of one shape"
+    VIEW = auto()
+    "each element of the result is one element of the argument: an index map"
+    WRITE = auto()
+    "arguments are laid into parts of the result: concatenation, placing into zeros"
+    REDUCE = auto()
+    "axes are combined away"
+    CUMULATE = auto()
+    "a running combination along one axis"
+    CONTRACT = auto()
+    "sums of products over shared axes"
+    GATHER = auto()
+    "elements picked by an integer argument"
+    SCATTER = auto()
+    "elements added at places given by an integer argument"
+    COMPOSITE = auto()
+    "expanded into other ops before scheduling, after differentiation"
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A few machine instructions; the emitter's table picks them by name and element type."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorMath:
+    """A function of our vector mathematics, with its error budget in units in the last place."""
+
+    name: str
+    ulp32: float
+    ulp64: float
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """Emitted by a stage of its own (reductions, contractions, moves)."""
+
+
+Native: TypeAlias = Arithmetic | VectorMath | Special
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How people write the op: a text and a LaTeX template, and how tightly it binds.
+
+    Templates hold `{0}`, `{1}`, ... for the arguments.  `precedence` is that of the outermost
+    sign: 1 for sums, 2 for products, 3 for powers, 4 for what needs no brackets.
+    """
+
+    text: str
+    latex: str
+    precedence: int = 4
+
+
+Attrs: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op:
+    """One operation of the expression graph.
+
+    Attributes:
+        name: Unique in the table.
+        kind: How results depend on arguments.
+        params: Names of its static attributes, in the order nodes hold them.
+        infer: Type of the result from the types of the arguments and the attributes.
+        value: What it means, in NumPy; the oracle of compiled code.
+        slopes: For pointwise ops: the partial derivative for each argument (`None` for zero).
+        pull: For the others: cotangents of the arguments from that of the result.
+        push: For the others: tangent of the result from those of the arguments (`None`: zero).
+        batch: For what is not pointwise: the same op with a new leading axis on some arguments.
+        expand: For composites, and where the machine has no such instruction: the definition.
+        native: How machine code computes it.
+        notation: How people write it.
+        sympy: The SymPy expression it means, in `x`, `y`, `z`; judge of its slopes.
+        domain: An interval in which it is smooth, for tests.
+        flops: Floating-point operations an element (transcendentals count their polynomials).
+        commutative: Arguments may be swapped.
+        linear: The result is linear in its arguments, which move without arithmetic.
+    """
+
+    name: str
+    kind: Kind
+    params: tuple[str, ...]
+    infer: Callable[..., Type]
+    value: Callable[..., Array]
+    native: Native
+    slopes: Callable[..., Sequence[Node | float | None]] | None = None
+    pull: Callable[..., Sequence[Node | None]] | None = None
+    push: Callable[..., Node | None] | None = None
+    batch: Callable[..., Node] | None = None
+    expand: Callable[..., Node] | None = None
+    notation: Notation | None = None
+    sympy: str | None = None
+    domain: tuple[float, float] = (0.2, 0.9)
+    flops: int = 1
+    commutative: bool = False
+    linear: bool = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __call__(self, *args: Node | float, **attributes: Any) -> Node:
+        """Apply the op in the graph of its arguments; numbers take the type of the first node."""
+        like = next(a for a in args if not isinstance(a, int | float))
+        nodes = [like.graph.full_like(like, a) if isinstance(a, int | float) else a for a in args]
+        return like.graph.call(self.name, *nodes, **attributes)
+
+
+OpTable: TypeAlias = Mapping[str, Op]

@@ -1,0 +1,101 @@
+"""Walks over graphs: never recursive, always in the order of the nodes' numbers.
+
+A node is made after its arguments, so its number is larger than theirs: sorting the nodes reached
+by number is a topological order, and the same one each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from chainrule.ir.graph import Check, Graph, Node
+
+__all__ = ["depends_on", "rebuild", "reached", "substitute", "topological", "users"]
+
+
+def reached(outputs: Iterable[Node]) -> set[Node]:
+    """Return every node that `outputs` depend on, themselves included."""
+    found: set[Node] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(node.args)
+    return found
+
+
+def topological(outputs: Iterable[Node]) -> list[Node]:
+    """Return every node that `outputs` depend on, arguments first."""
+    return sorted(reached(outputs), key=lambda node: node.id)
+
+
+def users(nodes: Iterable[Node]) -> dict[Node, list[Node]]:
+    """Return, for each node, which of `nodes` take it as an argument (once each)."""
+    found: dict[Node, list[Node]] = {}
+    for node in nodes:
+        found.setdefault(node, [])
+        for argument in dict.fromkeys(node.args):
+            found.setdefault(argument, []).append(node)
+    return found
+
+
+def depends_on(nodes: Sequence[Node], sources: Iterable[Node]) -> set[Node]:
+    """Return which of `nodes` (arguments first) depend on one of `sources`."""
+    active = set(sources)
+    for node in nodes:
+        if node not in active and not active.isdisjoint(node.args):
+            active.add(node)
+    return active
+
+
+def rebuild(
+    outputs: Sequence[Node], graph: Graph, change: Callable[[Node, tuple[Node, ...]], Node | None],
+    known: Mapping[Node, Node] | None = None,
+) -> tuple[list[Node], dict[Node, Node]]:
+    """Copy a program into `graph`, letting `change(node, new arguments)` replace nodes.
+
+    `change` returns the replacement or None to copy the node as it is.  Origins follow; where
+    several nodes become one, theirs are merged.  Returns the new outputs and the whole map.
+    """  # fmt: skip
+    new: dict[Node, Node] = dict(known or {})
+    waiting = set()
+    stack = [o for o in outputs if o not in new]
+    while stack:
+        node = stack.pop()
+        if node not in waiting and node not in new:
+            waiting.add(node)
+            stack.extend(a for a in node.args if a not in new)
+    for node in sorted(waiting, key=lambda n: n.id):
+        args = tuple(new[a] for a in node.args)
+        replacement = change(node, args)
+        if replacement is None:
+            if node.graph is graph and args == node.args:
+                replacement = node
+            else:
+                if node.op.name == "data":
+                    _carry_data(node, graph)
+                replacement = graph.apply(node.op, args, node.attrs)
+        new[node] = replacement
+        origins = node.graph.origins.get(node)
+        if origins and replacement is not node:
+            graph.origins.setdefault(replacement, {}).update(origins)
+    return [new[o] for o in outputs], new
+
+
+def substitute(outputs: Sequence[Node], graph: Graph, values: Mapping[Node, Node]) -> list[Node]:
+    """Copy a program into `graph` with some nodes replaced; its checks come along."""
+    checks = list(outputs[0].graph.checks) if outputs else []
+    found, new = rebuild(outputs, graph, lambda _n, _a: None, values)
+    inside = new.keys()
+    for check in checks:
+        if check.failed in inside or not reached([check.failed]).isdisjoint(values):
+            (failed,), _ = rebuild([check.failed], graph, lambda _n, _a: None, new)
+            graph.checks[Check(failed, check.message)] = None
+    return found
+
+
+def _carry_data(node: Node, graph: Graph) -> None:
+    dtype, shape, bits = node.attrs
+    key = (dtype.name, shape, bits)
+    graph.data[key] = node.graph.data[key]

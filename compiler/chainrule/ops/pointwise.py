@@ -1,0 +1,349 @@
+"""Pointwise ops, one declaration each: meaning, slope, machine code, notation.
+
+In every slope `y` is the op's own result, so a slope that reuses it costs nothing extra.  Values at
+points where a derivative does not exist follow docs/numerics.md: ties of max and min split evenly,
+relu'(0) = abs'(0) = 0, clip counts its ends as inside.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from chainrule.errors import DTypeError, ShapeError, explain
+from chainrule.ir.graph import Node
+from chainrule.ir.op import Arithmetic, Kind, Notation, Op, VectorMath
+from chainrule.ir.types import BOOL, Array, DType, Type
+from chainrule.ops import _oracle as oracle
+from chainrule.ops._declare import REALS, binary, declare, ternary, unary
+
+POSITIVE: Final = (0.1, 3.0)
+INSIDE: Final = (-0.9, 0.9)
+
+
+def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
+    return condition.graph.select(condition, a, b)
+
+
+# Arithmetic
+
+add: Final = binary(
+    "add", np.add, lambda y, a, b: (1, 1), Arithmetic("add"), takes="number", commutative=True,
+    sympy="x + y", domain=REALS, notation=Notation("{0} + {1}", "{0} + {1}", 1),
+)  # fmt: skip
+sub: Final = binary(
+    "sub", np.subtract, lambda y, a, b: (1, -1), Arithmetic("sub"), takes="number",
+    sympy="x - y", domain=REALS, notation=Notation("{0} - {1}", "{0} - {1}", 1),
+)  # fmt: skip
+mul: Final = binary(
+    "mul", np.multiply, lambda y, a, b: (b, a), Arithmetic("mul"), takes="number",
+    commutative=True, sympy="x*y", domain=REALS, notation=Notation("{0} * {1}", r"{0} \odot {1}", 2),
+)  # fmt: skip
+div: Final = binary(
+    "div", np.divide, lambda y, a, b: (1 / b, -(y / b)), Arithmetic("div"),
+    sympy="x/y", notation=Notation("{0} / {1}", r"\frac{{{0}}}{{{1}}}", 2),
+)  # fmt: skip
+neg: Final = unary(
+    "neg", np.negative, lambda y, x: -1, Arithmetic("neg"), takes="number",
+    sympy="-x", domain=REALS, notation=Notation("-{0}", "-{0}", 2),
+)  # fmt: skip
+
+
+def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    # The guards keep 0 * inf out: x**0 is constant, and 0**b is constant for b >= 0.
+    flat = (a.equals(0)) & (b >= 0)
+    return (
+        _where(b.equals(0), 0.0, b * pow_(a, b - 1)),
+        _where(flat, 0.0, y * log(_where(a.equals(0), 1.0, a))),
+    )
+
+
+pow_: Final = binary(
+    "pow", oracle.power, _pow_slopes, VectorMath("pow", 2.5, 3.0), takes="number",
+    sympy="x**y", domain=POSITIVE, flops=40, notation=Notation("{0}^{1}", "{{{0}}}^{{{1}}}", 3),
+)  # fmt: skip
+remainder: Final = binary(
+    "remainder", oracle.remainder, lambda y, a, b: (1, -floor(a / b)), Arithmetic("remainder"),
+    takes="number", sympy="x - y*floor(x/y)", flops=4,
+    notation=Notation("{0} mod {1}", r"{0} \bmod {1}", 2),
+)  # fmt: skip
+fmod: Final = binary(
+    "fmod", oracle.fmod, lambda y, a, b: (1, -trunc(a / b)), Arithmetic("fmod"),
+    takes="number", sympy="x - y*floor(x/y)", flops=4,
+)  # fmt: skip
+floor_divide: Final = binary(
+    "floor_divide", oracle.floor_divide, None, Arithmetic("floor_divide"), takes="number",
+    sympy="floor(x/y)", flops=2,
+)  # fmt: skip
+maximum: Final = binary(
+    "maximum", np.maximum,
+    lambda y, a, b: (_tie(a > b, a, b), _tie(b > a, a, b)), Arithmetic("maximum"),
+    takes="any", commutative=True, sympy="Max(x, y)", domain=REALS,
+    notation=Notation("max({0}, {1})", r"\max({0}, {1})"),
+)  # fmt: skip
+minimum: Final = binary(
+    "minimum", np.minimum,
+    lambda y, a, b: (_tie(a < b, a, b), _tie(b < a, a, b)), Arithmetic("minimum"),
+    takes="any", commutative=True, sympy="Min(x, y)", domain=REALS,
+    notation=Notation("min({0}, {1})", r"\min({0}, {1})"),
+)  # fmt: skip
+
+
+def _tie(wins: Node, a: Node, b: Node) -> Node:
+    """Return 1 for the winner, one half each for a tie, 0 for the loser."""
+    return _where(wins, a.graph.full_like(a, 1), _where(a.equals(b), a.graph.full_like(a, 0.5), 0))
+
+
+clip: Final = ternary(
+    "clip", np.clip,
+    lambda y, x, low, high: (
+        _where((low <= x) & (x <= high), x.graph.full_like(x, 1), 0.0),
+        _where(x < low, x.graph.full_like(x, 1), 0.0),
+        _where(x > high, x.graph.full_like(x, 1), 0.0),
+    ),
+    Arithmetic("clip"), takes="number", sympy="Min(Max(x, y), z)", flops=2,
+    notation=Notation("clip({0}, {1}, {2})", r"\operatorname{{clip}}({0}, {1}, {2})"),
+)  # fmt: skip
+relu: Final = unary(
+    "relu", oracle.relu, lambda y, x: _where(x > 0, x.graph.full_like(x, 1), 0.0),
+    Arithmetic("relu"), sympy="Max(x, 0)", domain=REALS,
+    notation=Notation("relu({0})", r"\operatorname{{relu}}({0})"),
+)  # fmt: skip
+abs_: Final = unary(
+    "abs", np.abs, lambda y, x: sign(x), Arithmetic("abs"), takes="number", sympy="Abs(x)",
+    domain=REALS, notation=Notation("|{0}|", r"\left|{0}\right|"),
+)  # fmt: skip
+sign: Final = unary(
+    "sign", np.sign, None, Arithmetic("sign"), takes="number", sympy="sign(x)", domain=REALS,
+    notation=Notation("sign({0})", r"\operatorname{{sign}}({0})"),
+)  # fmt: skip
+floor: Final = unary(
+    "floor", np.floor, None, Arithmetic("floor"), sympy="floor(x)",
+    notation=Notation("floor({0})", r"\lfloor {0} \rfloor"),
+)  # fmt: skip
+ceil: Final = unary(
+    "ceil", np.ceil, None, Arithmetic("ceil"), sympy="ceiling(x)",
+    notation=Notation("ceil({0})", r"\lceil {0} \rceil"),
+)  # fmt: skip
+trunc: Final = unary("trunc", np.trunc, None, Arithmetic("trunc"), sympy="floor(x)")
+rint: Final = unary("rint", np.rint, None, Arithmetic("rint"), sympy="floor(x + 1/2)")
+stop_gradient: Final = unary(
+    "stop_gradient", np.positive, None, Arithmetic("copy"), takes="number", flops=0,
+    notation=Notation("stop_gradient({0})", r"\operatorname{{stop}}({0})"),
+)  # fmt: skip
+
+# Powers, exponentials and logarithms
+
+sqrt: Final = unary(
+    "sqrt", np.sqrt, lambda y, x: 0.5 / y, Arithmetic("sqrt"), sympy="sqrt(x)", domain=POSITIVE,
+    flops=4, notation=Notation("sqrt({0})", r"\sqrt{{{0}}}"),
+)  # fmt: skip
+rsqrt: Final = unary(
+    "rsqrt", oracle.rsqrt, lambda y, x: -0.5 * y * y * y, Arithmetic("rsqrt"), sympy="1/sqrt(x)",
+    domain=POSITIVE, flops=8,
+)  # fmt: skip
+
+
+def _function(
+    name: str, value: Any, slope: Any, ulp: tuple[float, float], *, flops: int = 15,
+    latex: str = "", **facts: Any,
+) -> Op:
+    """Declare a function of our vector mathematics that is written `name(x)`."""  # fmt: skip
+    latex = latex or rf"\operatorname{{{{{name}}}}}"
+    return unary(
+        name, value, slope, VectorMath(name, *ulp), flops=flops,
+        notation=Notation(f"{name}({{0}})", rf"{latex}\left({{0}}\right)"), **facts,
+    )  # fmt: skip
+
+
+exp: Final = _function("exp", np.exp, lambda y, x: y, (1.1, 1.1), sympy="exp(x)", domain=REALS, latex=r"\exp")
+expm1: Final = _function("expm1", np.expm1, lambda y, x: exp(x), (1.5, 2.0), sympy="exp(x) - 1", domain=REALS)
+log: Final = _function("log", np.log, lambda y, x: 1 / x, (1.1, 1.1), sympy="log(x)", domain=POSITIVE, latex=r"\log")
+log1p: Final = _function("log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0))
+sigmoid: Final = _function("sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))", domain=REALS, latex=r"\sigma")
+softplus: Final = _function("softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))", domain=REALS)
+
+# Trigonometric and hyperbolic functions
+
+sin: Final = _function("sin", np.sin, lambda y, x: cos(x), (1.1, 1.1), sympy="sin(x)", domain=REALS, latex=r"\sin")
+cos: Final = _function("cos", np.cos, lambda y, x: -sin(x), (1.1, 1.1), sympy="cos(x)", domain=REALS, latex=r"\cos")
+tan: Final = _function("tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2), latex=r"\tan")
+asin: Final = _function("asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="asin(x)", domain=INSIDE, latex=r"\arcsin")
+acos: Final = _function("acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="acos(x)", domain=INSIDE, latex=r"\arccos")
+atan: Final = _function("atan", np.arctan, lambda y, x: 1 / (1 + x * x), (2.5, 3.0), sympy="atan(x)", domain=REALS, latex=r"\arctan")
+sinh: Final = _function("sinh", np.sinh, lambda y, x: cosh(x), (2.5, 3.0), sympy="sinh(x)", domain=REALS, latex=r"\sinh")
+cosh: Final = _function("cosh", np.cosh, lambda y, x: sinh(x), (2.5, 3.0), sympy="cosh(x)", domain=REALS, latex=r"\cosh")
+tanh: Final = _function("tanh", np.tanh, lambda y, x: 1 - y * y, (1.1, 2.0), sympy="tanh(x)", domain=REALS, latex=r"\tanh")
+asinh: Final = _function("asinh", np.arcsinh, lambda y, x: 1 / hypot(x, 1), (2.5, 3.0), sympy="asinh(x)", domain=REALS)
+acosh: Final = _function("acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), (2.5, 3.0), sympy="acosh(x)", domain=(1.2, 3.0))
+atanh: Final = _function("atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), (2.5, 3.0), sympy="atanh(x)", domain=INSIDE)
+erf: Final = _function("erf", oracle.erf, lambda y, x: _GAUSS * exp(-(x * x)), (1.1, 2.0), sympy="erf(x)", domain=REALS)
+erfc: Final = _function("erfc", oracle.erfc, lambda y, x: -_GAUSS * exp(-(x * x)), (2.5, 8.0), sympy="erfc(x)", domain=REALS)
+_GAUSS: Final = 2 / math.sqrt(math.pi)
+
+# Functions of two arguments whose expansion would lose a value or a derivative
+
+
+def _hypot_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    # At the origin the subgradient of least norm is 0.
+    return _where(y.equals(0), 0.0, a / y), _where(y.equals(0), 0.0, b / y)
+
+
+hypot: Final = binary(
+    "hypot", np.hypot, _hypot_slopes, VectorMath("hypot", 2.5, 3.0), sympy="sqrt(x**2 + y**2)",
+    flops=20, commutative=True, notation=Notation("hypot({0}, {1})", r"\operatorname{{hypot}}({0}, {1})"),
+)  # fmt: skip
+
+
+def _atan2_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    h = hypot(a, b)
+    return _where(h.equals(0), 0.0, b / h / h), _where(h.equals(0), 0.0, -(a / h / h))
+
+
+atan2: Final = binary(
+    "atan2", np.arctan2, _atan2_slopes, VectorMath("atan2", 2.5, 3.0), sympy="atan2(x, y)",
+    flops=25, notation=Notation("atan2({0}, {1})", r"\operatorname{{atan2}}({0}, {1})"),
+)  # fmt: skip
+
+
+def _logaddexp_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    empty = y.equals(-math.inf)
+    return _where(empty, 0.0, sigmoid(a - b)), _where(empty, 0.0, sigmoid(b - a))
+
+
+logaddexp: Final = binary(
+    "logaddexp", np.logaddexp, _logaddexp_slopes, VectorMath("logaddexp", 2.5, 3.0),
+    sympy="log(exp(x) + exp(y))", domain=REALS, flops=30, commutative=True,
+    notation=Notation("logaddexp({0}, {1})", r"\operatorname{{logaddexp}}({0}, {1})"),
+)  # fmt: skip
+
+
+def _expand_xlogy(x: Node, y: Node) -> Node:
+    # x is 0 and y is a number: 0, also where log(y) is infinite.
+    return _where(x.equals(0) & y.equals(y), 0.0, x * log(y))
+
+
+xlogy: Final = binary(
+    "xlogy", oracle.xlogy, lambda y, a, b: (log(b), _where(a.equals(0), 0.0, a / b)),
+    Arithmetic("expand"), sympy="x*log(y)", expand=_expand_xlogy, flops=20,
+    notation=Notation("xlogy({0}, {1})", r"{0} \log {1}", 2),
+)  # fmt: skip
+
+SINC_TERMS: Final = 12
+"Terms of the power series of a derivative of sinc, enough for |pi x| < 2."
+
+
+def _expand_sinc(x: Node, *, order: int) -> Node:
+    """Expand the `order`-th derivative of s(z) = sin(z)/z, z = pi x, times pi**order.
+
+    Far from 0: s_k(z) = (sin(z + k pi/2) - k s_{k-1}(z)) / z, from differentiating z s(z) = sin z.
+    Near 0 that cancels; there the derivative of the power series sum (-1)^n z^(2n) / (2n + 1)!.
+    """
+    z = x * math.pi
+    # Each step of the recurrence loses digits of order 1/z, so its reach shrinks with the order.
+    far = abs_(z) > (2.0 if order else 0.5)
+    safe = _where(far, z, 1.0)
+    turns = (sin(safe), cos(safe), -sin(safe), -cos(safe))
+    outer = turns[0] / safe
+    for k in range(1, order + 1):
+        outer = (turns[k % 4] - k * outer) / safe
+    inner, square = x.graph.full_like(x, 0.0), z * z
+    first = (order + 1) // 2
+    for n in reversed(range(first, first + SINC_TERMS)):
+        term = (-1) ** n / math.factorial(2 * n + 1) * math.perm(2 * n, order)
+        inner = inner * square + term
+    if order % 2:
+        inner = inner * z
+    return _where(far, outer, inner) * math.pi**order
+
+
+sinc: Final = declare(
+    Op(
+        "sinc", Kind.POINTWISE, ("order",), lambda x, *, order: x, oracle.sinc,
+        Arithmetic("expand"), slopes=lambda y, x, *, order: (sinc(x, order=order + 1),),
+        expand=_expand_sinc, sympy="sin(pi*x)/(pi*x)", domain=REALS, flops=40,
+        notation=Notation("sinc({0})", r"\operatorname{{sinc}}({0})"),
+    )
+)  # fmt: skip
+
+# Comparisons and logic
+
+_COMPARISONS: Final = (
+    ("equal", np.equal, "="), ("not_equal", np.not_equal, r"\ne"), ("less", np.less, "<"),
+    ("less_equal", np.less_equal, r"\le"), ("greater", np.greater, ">"),
+    ("greater_equal", np.greater_equal, r"\ge"),
+)  # fmt: skip
+_TEXT: Final = {"=": "==", r"\ne": "!=", r"\le": "<=", r"\ge": ">="}
+equal, not_equal, less, less_equal, greater, greater_equal = (
+    binary(
+        name, value, None, Arithmetic(name), takes="any", compares=True,
+        commutative=name in ("equal", "not_equal"),
+        notation=Notation(f"{{0}} {_TEXT.get(symbol, symbol)} {{1}}", f"{{0}} {symbol} {{1}}", 0),
+    )
+    for name, value, symbol in _COMPARISONS
+)  # fmt: skip
+
+bit_and: Final = binary("bit_and", np.bitwise_and, None, Arithmetic("and"), takes="bits", commutative=True, notation=Notation("{0} & {1}", r"{0} \land {1}", 0))
+bit_or: Final = binary("bit_or", np.bitwise_or, None, Arithmetic("or"), takes="bits", commutative=True, notation=Notation("{0} | {1}", r"{0} \lor {1}", 0))
+bit_xor: Final = binary("bit_xor", np.bitwise_xor, None, Arithmetic("xor"), takes="bits", commutative=True)
+bit_not: Final = unary("bit_not", np.invert, None, Arithmetic("not"), takes="bits", notation=Notation("not {0}", r"\lnot {0}"))
+shift_left: Final = binary("shift_left", oracle.shift_left, None, Arithmetic("shift_left"), takes="integer")
+shift_right: Final = binary("shift_right", oracle.shift_right, None, Arithmetic("shift_right"), takes="integer")
+
+# Selection and conversion
+
+
+def _select_type(condition: Type, a: Type, b: Type) -> Type:
+    if condition.dtype is not BOOL or a != b or condition.shape != a.shape:
+        raise ShapeError(
+            explain("where: operands do not agree", f"{condition}", f"{a}", f"{b}")
+        )
+    return a
+
+
+def _select_pull(g: Node, _y: Node, c: Node, _a: Node, _b: Node) -> tuple[Node | None, ...]:
+    return None, _where(c, g, 0.0), _where(c, 0.0, g)
+
+
+def _select_push(
+    tangents: tuple[Node | None, ...], y: Node, c: Node, _a: Node, _b: Node
+) -> Node | None:
+    _, ta, tb = tangents
+    if ta is None and tb is None:
+        return None
+    zero = y.graph.full_like(y, 0.0)
+    return _where(c, zero if ta is None else ta, zero if tb is None else tb)
+
+
+select: Final = declare(
+    Op(
+        "select", Kind.POINTWISE, (), _select_type, np.where, Arithmetic("select"),
+        pull=_select_pull, push=_select_push,
+        notation=Notation("where({0}, {1}, {2})", r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}"),
+    )
+)  # fmt: skip
+
+
+def _cast_value(x: Array, *, dtype: DType) -> Array:
+    return x.astype(dtype.numpy)
+
+
+def _cast_back(g: Node, _y: Node, x: Node, *, dtype: DType) -> tuple[Node | None]:
+    return (cast(g, dtype=x.dtype) if x.dtype.is_float and dtype.is_float else None,)
+
+
+def _cast_push(tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType) -> Node | None:
+    return cast(tangents[0], dtype=dtype) if x.dtype.is_float and dtype.is_float else None
+
+
+cast: Final = declare(
+    Op(
+        "cast", Kind.POINTWISE, ("dtype",), lambda x, *, dtype: Type(dtype, x.shape), _cast_value,
+        Arithmetic("cast"), pull=_cast_back, push=_cast_push, linear=True, flops=0,
+        notation=Notation("{0}", "{0}"),
+    )
+)  # fmt: skip
+
+

@@ -1,0 +1,276 @@
+"""Reductions: axes combined away, in one declaration each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from chainrule.errors import ShapeError, explain
+from chainrule.ir.dims import Extent
+from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind, Notation, Op, Special
+from chainrule.ir.types import I64, Array, Type
+from chainrule.ops import _oracle as oracle
+from chainrule.ops._declare import declare, same_type
+from chainrule.ops.pointwise import abs_, exp, log, select
+
+__all__ = ["argmax", "argmin", "log_softmax", "logsumexp", "max_", "min_", "norm", "prod",
+           "softmax", "spread", "sum_"]  # fmt: skip
+
+Axes = tuple[int, ...]
+
+
+def spread(x: Node, like: Node, axes: Axes) -> Node:
+    """Copy a reduced value back along the axes it was reduced over."""
+    kept = tuple(i for i in range(like.type.rank) if i not in axes)
+    return x.graph.broadcast(x, like.shape, kept)
+
+
+def _reduced(name: str, takes: Any) -> Callable[..., Type]:
+    known = same_type(name, takes)
+
+    def infer(x: Type, *, axes: Axes) -> Type:
+        known(x)
+        return Type(x.dtype, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+    return infer
+
+
+def _shifted(name: str) -> Callable[..., Node]:
+    def batch(
+        args: Sequence[Node], _flags: Sequence[bool], _size: Extent, *, axes: Axes
+    ) -> Node:
+        return args[0].graph.call(name, args[0], axes=tuple(a + 1 for a in axes))
+
+    return batch
+
+
+def _reduction(
+    name: str, value: Callable[..., Any], pull: Callable[..., Any], push: Callable[..., Any], *,
+    kind: Kind = Kind.REDUCE, takes: Any = "number", keeps_shape: bool = False, **facts: Any,
+) -> Op:  # fmt: skip
+    known = same_type(name, takes)
+    infer = (lambda x, *, axes: known(x)) if keeps_shape else _reduced(name, takes)
+    return declare(
+        Op(name, kind, ("axes",), infer, value, Special(), pull=pull, push=push,
+           batch=_shifted(name), **facts)
+    )  # fmt: skip
+
+
+def _same_dtype(function: Callable[..., Any]) -> Callable[..., Array]:
+    """NumPy widens small integers when it sums them; these ops keep their dtype."""
+
+    def value(x: Array, *, axes: Axes) -> Array:
+        return np.asarray(function(x, axis=axes, dtype=x.dtype))
+
+    return value
+
+
+sum_: Final = _reduction(
+    "sum", _same_dtype(np.sum),
+    lambda g, y, x, *, axes: (spread(g, x, axes),),
+    lambda tangents, y, x, *, axes: sum_(tangents[0], axes=axes),
+    linear=True, notation=Notation("sum({0})", r"\sum {0}", 2),
+)  # fmt: skip
+
+# Products: the adjoint of one factor is the product of the others, right also where factors are 0
+
+
+def _others(x: Node, axes: Axes) -> Node:
+    """Return, for every element, the product of the others along `axes`."""
+    graph = x.graph
+    kept = tuple(i for i in range(x.type.rank) if i not in axes)
+    order = (*kept, *axes)
+    lined = graph.call("transpose", x, axes=order) if order != tuple(range(x.type.rank)) else x
+    length: Extent = 1
+    for a in axes:
+        length = length * x.shape[a]
+    flat = graph.call("reshape", lined, shape=(*(x.shape[k] for k in kept), length))
+    before = exclusive_product(flat, reverse=False)
+    after = exclusive_product(flat, reverse=True)
+    back = graph.call("reshape", before * after, shape=lined.shape)
+    inverse = tuple(int(i) for i in np.argsort(order))
+    return graph.call("transpose", back, axes=inverse) if order != inverse else back
+
+
+def exclusive_product(x: Node, *, reverse: bool) -> Node:
+    """Return the product of the elements before (after) each one along the last axis."""
+    # r_0 = 1, r_j = x_{j-1} r_{j-1}: shift by one, and let the recurrence start from 1.
+    graph, last = x.graph, x.type.rank - 1
+    n = x.shape[last]
+    one = graph.full((*x.shape[:-1], 1), 1.0, x.dtype)
+    starts = tuple(0 if i < last or not reverse else 1 for i in range(last + 1))
+    if not isinstance(n, int) or n > 0:
+        short = (*x.shape[:-1], n - 1)
+        inner = graph.call("slice", x, starts=starts, shape=short, steps=(1,) * (last + 1))
+        both = (inner, one) if reverse else (one, inner)
+        shifted = graph.call("concatenate", *both, axis=last)
+        return cumulative_product(shifted, axis=last, reverse=reverse)
+    return x
+
+
+def cumulative_product(x: Node, *, axis: int, reverse: bool) -> Node:
+    """Return the running product, as the recurrence r_j = x_j r_{j-1} that starts at x_0."""
+    graph, n = x.graph, x.shape[axis]
+    first = graph.call("iota", length=n, dtype=I64)
+    start: Node = graph.full((n,), 0, I64)
+    if reverse:
+        end = graph.call("extent", extent=n - 1)
+        start = graph.broadcast(end, (n,), ())
+    at_start = graph.broadcast(first.equals(start), x.shape, (axis,))
+    begin = graph.select(at_start, x, 0.0 if x.dtype.is_float else 0)
+    return graph.call("recurrence", x, begin, axis=axis, reverse=reverse)
+
+
+def _prod_pull(g: Node, _y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
+    return (spread(g, x, axes) * _others(x, axes),)
+
+
+prod: Final = _reduction(
+    "prod", _same_dtype(np.prod), _prod_pull,
+    lambda tangents, y, x, *, axes: sum_(tangents[0] * _others(x, axes), axes=axes),
+    notation=Notation("prod({0})", r"\prod {0}", 2),
+)  # fmt: skip
+
+# Extremes: ties share the cotangent evenly
+
+
+def _winners(y: Node, x: Node, axes: Axes) -> Node:
+    """Return the share of each element in the extreme: 1/k for each of k equal winners."""
+    wins = x.equals(spread(y, x, axes))
+    count = sum_(x.graph.call("cast", wins, dtype=x.dtype), axes=axes)
+    return x.graph.select(wins, spread(1 / count, x, axes), 0.0)
+
+
+def _extreme(name: str, value: Callable[..., Any], latex: str) -> Op:
+    return _reduction(
+        name, lambda x, *, axes: np.asarray(value(x, axis=axes)),
+        lambda g, y, x, *, axes: (spread(g, x, axes) * _winners(y, x, axes),),
+        lambda tangents, y, x, *, axes: sum_(tangents[0] * _winners(y, x, axes), axes=axes),
+        takes="any", notation=Notation(f"{name}({{0}})", rf"{latex} {{0}}"),
+    )  # fmt: skip
+
+
+max_: Final = _extreme("max", np.max, r"\max")
+min_: Final = _extreme("min", np.min, r"\min")
+
+
+def _arg(name: str, value: Callable[..., Any]) -> Op:
+    def infer(x: Type, *, axis: int) -> Type:
+        if x.shape[axis] == 0:
+            raise ShapeError(explain(f"{name} of an empty axis", f"operand  {x}", f"axis  {axis}"))
+        return Type(I64, (*x.shape[:axis], *x.shape[axis + 1 :]))
+
+    return declare(
+        Op(
+            name, Kind.REDUCE, ("axis",), infer,
+            lambda x, *, axis: np.asarray(value(x, axis=axis)), Special(),
+            batch=lambda args, flags, size, *, axis: args[0].graph.call(
+                name, args[0], axis=axis + 1
+            ),
+            notation=Notation(f"{name}({{0}})", rf"\operatorname{{{{{name}}}}} {{0}}"),
+        )
+    )  # fmt: skip
+
+
+argmax: Final = _arg("argmax", np.argmax)
+argmin: Final = _arg("argmin", np.argmin)
+
+# Composites: one node for the chain rule, expanded into the ops above before scheduling
+
+
+def _finite_top(x: Node, axes: Axes) -> tuple[Node, Node]:
+    """Return the maximum with infinities replaced by 0, and spread over x."""
+    top = max_(x, axes=axes)
+    safe = select(abs_(top) < math.inf, top, top.graph.full_like(top, 0.0))
+    return safe, spread(safe, x, axes)
+
+
+def _expand_logsumexp(x: Node, *, axes: Axes) -> Node:
+    safe, wide = _finite_top(x, axes)
+    return log(sum_(exp(x - wide), axes=axes)) + safe
+
+
+def _share(y: Node, x: Node, axes: Axes) -> Node:
+    """Return the derivative of logsumexp: softmax, and 0 where everything is -inf."""
+    empty = spread(y, x, axes).equals(-math.inf)
+    return x.graph.select(empty, 0.0, exp(x - spread(y, x, axes)))
+
+
+logsumexp: Final = _reduction(
+    "logsumexp", oracle.logsumexp,
+    lambda g, y, x, *, axes: (spread(g, x, axes) * _share(y, x, axes),),
+    lambda tangents, y, x, *, axes: sum_(tangents[0] * _share(y, x, axes), axes=axes),
+    kind=Kind.COMPOSITE, takes="float", expand=_expand_logsumexp, flops=20,
+    notation=Notation("logsumexp({0})", r"\operatorname{{logsumexp}}({0})"),
+)  # fmt: skip
+
+
+def _expand_softmax(x: Node, *, axes: Axes) -> Node:
+    e = exp(x - spread(max_(x, axes=axes), x, axes))
+    return e * spread(1 / sum_(e, axes=axes), x, axes)
+
+
+def _dead(y: Node, product: Node) -> Node:
+    # A weight that is exactly 0 belongs to a masked entry: infinite cotangents stop there.
+    return y.graph.select(y.equals(0), 0.0, product)
+
+
+def _softmax_pull(g: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
+    along = _dead(y, g * y)
+    return (_dead(y, y * (g - spread(sum_(along, axes=axes), x, axes))),)
+
+
+softmax: Final = _reduction(
+    "softmax", oracle.softmax, _softmax_pull,
+    lambda tangents, y, x, *, axes: _softmax_pull(tangents[0], y, x, axes=axes)[0],
+    kind=Kind.COMPOSITE, takes="float", keeps_shape=True, expand=_expand_softmax, flops=20,
+    notation=Notation("softmax({0})", r"\operatorname{{softmax}}({0})"),
+)  # fmt: skip
+
+
+def _expand_log_softmax(x: Node, *, axes: Axes) -> Node:
+    _, wide = _finite_top(x, axes)
+    shifted = x - wide
+    return shifted - spread(log(sum_(exp(shifted), axes=axes)), x, axes)
+
+
+def _log_softmax_push(tangents: tuple[Node], y: Node, x: Node, *, axes: Axes) -> Node:
+    t = tangents[0]
+    return t - spread(sum_(_dead(exp(y), t * exp(y)), axes=axes), x, axes)
+
+
+log_softmax: Final = _reduction(
+    "log_softmax", oracle.log_softmax,
+    lambda g, y, x, *, axes: (g - exp(y) * spread(sum_(g, axes=axes), x, axes),),
+    _log_softmax_push, kind=Kind.COMPOSITE, takes="float", keeps_shape=True,
+    expand=_expand_log_softmax, flops=20,
+    notation=Notation("log_softmax({0})", r"\operatorname{{log\,softmax}}({0})"),
+)  # fmt: skip
+
+
+def _expand_norm(x: Node, *, axes: Axes) -> Node:
+    # Scaling by the largest element keeps the squares in range.
+    graph = x.graph
+    top = max_(abs_(x), axes=axes)
+    odd = top.equals(0) | (top.equals(math.inf)) | ~(top.equals(top))
+    scale = graph.select(odd, 1.0, top)
+    ratio = x / spread(scale, x, axes)
+    return graph.call("sqrt", sum_(ratio * ratio, axes=axes)) * scale
+
+
+def _direction(y: Node, x: Node, axes: Axes) -> Node:
+    wide = spread(y, x, axes)
+    return x.graph.select(wide.equals(0), 0.0, x / wide)
+
+
+norm: Final = _reduction(
+    "norm", oracle.norm,
+    lambda g, y, x, *, axes: (spread(g, x, axes) * _direction(y, x, axes),),
+    lambda tangents, y, x, *, axes: sum_(tangents[0] * _direction(y, x, axes), axes=axes),
+    kind=Kind.COMPOSITE, takes="float", expand=_expand_norm, flops=6,
+    notation=Notation("norm({0})", r"\left\lVert {0} \right\rVert"),
+)  # fmt: skip
