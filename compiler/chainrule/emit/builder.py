@@ -301,6 +301,15 @@ class Builder:
         a, b = self._pair(a, b)
         return self.intrinsic("smax", a.type, [a, b])
 
+    def checked(self, opcode: str, a: Operand, b: Operand) -> tuple[Value, Value]:
+        """Emit signed `add`, `sub` or `mul`; return the result and whether it overflowed."""
+        a, b = self._pair(a, b)
+        pair, name = LType(f"{{ {a.type}, i1 }}"), f"llvm.s{opcode}.with.overflow.{a.type.mangled}"
+        self.module.declare(name, pair, [a.type, a.type])
+        both = self.call(name, pair, [a, b])
+        result = self._define(a.type, f"extractvalue {both}, 0")
+        return result, self._define(BOOL, f"extractvalue {both}, 1")
+
     def _folded(self, a: Operand, b: Operand, number: int) -> Value:
         type_ = a.type if isinstance(a, Value) else b.type if isinstance(b, Value) else I64
         return Value(type_, str(number))
@@ -403,6 +412,10 @@ class Builder:
         align = max(1, value.type.bits // 8)
         self._do(f"call void @{name}({value}, {pointer}, i32 {align}, {mask})")
 
+    def exchange(self, pointer: Value, value: Value) -> Value:
+        """Swap `value` with memory in one indivisible step; return what was there."""
+        return self._define(value.type, f"atomicrmw xchg {pointer}, {value} acq_rel, align 8")
+
     def alloca(self, nbytes: int, align: int = 64) -> Value:
         """Reserve stack bytes (call it in the entry block only)."""
         return self._define(PTR, f"alloca [{nbytes} x i8], align {align}")
@@ -443,6 +456,11 @@ class Builder:
             self._do(f"call void {function.text}({inner})")
             return Value(VOID, "")
         return self._define(result, f"call {result} {function.text}({inner})")
+
+    def become(self, function: Value, result: LType, arguments: Sequence[Value]) -> None:
+        """End the block by jumping into a function of this function's own type."""
+        inner = ", ".join(map(str, arguments))
+        self.ret(self._define(result, f"musttail call {result} {function.text}({inner})"))
 
     def raw(self, result: LType, text: str) -> Value:
         """Emit an instruction this builder has no method for (atomics)."""

@@ -1,0 +1,189 @@
+"""What is known of a compiled function from outside: its arrays, their shapes, their nesting.
+
+The kernel behind a signature is the C function
+
+    int64_t kernel(void** inputs, void** outputs, void* arena, const int64_t* dims)
+
+Inputs and outputs are the data of C-contiguous arrays in the order of the leaves, `arena` has at
+least the signature's number of bytes and is aligned to 64, `dims` holds the named dims.  It returns
+zero, or a positive code that picks one of the messages its owner keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+__all__ = [
+    "DTYPES", "DimExpr", "Extent", "Guard", "Leaf", "Signature", "Tree", "evaluate", "has_custom",
+    "show_extent", "show_shape", "subtrees",
+]  # fmt: skip
+
+DTYPES: Final = ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool")
+
+# `("dim", i)`, `("const", c)` or `(operator, a, b)` with an operator of `_OPERATORS`.
+DimExpr: TypeAlias = tuple[Any, ...]
+Extent: TypeAlias = int | DimExpr
+# A leaf's index, `("tuple", children)`, `("list", children)`, `("dict", keys, children)`,
+# `("none",)`, or `("custom", ...)`, which native code leaves to Python.
+Tree: TypeAlias = int | tuple[Any, ...]
+
+_OPERATORS: Final = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "floordiv": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "min": min,
+    "max": max,
+}
+_SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%"}
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One array: its name for messages (`params['W1']`), NumPy dtype name and shape."""
+
+    path: str
+    dtype: str
+    shape: tuple[Extent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A relation of extents the code relies on.
+
+    `eq`: left == right; `ge`: left >= right; `divides`: left divides right.
+    """
+
+    kind: Literal["eq", "ge", "divides"]
+    left: Extent
+    right: Extent
+    text: str
+
+    def holds(self, dims: Sequence[int] | Mapping[int, int]) -> bool:
+        """Tell whether these dims satisfy the guard."""
+        left, right = evaluate(self.left, dims), evaluate(self.right, dims)
+        if self.kind == "eq":
+            return left == right
+        if self.kind == "ge":
+            return left >= right
+        return left > 0 and right % left == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The arrays that go into and come out of a compiled function.
+
+    Attributes:
+        name: The function's name, for messages.
+        inputs: The input arrays, in the order of the kernel's first argument.
+        input_tree: How the positional arguments nest; always a `("tuple", ...)`.
+        outputs: The result arrays, in the order of the kernel's second argument.
+        output_tree: How the results nest; every output occurs in it exactly once.
+        dims: Names of the extents known only at a call.
+        guards: What must hold of the dims.
+        donated: Pairs (input, output): that input's memory becomes that output.
+        arena: Bytes of scratch memory.
+    """
+
+    name: str
+    inputs: tuple[Leaf, ...]
+    input_tree: Tree
+    outputs: tuple[Leaf, ...]
+    output_tree: Tree
+    dims: tuple[str, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    donated: tuple[tuple[int, int], ...] = ()
+    arena: Extent = 0
+
+    def flat(self) -> Signature:
+        """Return the signature of the same kernel that takes and returns arrays unnested."""
+        return Signature(
+            self.name, self.inputs, ("tuple", tuple(range(len(self.inputs)))),
+            self.outputs, ("tuple", tuple(range(len(self.outputs)))),
+            self.dims, self.guards, self.donated, self.arena,
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the signature as what `json.dumps` takes (tuples become lists there)."""
+        return {
+            "name": self.name,
+            "inputs": [[leaf.path, leaf.dtype, leaf.shape] for leaf in self.inputs],
+            "input_tree": self.input_tree,
+            "outputs": [[leaf.path, leaf.dtype, leaf.shape] for leaf in self.outputs],
+            "output_tree": self.output_tree,
+            "dims": self.dims,
+            "guards": [[g.kind, g.left, g.right, g.text] for g in self.guards],
+            "donated": self.donated,
+            "arena": self.arena,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Signature:
+        """Return the signature written by `to_json`, also after a trip through JSON text."""
+        record = {key: _tuples(value) for key, value in data.items()}
+        record["inputs"] = tuple(Leaf(*leaf) for leaf in record["inputs"])
+        record["outputs"] = tuple(Leaf(*leaf) for leaf in record["outputs"])
+        record["guards"] = tuple(Guard(*guard) for guard in record["guards"])
+        return Signature(**record)
+
+
+def evaluate(extent: Extent, dims: Sequence[int] | Mapping[int, int]) -> int:
+    """Return the extent for these dims (`KeyError` or `IndexError` where a dim is missing)."""
+    if isinstance(extent, int):
+        return extent
+    head = extent[0]
+    if head == "dim":
+        return dims[extent[1]]
+    if head == "const":
+        return int(extent[1])
+    value: int = _OPERATORS[head](evaluate(extent[1], dims), evaluate(extent[2], dims))
+    return value
+
+
+def show_extent(extent: Extent, names: Sequence[str]) -> str:
+    """Return the extent in the user's names: `batch`, `2 * n`."""
+    if isinstance(extent, int):
+        return str(extent)
+    head = extent[0]
+    if head == "dim":
+        return names[extent[1]] if extent[1] < len(names) else f"dim{extent[1]}"
+    if head == "const":
+        return str(extent[1])
+    a, b = (show_extent(part, names) for part in extent[1:])
+    if head not in _SIGNS:
+        return f"{head}({a}, {b})"
+    return f"{_bracketed(a)} {_SIGNS[head]} {_bracketed(b)}"
+
+
+def show_shape(shape: Sequence[Extent], names: Sequence[str] = ()) -> str:
+    """Return a shape as Python writes tuples, extents in the user's names."""
+    inner = ", ".join(show_extent(extent, names) for extent in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"
+
+
+def subtrees(tree: Tree) -> Iterator[Tree]:
+    """Yield every node of the tree, parents before children, from left to right."""
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        if not isinstance(node, int) and node[0] in ("tuple", "list", "dict"):
+            pending.extend(reversed(node[-1]))
+
+
+def has_custom(tree: Tree) -> bool:
+    """Tell whether the tree has a node that only Python can take apart or build."""
+    return any(not isinstance(node, int) and node[0] == "custom" for node in subtrees(tree))
+
+
+def _bracketed(text: str) -> str:
+    return f"({text})" if " " in text and not text.endswith(")") else text
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    return value

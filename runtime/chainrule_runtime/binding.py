@@ -1,0 +1,161 @@
+"""Gives a loaded native entry the addresses it needs, and owns what they point to.
+
+An entry's machine code may come from a file, so no address of this process is part of it.  It has a
+table of pointers instead, filled once through its `bind` function in the order of `slot_names`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+import numpy as np
+
+from .abi import Signature, Tree, subtrees
+from .errors import ChainruleError, explain
+from .layout import array_api, native_calls
+
+__all__ = ["Binding", "FUNCTIONS", "dict_nodes", "slot_names"]
+
+# Functions of the Python C API an entry may call.
+FUNCTIONS: Final = (
+    "PyDict_Copy", "PyDict_GetItemWithError", "PyDict_SetItem", "PyDict_Size", "PyErr_Clear",
+    "PyErr_NoMemory", "PyEval_RestoreThread", "PyEval_SaveThread", "PyList_GetItem", "PyList_New",
+    "PyList_SetItem", "PyList_Size", "PyLong_FromLongLong", "PyMem_RawFree", "PyMem_RawMalloc",
+    "PyObject_CallOneArg", "PyObject_GetAttr", "PyObject_Vectorcall", "PyTuple_GetItem",
+    "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef",
+)  # fmt: skip
+_OBJECTS: Final[dict[str, object]] = {
+    "None": None, "ndarray": np.ndarray, "dict": dict, "list": list, "tuple": tuple,
+    "out": sys.intern("out"), "_call_slowly": sys.intern("_call_slowly"),
+}  # fmt: skip
+_WORD: Final = 8
+
+
+def dict_nodes(tree: Tree) -> list[tuple[Any, ...]]:
+    """Return the dict nodes of a tree in the order of `subtrees`."""
+    return [node for node in subtrees(tree) if not isinstance(node, int) and node[0] == "dict"]
+
+
+def _keys(signature: Signature) -> list[Any]:
+    """Return each dict key of the signature once; 1 and True differ as they do in a repr."""
+    found: dict[str, Any] = {}
+    for tree in (signature.input_tree, signature.output_tree):
+        for node in dict_nodes(tree):
+            for key in node[1]:
+                found.setdefault(repr(key), sys.intern(key) if type(key) is str else key)
+    return list(found.values())
+
+
+def slot_names(signature: Signature) -> tuple[str, ...]:
+    """Return what each pointer of an entry's table is; compiler and binding both follow it."""
+    dtypes = sorted({leaf.dtype for leaf in (*signature.inputs, *signature.outputs)})
+    return (
+        "next", "arena", "failed", "PyArray_NewFromDescr", *FUNCTIONS, *_OBJECTS,
+        *(f"dtype {name}" for name in dtypes),
+        *(f"key {key!r}" for key in _keys(signature)),
+        *(f"template {i}" for i, _ in enumerate(dict_nodes(signature.output_tree))),
+    )  # fmt: skip
+
+
+class Binding:
+    """A loaded entry, bound and ready to be attached to a callable.
+
+    Attributes:
+        signature: What the entry was emitted for.
+        entry: Its address, for `attach`.
+    """
+
+    def __init__(
+        self, signature: Signature, entry: int, bind: int, *, messages: Sequence[str] = (),
+        code: object = None,
+    ) -> None:
+        """Fill the table of the entry at `entry` through the function at `bind`.
+
+        `messages[i]` says what the kernel's error code i + 1 means.  `code` is kept referenced as
+        long as the binding: the JIT's resource tracker, or the loaded library.  A loaded entry is
+        bound once.
+        """  # fmt: skip
+        assert native_calls(), "ask layout.native_calls() before binding"
+        self.signature = signature
+        self.entry = entry
+        self._code = code
+        self._messages = tuple(messages)
+        self._after: Binding | None = None
+        self._next = ctypes.c_void_p()
+        self._arena = ctypes.c_void_p()
+        self._failed = _Failure(signature.name, self._messages)
+        self._kept = self._objects()
+        names = slot_names(signature)
+        table = (ctypes.c_void_p * len(names))(*(self._address(name) for name in names))
+        ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(bind)(ctypes.addressof(table))
+
+    def chain(self, after: Binding | None) -> None:
+        """Try `after` with the arguments that do not fit this entry (None: the slow path).
+
+        The chain must not form a ring.  May be changed at any time; `after` is kept referenced.
+        """
+        step = after
+        while step is not None:
+            assert step is not self, "a chain of entries must end"
+            step = step._after
+        # A thread may be on its way into the entry chained before, so that one is kept too.
+        self._kept.setdefault(f"chained {len(self._kept)}", self._after)
+        self._after = after
+        self._next.value = after.entry if after is not None else None
+
+    @property
+    def after(self) -> Binding | None:
+        """The binding tried next."""
+        return self._after
+
+    def _objects(self) -> dict[str, object]:
+        """Return the Python objects this table points to."""
+        kept = dict(_OBJECTS)
+        for leaf in (*self.signature.inputs, *self.signature.outputs):
+            kept[f"dtype {leaf.dtype}"] = np.dtype(leaf.dtype)
+        kept.update((f"key {key!r}", key) for key in _keys(self.signature))
+        for i, node in enumerate(dict_nodes(self.signature.output_tree)):
+            # Copying a dict of the right keys costs less than growing one.
+            kept[f"template {i}"] = {kept[f"key {key!r}"]: None for key in node[1]}
+        kept["failed"] = self._failed
+        return kept
+
+    def _address(self, name: str) -> int | None:
+        if name == "next":
+            return ctypes.addressof(self._next)
+        if name == "arena":
+            return ctypes.addressof(self._arena)
+        if name == "PyArray_NewFromDescr":
+            return array_api()
+        if name in self._kept:
+            return id(self._kept[name])
+        return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+
+    def __del__(self) -> None:
+        arena = getattr(self, "_arena", None)
+        if arena is not None and arena.value:
+            # The word below an arena is the address of the block it lies in.
+            block = ctypes.c_void_p.from_address(arena.value - _WORD).value
+            arena.value = None
+            free = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+            free(("PyMem_RawFree", ctypes.pythonapi))(block)
+
+
+class _Failure:
+    """Raises what a kernel's error code means; native code calls it."""
+
+    def __init__(self, name: str, messages: Sequence[str]) -> None:
+        self._name = name
+        self._messages = messages
+
+    def __call__(self, code: int) -> NoReturn:
+        raise ChainruleError(failure_message(self._name, self._messages, code))
+
+
+def failure_message(name: str, messages: Sequence[str], code: int) -> str:
+    """Return the text for a kernel's error code."""
+    meaning = messages[code - 1] if 0 < code <= len(messages) else f"error code {code}"
+    return explain(f"{name}() failed while it ran", meaning)
