@@ -80,7 +80,7 @@ class Arena:
         """Return a strided copy of `values`, and the whole arena as poisoned elements."""
         size = values.itemsize
         whole = self.bytes[PAGE : PAGE + ARENA_BYTES].view(values.dtype)
-        whole[:] = np.nan if values.dtype.kind == "f" else 123456789
+        whole[:] = np.nan if values.dtype.kind == "f" else 111
         reach = [(n - 1) * s for n, s in zip(values.shape, strides, strict=True) if n > 0]
         low, high = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach)
         origin = len(whole) - 1 - high if at_end else -low
