@@ -167,7 +167,7 @@ def uniform(
     """
     unit = cnp.reshape(_fraction(_words(key, _count(shape), 0), _float(dtype)), tuple(shape))
     # Numbers are weak, so that float32 stays float32; the usual unit interval costs nothing.
-    if isinstance(minval, (int, float)) and isinstance(maxval, (int, float)):
+    if type(minval) in (int, float) and type(maxval) in (int, float):
         if (minval, maxval) == (0, 1):
             return unit
         return unit * (maxval - minval) + minval
@@ -225,9 +225,7 @@ def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | None = None) -> A
     return uniform(key, np.shape(p) if shape is None else shape) < p
 
 
-def randint(
-    key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.int32
-) -> Array:
+def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.int32) -> Array:
     """Draw integers from [minval, maxval).
 
     Each of 64 random bits counts, so no value is likelier than another by more than 2**-32 of

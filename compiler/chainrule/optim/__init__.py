@@ -1,1 +1,46 @@
-"""Optimizers and schedules, written with the public array functions."""
+"""Optimizers and schedules, written with the public array functions.
+
+`state = opt.init(params)`, then `params, state = opt.apply(grads, state, params)` at each step,
+inside a compiled function or outside.  Parameters are any pytree of arrays; dtypes are kept.
+"""
+
+from chainrule.optim.optimizer import Optimizer, chain
+from chainrule.optim.rules import (
+    adagrad,
+    adam,
+    adamw,
+    lion,
+    momentum,
+    nesterov,
+    rmsprop,
+    sgd,
+)
+from chainrule.optim.schedules import constant, cosine, exponential, piecewise, warmup_cosine
+from chainrule.optim.transforms import (
+    add_decayed_weights,
+    clip,
+    clip_by_global_norm,
+    global_norm,
+)
+
+__all__ = [
+    "Optimizer",
+    "adagrad",
+    "adam",
+    "adamw",
+    "add_decayed_weights",
+    "chain",
+    "clip",
+    "clip_by_global_norm",
+    "constant",
+    "cosine",
+    "exponential",
+    "global_norm",
+    "lion",
+    "momentum",
+    "nesterov",
+    "piecewise",
+    "rmsprop",
+    "sgd",
+    "warmup_cosine",
+]
