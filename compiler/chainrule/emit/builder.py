@@ -350,6 +350,10 @@ class Builder:
         """Turn a pointer into an integer address."""
         return self._define(I64, f"ptrtoint {pointer} to i64")
 
+    def opaque(self, a: Value) -> Value:
+        """Return `a` as a number whose origin the code generator's loop rewriting cannot see."""
+        return self._define(a.type, f"freeze {a}")
+
     # Vectors -------------------------------------------------------------------------------
 
     def splat(self, a: Value, lanes: int) -> Value:
@@ -429,6 +433,11 @@ class Builder:
         self.module.declare(full, result, types)
         inner = ", ".join(map(str, arguments)) + (f", i1 {extra}" if extra else "")
         return self._define(result, f"call {result} @{full}({inner})")
+
+    def target_intrinsic(self, name: str, result: LType, arguments: Sequence[Value]) -> Value:
+        """Call a processor's own intrinsic by its whole name."""
+        self.module.declare(name, result, [a.type for a in arguments])
+        return self.call(name, result, arguments)
 
     def reduce(self, kind: str, v: Value) -> Value:
         """Combine all lanes: `fadd`/`fmul` as a tree, `add`, `mul`, `and`, `or`, `smax`, ..."""

@@ -1,0 +1,40 @@
+"""erf and erfc."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chainrule.emit.vector_math.coefficients import ERF, ERFC_LOG, ERFC_SCALED
+from chainrule.emit.vector_math.exponential import exp_of, power_of_two, reduce_exp, scale
+from chainrule.emit.vector_math.lanes import Lanes
+
+__all__ = ["erf", "erfc"]
+
+# Where the power series ends, and from where erf rounds to one.
+_SMALL: Final = {"float": 0.9375, "double": 1.0}
+_LARGE: Final = {"float": 4.0, "double": 6.0}
+# The shift of the argument's transform, and from where erfc rounds to zero.
+_SHIFT: Final = {"float": 2.0, "double": 4.0}
+_VANISHED: Final = {"float": 10.25, "double": 27.5}
+
+
+def erf(x: Lanes) -> Lanes:
+    """The error function: x + x P(x^2) near zero, else 1 - exp(Q(|x|)) with Q = log(erfc)."""
+    a = abs(x)
+    z = x * x
+    small = a.times_plus(z.polynomial(ERF[x.scalar]), a)
+    exponent = a.at_most(_LARGE[x.scalar]).polynomial(ERFC_LOG[x.scalar])
+    reduced = reduce_exp(exponent)
+    large = 1.0 - exp_of(reduced) * power_of_two(reduced)
+    return (a > _SMALL[x.scalar]).choose(large, small).copy_sign(x)
+
+
+def erfc(x: Lanes) -> Lanes:
+    """1 - erf: exp(-x^2) P((a - k) / (a + k)) / (1 + 2 a) with a = |x|, from 2 for negative x."""
+    a = abs(x).at_most(_VANISHED[x.scalar])
+    shift = _SHIFT[x.scalar]
+    scaled = ((a - shift) / (a + shift)).polynomial(ERFC_SCALED[x.scalar]) / a.times_plus(2.0, 1.0)
+    square, lost = a.times_exactly(a)
+    reduced = reduce_exp(-square, -lost)
+    y = scale(exp_of(reduced) * scaled, reduced)
+    return (x < 0.0).choose(2.0 - y, y)

@@ -1,0 +1,87 @@
+"""Hyperbolic functions and their inverses."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from chainrule.emit.vector_math.coefficients import TANH
+from chainrule.emit.vector_math.exponential import (
+    exp_of,
+    power_of_two,
+    reduce_exp,
+    scaled_expm1,
+)
+from chainrule.emit.vector_math.lanes import Lanes
+from chainrule.emit.vector_math.logarithm import log1p, log_of, log1p_of, split
+
+__all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
+
+# Above these sinh and cosh are infinite.
+_LARGEST: Final = {"float": 90.0, "double": 711.0}
+_TINY: Final = {"float": 1e-10, "double": 1e-18}
+
+
+def sinh(x: Lanes) -> Lanes:
+    """Hyperbolic sine."""
+    a = abs(x)
+    # e/4 stays finite where e does not; sinh = e/2 + (e/2) / (e + 1) with e = expm1(|x|).
+    quarter = scaled_expm1(a.at_most(_LARGEST[x.scalar]), 2)
+    half = quarter + quarter
+    y = half + half / (half + half + 1.0)
+    y = (half < math.inf).choose(y, half)
+    return (a < _TINY[x.scalar]).choose(x, y.copy_sign(x))
+
+
+def cosh(x: Lanes) -> Lanes:
+    """Hyperbolic cosine."""
+    reduced = reduce_exp(abs(x).at_most(_LARGEST[x.scalar]), exactly=True)
+    half = exp_of(reduced) * power_of_two(reduced, 2) * 2.0
+    return half + 0.25 / half
+
+
+def tanh(x: Lanes) -> Lanes:
+    """Hyperbolic tangent."""
+    a = abs(x)
+    if x.is_double:
+        # e / (e + 2) with e = expm1(2 |x|).
+        e = scaled_expm1((a + a).at_most(40.0))
+        return (e / (e + 2.0)).copy_sign(x)
+    reduced = reduce_exp((a + a).at_most(20.0))
+    large = 1.0 - 2.0 / exp_of(reduced).times_plus(power_of_two(reduced), 1.0)
+    z = x * x
+    small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
+    return (a < 0.7).choose(small, large).copy_sign(x)
+
+
+def asinh(x: Lanes) -> Lanes:
+    """Inverse hyperbolic sine."""
+    a = abs(x)
+    # log(1 + t) with t = |x| + x^2 / (1 + sqrt(1 + x^2)); for large |x|, log(2 |x|).
+    square = a * a
+    t = a + square / ((square + 1.0).sqrt() + 1.0)
+    return _log1p_or_log_twice(t, a).copy_sign(x)
+
+
+def acosh(x: Lanes) -> Lanes:
+    """Inverse hyperbolic cosine."""
+    # log(1 + t) with t = u + sqrt(u (2 + u)), u = x - 1; for large x, log(2 x).
+    u = x - 1.0
+    t = u + (u * (u + 2.0)).sqrt()
+    return (x >= 1.0).choose(_log1p_or_log_twice(t, x), math.nan)
+
+
+def _log1p_or_log_twice(t: Lanes, x: Lanes) -> Lanes:
+    """Return log(1 + t), or log(2 x) where x is large (t may then be infinite)."""
+    large = x > (2.0**60 if x.is_double else 2.0**30)
+    y = log1p_of(large.choose(x, t))
+    y = large.choose(y + math.log(2.0), y)
+    return (x < math.inf).choose(y, x)
+
+
+def atanh(x: Lanes) -> Lanes:
+    """Inverse hyperbolic tangent."""
+    a = abs(x)
+    # Halved before the division for subnormals, doubled by the ratio 2 |x| / (1 - |x|).
+    y = log1p((a + a) / (1.0 - a)) * 0.5
+    return (a < _TINY[x.scalar]).choose(x, y.copy_sign(x))
