@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from chainrule.emit.builder import I64, PTR, VOID, Builder, Module, Value
 from chainrule.emit.contraction.dot import emit_dots
 from chainrule.emit.contraction.plain import emit_plain
 from chainrule.emit.contraction.spec import Contraction, Epilogue
 from chainrule.emit.contraction.tile import Tile, emit_panel, has_lane_masks, main_tile
-from chainrule.emit.contraction.transpose import emit_gather, emit_transpose
+from chainrule.emit.contraction.transpose import emit_copy, emit_gather, emit_transpose
 from chainrule.emit.machine import Machine
 
 __all__ = ["emit_contraction", "workspace_bytes"]
@@ -19,6 +18,10 @@ __all__ = ["emit_contraction", "workspace_bytes"]
 _DEPTH = 512
 # A sum that may not pass through C is not split up to this length, though its panel is packed.
 _DEPTH_UNSPLIT = 4096
+# Bytes between rows of B beyond which a panel's rows lie on pages of their own: the panel is copied
+# (with at least so many rows of A to use it), as the tile would wait for address translations.
+_FAR_APART = 2048
+_ROWS_WORTH_COPYING = 64
 # Rows of A up to which dot products beat packing a transposed B.
 _FEW_ROWS = 3
 # Columns up to which dot products beat a masked tile.
@@ -54,9 +57,19 @@ def workspace_bytes(machine: Machine, spec: Contraction) -> int:
     columns = main_tile(machine, spec.element_bytes).columns
     return max(
         _packed_depth(form) * columns * spec.element_bytes
-        if form.b[1] != 1 and form.c[1] in (1, None) else 0
+        if (form.b[1] != 1 or _copies(form)) and form.c[1] in (1, None) else 0
         for form in forms
     )  # fmt: skip
+
+
+def _copies(spec: Contraction) -> bool:
+    """Tell whether panels of a B with adjacent columns may be copied."""
+    if spec.m is not None and spec.m < _ROWS_WORTH_COPYING:
+        return False
+    if spec.n is not None and spec.n * spec.element_bytes <= _FAR_APART:
+        return False
+    far = spec.b[0]
+    return far is None or abs(far) * spec.element_bytes > _FAR_APART
 
 
 def _packed_depth(spec: Contraction) -> int:
@@ -67,8 +80,13 @@ def _packed_depth(spec: Contraction) -> int:
 
 
 def _swaps(spec: Contraction, epilogue: Epilogue | None) -> bool:
-    """Tell whether C^T = B^T A^T is computed, because C has its rows adjacent, not its columns."""
-    return epilogue is None and spec.c[1] != 1 and spec.c[0] == 1
+    """Tell whether C^T = B^T A^T is computed, because C has its rows adjacent, not its columns.
+
+    A single column is turned into a row where A has its rows adjacent too.
+    """
+    if epilogue is not None or spec.c[0] != 1:
+        return False
+    return spec.c[1] != 1 or (spec.n == 1 and spec.m != 1 and spec.a[0] == 1 and spec.a[1] != 1)
 
 
 class _Driver:
@@ -97,6 +115,7 @@ class _Driver:
         self.bn_elements, self.bk_elements = bn, bk
         self.tile = main_tile(machine, self.nbytes)
         self.add = b.i64(int(spec.accumulate))
+        self.worth_copying = self._worth_copying()
 
     def emit(self) -> None:
         """Write the whole function."""
@@ -108,6 +127,22 @@ class _Driver:
             self._by_layout()
         b.ret()
         b.close()
+
+    def _worth_copying(self) -> Value | None:
+        """Return the run-time half of `_copies`, None if nothing is left to decide."""
+        b, tests = self.b, []
+        if self.spec.m is None:
+            tests.append(b.icmp("sge", self.m, _ROWS_WORTH_COPYING))
+        if self.spec.n is None:
+            tests.append(b.icmp("sgt", self.n, _FAR_APART // self.nbytes))
+        if self.spec.b[0] is None:
+            # Backwards and far apart is rare, and only slower.
+            tests.append(b.icmp("sgt", self.bk, _FAR_APART))
+        if not tests:
+            return None
+        for other in tests[1:]:
+            tests[0] = b.and_(tests[0], other)
+        return tests[0]
 
     def _by_layout(self) -> None:
         if self.spec.c[1] == 1:
@@ -180,7 +215,7 @@ class _Driver:
     def _tiles(self) -> None:
         """Panels of B under all rows of A, the sums split where C may hold a part of them."""
         b, spec = self.b, self.spec
-        packs = spec.b[1] != 1
+        packs = spec.b[1] != 1 or _copies(spec)
         depth = _packed_depth(spec) if packs else _DEPTH
         unsplit = spec.k is not None and spec.k <= depth
         if not packs and (self.epilogue is not None or spec.strict):
@@ -208,10 +243,9 @@ class _Driver:
     def _block(self, first: Value, length: Value, add: Value, epilogue: Epilogue | None) -> None:
         """Run k from `first` over `length` terms, panel by panel of the columns."""
         b, tile, start = self.b, self.tile, self.b.i64(0)
-        single = replace(tile, vectors=1)
-        tiles = [tile, replace(single, masked=True)]
+        tiles = [tile, tile.narrowed(tile.lanes, masked=True)]
         if not has_lane_masks(self.machine):
-            tiles = [tile, single, replace(single, lanes=0)]
+            tiles = [tile, tile.narrowed(tile.lanes), tile.narrowed(0)]
         for shape in tiles:
             stop = self.n if shape.masked else b.and_(self.n, -shape.columns)
             if self.spec.n is not None and not shape.masked:
@@ -246,34 +280,40 @@ class _Driver:
     def _packed(self, source: Value, length: Value, width: Value) -> tuple[Value, Value]:
         """Return where the panel's rows are, and their stride: copied if B has them apart."""
         b, spec = self.b, self.spec
-        if spec.b[1] == 1:
-            return source, self.bk
-        packed_row = b.i64(self.tile.columns)
+        columns = self.tile.columns
+        packed = [self.workspace, b.i64(columns * self.nbytes)]
 
         def transpose() -> list[Value]:
             name = emit_transpose(b.module, self.machine, self.nbytes)
-            b.call(name, VOID, [
-                source, self.workspace, width, length, self.bn_elements, packed_row,
-            ])  # fmt: skip
-            return [self.workspace, b.mul(packed_row, self.nbytes)]
+            sizes = [width, length, self.bn_elements, b.i64(columns)]
+            b.call(name, VOID, [source, self.workspace, *sizes])
+            return packed
 
         def gather() -> list[Value]:
             name = emit_gather(b.module, self.nbytes)
-            b.call(name, VOID, [
-                source, self.workspace, length, width, self.bk_elements, self.bn_elements,
-                packed_row,
-            ])  # fmt: skip
-            return [self.workspace, b.mul(packed_row, self.nbytes)]
+            sizes = [length, width, self.bk_elements, self.bn_elements, b.i64(columns)]
+            b.call(name, VOID, [source, self.workspace, *sizes])
+            return packed
 
-        def copied() -> list[Value]:
+        def copy() -> list[Value]:
+            name = emit_copy(b.module, self.machine, self.nbytes)
+            sizes = [length, width, self.bk, packed[1]]
+            b.call(name, VOID, [source, self.workspace, *sizes])
+            return packed
+
+        def adjacent() -> list[Value]:
+            if not _copies(spec):
+                return [source, self.bk]
+            worth = self.worth_copying
+            return copy() if worth is None else b.if_(worth, copy, lambda: [source, self.bk])
+
+        def apart() -> list[Value]:
             if spec.b[0] is None:
                 return b.if_(b.icmp("eq", self.bk_elements, 1), transpose, gather)
             return transpose() if spec.b[0] == 1 else gather()
 
         if spec.b[1] is None:
-            adjacent = b.icmp("eq", self.bn_elements, 1)
-            place, row_bytes = b.if_(adjacent, lambda: [source, self.bk], copied)
+            place, row_bytes = b.if_(b.icmp("eq", self.bn_elements, 1), adjacent, apart)
         else:
-            place, row_bytes = copied()
+            place, row_bytes = adjacent() if spec.b[1] == 1 else apart()
         return place, row_bytes
-

@@ -33,6 +33,10 @@ class Tile:
     lanes: int
     masked: bool = False
 
+    def narrowed(self, lanes: int, masked: bool = False) -> Tile:
+        """Return the tile of one vector: as many rows, whose offsets fill the registers."""
+        return Tile(self.rows, 1, lanes, masked)
+
     @property
     def columns(self) -> int:
         """Columns of the panel."""
@@ -120,18 +124,16 @@ class _Panel:
         self.mask = (
             tail_mask(b, self.dtype, self.tile.lanes, self.width) if self.tile.masked else None
         )
-        a_offsets = [b.mul(self.am, r) for r in range(rows)]
+        # Seen through, the row offsets become one serial chain of additions in the inner loop.
+        a_offsets = [b.opaque(b.mul(self.am, r)) if r else b.i64(0) for r in range(rows)]
         c_offsets = [b.mul(self.cm, r) for r in range(rows)]
         full = b.sub(self.m, rows - 1)
 
         def tall(row: Value, at: list[Value]) -> list[Value]:
             numbers = [b.add(row, r) for r in range(rows)] if self.epilogue else [row] * rows
             self._tile(at[0], at[1], a_offsets, c_offsets, numbers)
-            return [
-                b.offset(at[0], b.mul(self.am, rows)),
-                b.offset(at[1], b.mul(self.cm, rows)),
-                b.binary("add", row, rows),
-            ]
+            after = b.offset(at[0], b.mul(self.am, rows)), b.offset(at[1], b.mul(self.cm, rows))
+            return [*after, b.binary("add", row, rows)]
 
         a, c, done = b.loop(0, full, rows, [self.a, self.c, b.i64(0)], tall)
         last = b.sub(self.m, 1)
@@ -140,14 +142,10 @@ class _Panel:
             # Rows past the end repeat the last one: same operands, same result, same place.
             numbers = [row, *(b.smin(b.add(row, r), last) for r in range(1, half))]
             steps = [b.sub(n, row) for n in numbers]
-            self._tile(
-                at[0], at[1],
-                [b.mul(self.am, s) for s in steps], [b.mul(self.cm, s) for s in steps], numbers,
-            )  # fmt: skip
-            return [
-                b.offset(at[0], b.mul(self.am, half)),
-                b.offset(at[1], b.mul(self.cm, half)),
-            ]
+            a_steps = [b.i64(0), *(b.opaque(b.mul(self.am, s)) for s in steps[1:])]
+            c_steps = [b.mul(self.cm, s) for s in steps]
+            self._tile(at[0], at[1], a_steps, c_steps, numbers)
+            return [b.offset(at[0], b.mul(self.am, half)), b.offset(at[1], b.mul(self.cm, half))]
 
         b.loop(done, self.m, half, [a, c], low)
         b.ret()
@@ -162,7 +160,7 @@ class _Panel:
         self, a: Value, c: Value, a_offsets: Sequence[Value], c_offsets: Sequence[Value],
         numbers: Sequence[Value],
     ) -> None:  # fmt: skip
-        """Compute one tile whose first row starts at `a` and `c`."""
+        """Compute one tile: its rows of A are at `a_offsets` from `a`, those of C from `c`."""
         b, count = self.b, len(numbers) * self.tile.vectors
         places = [
             b.offset(b.offset(c, offset), v * self.vector_bytes)
@@ -201,20 +199,16 @@ class _Panel:
         self, a: Value, a_offsets: Sequence[Value], start: Sequence[Value]
     ) -> list[Value]:
         """Run over k; return the accumulators."""
-        b = self.b
+        b, vectors, count = self.b, self.tile.vectors, len(start)
 
         def turn(_k: Value, carried: list[Value]) -> list[Value]:
-            sums, at, b_row = carried[:-2], carried[-2], carried[-1]
-            panel = [
-                self._load(b.offset(b_row, v * self.vector_bytes))
-                for v in range(self.tile.vectors)
-            ]
+            sums, at, b_row = carried[:count], carried[-2], carried[-1]
+            panel = [self._load(b.offset(b_row, v * self.vector_bytes)) for v in range(vectors)]
             after: list[Value] = []
             for r, offset in enumerate(a_offsets):
                 x = b.splat(b.load(self.dtype, b.offset(at, offset)), self.tile.lanes)
                 for v, y in enumerate(panel):
-                    total = sums[r * self.tile.vectors + v]
-                    after.append(multiply_add(b, self.machine, x, y, total))
+                    after.append(multiply_add(b, self.machine, x, y, sums[r * vectors + v]))
             return [*after, b.offset(at, self.ak), b.offset(b_row, self.bk)]
 
-        return b.loop(0, self.k, 1, [*start, a, self.b_panel], turn)[:-2]
+        return b.loop(0, self.k, 1, [*start, a, self.b_panel], turn)[:count]

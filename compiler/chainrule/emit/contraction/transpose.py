@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from chainrule.emit.builder import F32, F64, I8, I16, I64, PTR, VOID, Builder, Module, Value, vector
+from chainrule.emit.builder import F32, F64, I8, I16, I64, PTR, VOID, Builder, LType, Module, Value, vector
 from chainrule.emit.contraction.tile import has_lane_masks, tail_mask
 from chainrule.emit.machine import Machine
 
-__all__ = ["emit_gather", "emit_transpose"]
+__all__ = ["emit_copy", "emit_gather", "emit_transpose"]
 
 
 def emit_transpose(module: Module, machine: Machine, element_bytes: int) -> str:
@@ -53,6 +53,39 @@ def emit_gather(module: Module, element_bytes: int) -> str:
         _gather_loops(b, element_bytes, src, dst, rows, cols, by_row, by_column, dst_bytes)
         b.ret()
         b.close()
+    return name
+
+
+def emit_copy(module: Module, machine: Machine, element_bytes: int) -> str:
+    """Define a copy of rows of `width` elements into rows of a panel; return the name.
+
+    Signature: `void (src, dst, rows, width, src_row_bytes, dst_row_bytes)`.
+    """
+    name = f"copy.{machine.name}.{element_bytes}"
+    if module.has_function(name):
+        return name
+    numbers = ("rows", "width", "src_bytes", "dst_bytes")
+    arguments = [(PTR, "src"), (PTR, "dst"), *((I64, n) for n in numbers)]
+    b, (src, dst, rows, width, src_bytes, dst_bytes) = module.function(name, VOID, arguments)
+    lanes = machine.lanes(element_bytes)
+    wide = vector(F32 if element_bytes == 4 else F64, lanes)
+    whole = b.and_(width, -lanes)
+
+    def row(_r: Value, at: list[Value]) -> list[Value]:
+        def some(kind: LType) -> Callable[[Value, list[Value]], None]:
+            def turn(c: Value, _: list[Value]) -> None:
+                offset = b.mul(c, element_bytes)
+                b.store(b.load(kind, b.offset(at[0], offset)), b.offset(at[1], offset))
+
+            return turn
+
+        b.loop(0, whole, lanes, [], some(wide))
+        b.loop(whole, width, 1, [], some(wide.element))
+        return [b.offset(at[0], src_bytes), b.offset(at[1], dst_bytes)]
+
+    b.loop(0, rows, 1, [src, dst], row)
+    b.ret()
+    b.close()
     return name
 
 
