@@ -11,7 +11,7 @@ zero, or a positive code that picks one of the messages its owner keeps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -29,7 +29,7 @@ Extent: TypeAlias = int | DimExpr
 # `("none",)`, or `("custom", ...)`, which native code leaves to Python.
 Tree: TypeAlias = int | tuple[Any, ...]
 
-_OPERATORS: Final = {
+_OPERATORS: Final[dict[str, Callable[[int, int], int]]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -139,8 +139,7 @@ def evaluate(extent: Extent, dims: Sequence[int] | Mapping[int, int]) -> int:
         return dims[extent[1]]
     if head == "const":
         return int(extent[1])
-    value: int = _OPERATORS[head](evaluate(extent[1], dims), evaluate(extent[2], dims))
-    return value
+    return _OPERATORS[head](evaluate(extent[1], dims), evaluate(extent[2], dims))
 
 
 def show_extent(extent: Extent, names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from .abi import Signature, Tree, subtrees
-from .errors import ChainruleError, explain
+from .errors import ChainruleError, failure_message
 from .layout import array_api, native_calls
 
 __all__ = ["Binding", "FUNCTIONS", "dict_nodes", "slot_names"]
@@ -153,9 +153,3 @@ class _Failure:
 
     def __call__(self, code: int) -> NoReturn:
         raise ChainruleError(failure_message(self._name, self._messages, code))
-
-
-def failure_message(name: str, messages: Sequence[str], code: int) -> str:
-    """Return the text for a kernel's error code."""
-    meaning = messages[code - 1] if 0 < code <= len(messages) else f"error code {code}"
-    return explain(f"{name}() failed while it ran", meaning)

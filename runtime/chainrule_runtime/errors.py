@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
     "NotDifferentiableError", "ShapeError", "StructureError", "UnsupportedError", "explain",
+    "failure_message",
 ]  # fmt: skip
 
 
@@ -60,3 +63,9 @@ def explain(what: str, *facts: str, hint: str = "") -> str:
     if hint:
         lines.append(f"hint: {hint}")
     return "\n".join(lines)
+
+
+def failure_message(name: str, messages: Sequence[str], code: int) -> str:
+    """Return the text for error code `code` of the function `name`, which `messages` explain."""
+    meaning = messages[code - 1] if 0 < code <= len(messages) else f"error code {code}"
+    return explain(f"{name}() failed while it ran", meaning)

@@ -1,4 +1,4 @@
-"""Where the fields of an ndarray lie in memory, verified in this process before anyone relies on it.
+"""Where the fields of an ndarray lie in memory, verified before anyone relies on it.
 
 Native entries read arrays by these offsets.  They have been the same in every NumPy since 1.7 on
 CPython, but nothing promises it, so they are compared with what Python says of a few known arrays;
@@ -59,7 +59,8 @@ def probe() -> ArrayLayout | None:
     whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     locked = np.zeros((5, 7))
     locked.flags.writeable = False
-    samples = [whole, whole[:, ::2], whole.T, locked, np.zeros(()), np.zeros((0, 3), np.uint8)]
+    samples: list[np.ndarray[Any, Any]] = [whole, whole[:, ::2], whole.T, locked]
+    samples += [np.zeros(()), np.zeros((0, 3), np.uint8)]
     samples += [np.zeros(3, dtype) for dtype in DTYPES]
     samples.append(np.frombuffer(bytearray(17), np.uint8)[1:].view(np.float64))
     return STANDARD if all(_agrees(array) for array in samples) else None
@@ -81,9 +82,9 @@ def array_api() -> int | None:
     except (AttributeError, ValueError):
         return None
     slots = (ctypes.c_void_p * (_NEW_FROM_DESCR_SLOT + 1)).from_address(table)
-    if slots[_TYPE_SLOT] != id(np.ndarray):
-        return None
     address = slots[_NEW_FROM_DESCR_SLOT]
+    if slots[_TYPE_SLOT] != id(np.ndarray) or address is None:
+        return None
     make = ctypes.PYFUNCTYPE(
         ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.c_int, ctypes.c_void_p,
         ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,

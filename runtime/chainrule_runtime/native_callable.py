@@ -10,7 +10,7 @@ decides what a call does.
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from .layout import native_calls
 
@@ -57,7 +57,8 @@ def callable_type(base: type[T]) -> type[T]:
     so `base` should define `__reduce__`.
     """
     if not native_calls() or type(base) is not type or base.__itemsize__:
-        return type(base)(base.__name__, (base,), {"__module__": base.__module__})
+        metaclass: Any = type(base)
+        return cast("type[T]", metaclass(base.__name__, (base,), {"__module__": base.__module__}))
     entry_at = -(-base.__basicsize__ // _WORD) * _WORD
     members = (_Member * 3)(
         _Member(b"__vectorcalloffset__", _SSIZE_MEMBER, entry_at, _READ_ONLY, None),
@@ -73,7 +74,7 @@ def callable_type(base: type[T]) -> type[T]:
     made: Any = make(ctypes.addressof(spec), (base,))
     _records.append((members, slots, spec))
     made.__doc__, made._native_entry_offset = base.__doc__, entry_at
-    return made  # type: ignore[no-any-return]
+    return cast("type[T]", made)
 
 
 def attach(instance: object, entry: int, owner: object) -> bool:

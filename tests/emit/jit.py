@@ -84,9 +84,10 @@ def python_kernel(
         record.dims = tuple(dims[i] for i in range(len(signature.dims)))
 
         def views(addresses: Any, leaves: Any) -> list[np.ndarray]:
+            shapes = [tuple(evaluate(e, record.dims) for e in leaf.shape) for leaf in leaves]
             return [
-                as_array(addresses[i], leaf.dtype, tuple(evaluate(e, record.dims) for e in leaf.shape))
-                for i, leaf in enumerate(leaves)
+                as_array(addresses[i], leaf.dtype, shape)
+                for i, (leaf, shape) in enumerate(zip(leaves, shapes, strict=True))
             ]
 
         if record.arena:
@@ -108,7 +109,9 @@ def text_with_kernel_at(signature: Signature, kernel: int, release_gil: bool = F
     return module.text()
 
 
-def bound(signature: Signature, text: str, code: object = None, messages: Sequence[str] = ()) -> Binding:
+def bound(
+    signature: Signature, text: str, code: object = None, messages: Sequence[str] = ()
+) -> Binding:
     """Load and bind an entry."""
     addresses, tracker = load(text, ["entry", "entry_bind"])
     return Binding(

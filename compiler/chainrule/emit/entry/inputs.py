@@ -90,7 +90,8 @@ def emit_checks(frame: Frame, args: Value) -> None:
 
 def _bind(frame: Frame, leaf: Leaf, extents: Value) -> list[tuple[Value, Extent]]:
     """Check plain extents, bind dims seen first here; return what needs all dims first."""
-    b, later, good = frame.b, [], None
+    b, good = frame.b, None
+    later: list[tuple[Value, Extent]] = []
     for axis, extent in enumerate(leaf.shape):
         got = b.load(I64, b.offset(extents, WORD * axis))
         if isinstance(extent, int):
