@@ -62,7 +62,7 @@ def _square(x: mpf) -> mpf:
     return x * x
 
 
-ERFC_SHIFT: Final = {"float": mpf(2), "double": mpf(4)}
+ERFC_SHIFT: Final = {"float": mpf(2), "double": mpf(3)}
 
 
 def _scaled_erfc(q: mpf, shift: mpf) -> mpf:
@@ -104,12 +104,12 @@ FITS: Final = (
         {"float": 4}, _square),
     Fit("ERF", "erf(x) / x - 1 in powers of x^2, |x| <= 0.9375 (float) or 1 (double)",
         lambda x: mpmath.erf(x) / x - 1, mpf("1e-6"), mpf("1.0001"), lambda x: ONE,
-        {"float": 5, "double": 11}, _square, {"float": mpf("0.9376")}),
+        {"float": 6, "double": 11}, _square, {"float": mpf("0.9376")}),
     Fit("ERFC_LOG", "log(erfc(a)), 0.9375 <= a <= 4 (float) or 1 <= a <= 6 (double)",
         lambda a: mpmath.log(mpmath.erfc(a)), mpf("0.93"), mpf("6.0"), mpmath.erfc,
         {"float": 6, "double": 19}, highs={"float": mpf("4")}),
-    Fit("ERFC_SCALED", "(1 + 2a) exp(a^2) erfc(a) in q = (a - k) / (a + k); k = 2 (float), 4",
-        lambda q: mpf(0), mpf(-1), mpf("0.8"), lambda q: ONE, {"float": 9, "double": 21}),
+    Fit("ERFC_SCALED", "(1 + 2a) exp(a^2) erfc(a) in q = (a - k) / (a + k), a >= 1/2; k = 2 (float) or 3",
+        lambda q: mpf(0), mpf(-1), mpf(1), lambda q: ONE, {"float": 9, "double": 20}),
 )  # fmt: skip
 
 
@@ -164,9 +164,9 @@ def fit(what: Fit, scalar: str) -> tuple[list[mpf], mpf]:
     if what.name == "ERFC_SCALED":
         shift = ERFC_SHIFT[scalar]
         reach = mpf("10.3") if scalar == "float" else mpf("28")
-        high = (reach - shift) / (reach + shift)
-        low = low + mpf("1e-9")
+        low, high = ((a - shift) / (a + shift) for a in (mpf("0.49"), reach))
         f = lambda q: _scaled_erfc(q, shift)  # noqa: E731
+        what = what._replace(weight=lambda q: 1 / f(q))
     count = 36 * (degree + 2) + 1  # odd multiples keep the grid off a zero in the middle
     angles = [mp.pi * (2 * i + 1) / (2 * count + 2) for i in range(count + 1)]
     points = [(low + high) / 2 - (high - low) / 2 * mpmath.cos(t) for t in angles]

@@ -9,7 +9,8 @@ from chainrule.emit.vector_math.coefficients import EXP
 from chainrule.emit.vector_math.lanes import Lanes
 
 __all__ = [
-    "Reduced", "exp", "exp_of", "expm1", "power_of_two", "reduce_exp", "scale", "scaled_expm1",
+    "Reduced", "exp", "exp_of", "exp_parts", "expm1", "power_of_two", "reduce_exp", "scale",
+    "scaled_expm1",
 ]  # fmt: skip
 
 _LOG2_E: Final = 1.4426950408889634
@@ -79,14 +80,20 @@ def power_of_two(reduced: Reduced, less: int = 0) -> Lanes:
 
 def exp_of(reduced: Reduced) -> Lanes:
     """Return exp(r), between the square roots of 1/2 and 2."""
+    r = reduced.r
+    if reduced.r_low is None:
+        return (r * r).times_plus(r.polynomial(EXP[r.scalar]), r) + 1.0
+    head, rest = exp_parts(reduced)
+    return head + rest
+
+
+def exp_parts(reduced: Reduced) -> tuple[Lanes, Lanes]:
+    """Return exp(r) of an exact reduction as a sum whose second term is small."""
     r, r_low = reduced.r, reduced.r_low
-    tail = r.polynomial(EXP[r.scalar])
-    if r_low is None:
-        return (r * r).times_plus(tail, r) + 1.0
-    # Only the last sum rounds where it shows.
+    assert r_low is not None
     head = r + 1.0
     lost = r - (head - 1.0)
-    return head + (lost + (r * r).times_plus(tail, r_low))
+    return head, lost + (r * r).times_plus(r.polynomial(EXP[r.scalar]), r_low)
 
 
 def exp(x: Lanes) -> Lanes:

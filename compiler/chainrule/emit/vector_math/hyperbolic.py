@@ -17,8 +17,8 @@ from chainrule.emit.vector_math.logarithm import log1p, log_of, log1p_of, split
 
 __all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
 
-# Above these sinh and cosh are infinite.
-_LARGEST: Final = {"float": 90.0, "double": 711.0}
+# Here sinh and cosh are infinite, and a quarter of exp is not.
+_LARGEST: Final = {"float": 89.5, "double": 710.5}
 _TINY: Final = {"float": 1e-10, "double": 1e-18}
 
 

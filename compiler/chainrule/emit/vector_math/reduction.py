@@ -28,9 +28,10 @@ def _define_table(module: Module) -> Value:
 
 
 def define_reduction(module: Module, machine: Machine) -> str:
-    """Define, once, `void f(double x, ptr out)` for |x| > 2^13; return its name.
+    """Define, once, `void f(double x, ptr out)`; return its name.
 
-    It writes an integer n and two doubles r, low: x = n pi / 2 + r + low modulo 2 pi.
+    It writes an integer n and two doubles r, low: x = n pi / 2 + r + low modulo 2 pi, for finite
+    |x| > 2^13; for other x it writes something.
     """
     if module.has_function(_NAME):
         return _NAME
@@ -63,7 +64,8 @@ def _shift_left(b: Builder, high: Value, low: Value, count: Value | int) -> Valu
 def _window(b: Builder, table: Value, exponent: Value) -> list[Value]:
     """Return three words of 2 / pi; bits before them only add multiples of 4 to the quotient."""
     # x = digits * 2^(exponent - 1075), and the table's bit j weighs 2^(63 - j).
-    first = b.sub(exponent, 1075 - 62)
+    # Smaller numbers come along in vectors with large ones; any table address will do for them.
+    first = b.smax(b.sub(exponent, 1075 - 62), 0)
     start = b.offset(table, b.mul(b.lshr(first, 6), 8))
     words = [b.load(I64, b.offset(start, 8 * i)) for i in range(4)]
     shift = b.and_(first, 63)

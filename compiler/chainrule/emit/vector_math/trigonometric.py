@@ -20,12 +20,12 @@ from chainrule.emit.vector_math.reduction import define_reduction
 __all__ = ["cos", "sin", "tan"]
 
 _TWO_OVER_PI: Final = 2.0 / math.pi
-# pi / 2 in three parts of full length, whose products a fused multiply-add takes exactly ...
+# pi / 2 in three parts of full length ...
 _HALF_PI: Final = {
     "float": (1.57079637050628662, -4.371138828673793e-08, -1.7151245100058819e-15),
     "double": (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
 }
-# ... and in parts of 33 bits, whose products with n < 2^20 are exact without one.
+# ... and in parts of 33 bits, whose products with n < 2^20 are exact without fused multiply-add.
 _SHORT_HALF_PI: Final = (1.57079632673412561417, 6.07710050630396597660e-11)
 _SHORT_HALF_PI_LEFT: Final = 2.0222662487959506e-21
 _ROUNDER: Final = {"float": 1.5 * 2**23, "double": 1.5 * 2**52}
@@ -44,10 +44,12 @@ def _reduce(x: Lanes) -> Reduced:
     first, second, third = _HALF_PI[x.scalar]
     shifted = x.times_plus(_TWO_OVER_PI, rounder)
     n = shifted - rounder
+    # Exact: both are multiples of the last digit of `first`, and most of x cancels.
     near = x.minus_times(n, first)
-    r = near.minus_times(n, second)
-    low = (near - r).minus_times(n, second).minus_times(n, third)
-    return shifted.bits(), r, low
+    # Close to a multiple of pi / 2 the product cancels too: its rounding error is needed.
+    product, left = n.times_exactly(n.constant(second))
+    r, low = near.plus_smaller(-product)
+    return shifted.bits(), r, (low - left).minus_times(n, third)
 
 
 def _reduce_unfused(x: Lanes) -> Reduced:
