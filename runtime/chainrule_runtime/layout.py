@@ -26,6 +26,7 @@ WRITEABLE: Final = 0x400
 # Writing is deprecated, as in what `np.broadcast_arrays` returns.
 WARNS: Final = 1 << 31
 
+_LOWEST_ADDRESS: Final = 1 << 16  # no system maps memory below
 _TYPE_SLOT: Final = 2
 _NEW_FROM_DESCR_SLOT: Final = 94
 
@@ -109,7 +110,6 @@ def _agrees(array: np.ndarray[Any, Any]) -> bool:
 
     if word(STANDARD.type) != id(np.ndarray) or half(STANDARD.nd) != array.ndim:
         return False
-    extents = ctypes.c_int64 * array.ndim
     told = [
         (array.flags.c_contiguous, CONTIGUOUS),
         (array.flags.aligned, ALIGNED),
@@ -120,11 +120,20 @@ def _agrees(array: np.ndarray[Any, Any]) -> bool:
         and word(STANDARD.descr) == id(array.dtype)
         and array.dtype is np.dtype(array.dtype.name)
         and all(bool(half(STANDARD.flags) & bit) == bool(flag) for flag, bit in told)
-        and (
-            array.ndim == 0
-            or (
-                tuple(extents.from_address(word(STANDARD.dims))) == array.shape
-                and tuple(extents.from_address(word(STANDARD.strides))) == array.strides
-            )
-        )
+        and _extents_agree(array, word(STANDARD.dims), word(STANDARD.strides))
+    )
+
+
+def _extents_agree(array: np.ndarray[Any, Any], dims: int, strides: int) -> bool:
+    """Compare what is taken for the addresses of shape and strides with both."""
+    rank = array.ndim
+    if rank == 0:
+        return True
+    # The two lie in one block.  Unless it looks like that, do not touch memory there at all.
+    if dims < _LOWEST_ADDRESS or dims % 8 or strides != dims + 8 * rank:
+        return False
+    extents = ctypes.c_int64 * rank
+    return (
+        tuple(extents.from_address(dims)) == array.shape
+        and tuple(extents.from_address(strides)) == array.strides
     )
