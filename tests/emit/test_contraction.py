@@ -24,7 +24,7 @@ from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
 
 NUMPY = {F32: np.float32, F64: np.float64, I32: np.int32, I64: np.int64}
 PAGE = mmap.PAGESIZE
-ARENA_BYTES = 64 * PAGE
+ARENA_BYTES = 144 * PAGE
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _ENGINES: list[Any] = []  # machine code lives as long as its engine
 
@@ -134,8 +134,23 @@ def times_mask(dtype: LType) -> Epilogue:
     return Epilogue("times_mask", ((PTR, "mask"), (I64, "mask_row")), apply)
 
 
+def step_down(dtype: LType) -> Epilogue:
+    """Subtract from C itself, whose address and row stride are passed again."""
+
+    def apply(
+        b: Builder, extra: Sequence[Value], acc: Value, row: Value, column: Value,
+        mask: Value | None,
+    ) -> Value:  # fmt: skip
+        at = b.mul(b.add(b.mul(row, extra[1]), column), dtype.bits // 8)
+        place = b.offset(extra[0], at)
+        old = b.load(acc.type, place) if mask is None else b.masked_load(acc.type, place, mask)
+        return b.fsub(old, acc) if dtype.is_float else b.sub(old, acc)
+
+    return Epilogue("step_down", ((PTR, "target"), (I64, "target_row")), apply, reads_c=True)
+
+
 EPILOGUES: dict[str, Callable[[LType], Epilogue]] = {
-    "bias_relu": bias_relu, "times_mask": times_mask,
+    "bias_relu": bias_relu, "times_mask": times_mask, "step_down": step_down,
 }  # fmt: skip
 
 
@@ -196,6 +211,10 @@ def run(
         view, _ = arenas[3].place(factor, (n, 1), at_end=True)
         expected, scale = expected * factor, scale * np.abs(factor)
         extra = [ctypes.c_void_p(view.ctypes.data), ctypes.c_int64(n)]
+    elif case.epilogue == "step_down":
+        assert not spec.accumulate
+        expected, scale = c - expected, scale + np.abs(c)
+        extra = [ctypes.c_void_p(c.ctypes.data), ctypes.c_int64(given[2][0])]
     nbytes = workspace_bytes(machine, spec)
     scratch = np.full(nbytes + 192, 0xAB, np.uint8)
     start = -scratch.ctypes.data % 64 + 64
@@ -325,12 +344,41 @@ def test_static_extents(arenas: list[Arena], machine: Machine, dtype: LType) -> 
 def test_long_sums_are_split(arenas: list[Arena], machine: Machine) -> None:
     cases = []
     for name, accumulate, strict, epilogue in itertools.product(
-        ("NN", "TN", "NT"), (False, True), (False, True), ("", "bias_relu")
+        ("NN", "TN", "NT"), (False, True), (False, True), ("", "bias_relu", "step_down")
     ):
         size = (9, 37, 1100)
         for run_time in ("", "k"):
+            if accumulate and epilogue == "step_down":
+                continue
             spec = spec_for(F32, size, name, 0, run_time, accumulate, strict)
             cases.append(Case(spec, [size], epilogue, layout(name, 0)))
+    run_cases(arenas, machine, cases)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+def test_operands_far_apart_are_copied(arenas: list[Arena], machine: Machine) -> None:
+    cases = []
+    for name, accumulate, run_time, epilogue in itertools.product(
+        ("NN", "TN", "NT"), (False, True), ("", "m", "mnk", "mnkS"), ("", "bias_relu", "step_down")
+    ):
+        if not (accumulate and epilogue == "step_down"):
+            size, pad = (69, 139, 23), 1000
+            spec = spec_for(F32, size, name, pad, run_time, accumulate)
+            cases.append(Case(spec, [size], epilogue, layout(name, pad)))
+    run_cases(arenas, machine, cases)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+@pytest.mark.parametrize("dtype", [F32, F64, I32], ids=lambda t: t.mangled)
+def test_one_wide_row(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
+    cases = []
+    for name, accumulate, run_time, epilogue in itertools.product(
+        ("NN", "TN", "NT"), (False, True), ("", "m", "mnk"), ("", "bias_relu", "step_down")
+    ):
+        if not (accumulate and epilogue == "step_down"):
+            for size in ((1, 139, 23), (1, 128, 0), (1, 160, 4)):
+                spec = spec_for(dtype, size, name, 0, run_time, accumulate)
+                cases.append(Case(spec, [size], epilogue, layout(name)))
     run_cases(arenas, machine, cases)
 
 

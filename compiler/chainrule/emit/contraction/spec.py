@@ -83,16 +83,17 @@ class Epilogue:
     `apply(b, extra, acc, row, column, mask)` returns what is stored.  `acc` holds consecutive
     columns of one row, starting at `column`; under a mask only the lanes set in it exist, and
     memory may be touched only there.  `acc` may be a scalar (then `mask` is None).  An element
-    may be finished twice with equal results, so `apply` must not read what it or the contraction
-    wrote, except C itself, and C only when no partial sums pass through it: k is static, or B
-    needs no packing.
+    may be finished twice with equal results, so `apply` must not read what it stored itself.
 
     Attributes:
         key: Tells epilogues apart: equal keys must mean equal `extra` types and equal `apply`.
         extra: Types and names of the arguments appended to the function's own.
         apply: Emits the computation.
+        reads_c: `apply` reads C's old elements at its own place (an update of a parameter, say):
+            then no partial sum is ever kept in C.
     """
 
     key: str
     extra: tuple[tuple[LType, str], ...]
     apply: Apply
+    reads_c: bool = False

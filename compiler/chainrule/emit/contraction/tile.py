@@ -86,15 +86,16 @@ def emit_panel(
 ) -> str:  # fmt: skip
     """Define the product of all rows of A with one panel of B; return its name.
 
-    Signature: `void (A, B, C, m, k, am, ak, bk, cm, width, add, column, extra...)`, strides in
-    bytes; `add` is non-zero to add to C; `column` is the panel's first column in C's numbering.
+    Signature: `void (A, B, C, m, k, am, ak, tile, bk, cm, width, add, column, extra...)`, strides
+    in bytes; A's full tiles of rows are `tile` apart (am * rows unless A is packed); `add` is
+    non-zero to add to C; `column` is the panel's first column in C's numbering.
     """
     shape = f"{tile.rows}x{tile.vectors}x{tile.lanes}{'masked' if tile.masked else ''}"
     key = f".{epilogue.key}" if epilogue else ""
     order = ".strict" if strict else ""
     name = f"panel.{machine.name}.{dtype.mangled}.{shape}{order}{key}"
     if not module.has_function(name):
-        numbers = ("m", "k", "am", "ak", "bk", "cm", "width", "add", "column")
+        numbers = ("m", "k", "am", "ak", "tile", "bk", "cm", "width", "add", "column")
         arguments = [*((PTR, p) for p in "abc"), *((I64, n) for n in numbers)]
         extra = list(epilogue.extra) if epilogue else []
         b, values = module.function(name, VOID, arguments + [(t, f"x.{n}") for t, n in extra])
@@ -112,8 +113,9 @@ class _Panel:
         self.b, self.machine, self.dtype, self.tile = b, machine, dtype, tile
         self.epilogue, self.strict = epilogue, strict
         self.a, self.b_panel, self.c, self.m, self.k = values[:5]
-        self.am, self.ak, self.bk, self.cm, self.width, self.add, self.column = values[5:12]
-        self.extra = values[12:]
+        self.am, self.ak, self.next_tile, self.bk, self.cm = values[5:10]
+        self.width, self.add, self.column = values[10:13]
+        self.extra = values[13:]
         self.wide = vector(dtype, tile.lanes)
         self.vector_bytes = max(1, tile.lanes) * dtype.bits // 8
 
@@ -132,7 +134,7 @@ class _Panel:
         def tall(row: Value, at: list[Value]) -> list[Value]:
             numbers = [b.add(row, r) for r in range(rows)] if self.epilogue else [row] * rows
             self._tile(at[0], at[1], a_offsets, c_offsets, numbers)
-            after = b.offset(at[0], b.mul(self.am, rows)), b.offset(at[1], b.mul(self.cm, rows))
+            after = b.offset(at[0], self.next_tile), b.offset(at[1], b.mul(self.cm, rows))
             return [*after, b.binary("add", row, rows)]
 
         a, c, done = b.loop(0, full, rows, [self.a, self.c, b.i64(0)], tall)

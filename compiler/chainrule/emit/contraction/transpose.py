@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from chainrule.emit.builder import F32, F64, I8, I16, I64, PTR, VOID, Builder, LType, Module, Value, vector
+from chainrule.emit.builder import (
+    F32, F64, I8, I16, I64, PTR, VOID, Builder, LType, Module, Value, vector,
+)  # fmt: skip
 from chainrule.emit.contraction.tile import has_lane_masks, tail_mask
 from chainrule.emit.machine import Machine
 
@@ -56,18 +58,17 @@ def emit_gather(module: Module, element_bytes: int) -> str:
     return name
 
 
-def emit_copy(module: Module, machine: Machine, element_bytes: int) -> str:
-    """Define a copy of rows of `width` elements into rows of a panel; return the name.
+def emit_copy(module: Module, element_bytes: int, lanes: int) -> str:
+    """Define a copy of rows of `width` elements, by vectors; return the function's name.
 
     Signature: `void (src, dst, rows, width, src_row_bytes, dst_row_bytes)`.
     """
-    name = f"copy.{machine.name}.{element_bytes}"
+    name = f"copy.{lanes}x{element_bytes}"
     if module.has_function(name):
         return name
     numbers = ("rows", "width", "src_bytes", "dst_bytes")
     arguments = [(PTR, "src"), (PTR, "dst"), *((I64, n) for n in numbers)]
     b, (src, dst, rows, width, src_bytes, dst_bytes) = module.function(name, VOID, arguments)
-    lanes = machine.lanes(element_bytes)
     wide = vector(F32 if element_bytes == 4 else F64, lanes)
     whole = b.and_(width, -lanes)
 
