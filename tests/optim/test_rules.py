@@ -239,7 +239,7 @@ def test_same_path_as_torch(name: str) -> None:
     make, options = TORCH[name]
     opt, start = make(), np.array([1.5, -1.0])
     weights = torch.tensor(start.copy(), requires_grad=True)
-    theirs = getattr(torch.optim, name.split()[0])([weights], **options)
+    theirs = getattr(torch.optim, name.split(maxsplit=1)[0])([weights], **options)
 
     ours, state = start, opt.init(start)
     for _ in range(20):
