@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.ir.types import Array
 
-__all__ = ["erf", "erfc", "floor_divide", "fmod", "log_softmax", "logsumexp", "norm", "power",
+__all__ = ["erf", "erfc", "floor_divide", "fmod", "log1mexp", "log_softmax", "logsumexp", "norm", "power",
            "relu", "remainder", "rsqrt", "shift_left", "shift_right", "sigmoid", "sinc",
            "softmax", "softplus", "xlogy"]  # fmt: skip
 
@@ -49,6 +49,16 @@ def softplus(x: Array) -> Array:
     x_ = _wide(x)
     up = np.real(x_) > 0
     return _like(np.where(up, x_, 0) + np.log1p(np.exp(np.where(up, -x_, x_))), x)
+
+
+def log1mexp(x: Array) -> Array:
+    """Return log(1 - exp(x)) for negative x, without cancellation at either end."""
+    x_ = _wide(x)
+    near = np.real(x_) > -0.5
+    return _like(
+        np.where(near, np.log(-np.expm1(np.where(near, x_, -1))),
+                 np.log1p(-np.exp(np.where(near, -1, x_)))), x,
+    )  # fmt: skip
 
 
 def erf(x: Array) -> Array:

@@ -107,7 +107,7 @@ clip: Final = ternary(
     notation=Notation("clip({0}, {1}, {2})", r"\operatorname{{clip}}({0}, {1}, {2})"),
 )  # fmt: skip
 relu: Final = unary(
-    "relu", oracle.relu, lambda y, x: _where(x > 0, x.graph.full_like(x, 1), 0.0),
+    "relu", oracle.relu, lambda y, x: _where(y > 0, x.graph.full_like(x, 1), 0.0),
     Arithmetic("relu"), sympy="Max(x, 0)", domain=REALS,
     notation=Notation("relu({0})", r"\operatorname{{relu}}({0})"),
 )  # fmt: skip
@@ -162,6 +162,12 @@ exp: Final = _function("exp", np.exp, lambda y, x: y, (1.1, 1.1), sympy="exp(x)"
 expm1: Final = _function("expm1", np.expm1, lambda y, x: exp(x), (1.5, 2.0), sympy="exp(x) - 1", domain=REALS)
 log: Final = _function("log", np.log, lambda y, x: 1 / x, (1.1, 1.1), sympy="log(x)", domain=POSITIVE, latex=r"\log")
 log1p: Final = _function("log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0))
+log1mexp: Final = unary(
+    "log1mexp", oracle.log1mexp, lambda y, x: -1 / expm1(-x), Arithmetic("expand"),
+    sympy="log(1 - exp(x))", domain=(-2.5, -0.1), flops=40, expand=lambda x: _where(
+        x > -math.log(2), log(-expm1(x)), log1p(-exp(x))
+    ), notation=Notation("log1mexp({0})", r"\operatorname{{log1mexp}}({0})"),
+)  # fmt: skip
 sigmoid: Final = _function("sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))", domain=REALS, latex=r"\sigma")
 softplus: Final = _function("softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))", domain=REALS)
 

@@ -182,16 +182,21 @@ argmin: Final = _arg("argmin", np.argmin)
 # Composites: one node for the chain rule, expanded into the ops above before scheduling
 
 
-def _finite_top(x: Node, axes: Axes) -> tuple[Node, Node]:
-    """Return the maximum with infinities replaced by 0, and spread over x."""
+def _exponentials(x: Node, axes: Axes) -> tuple[Node, Node, Node, Node]:
+    """Return x - top, its exponential, their sum, and the top (0 where it is infinite).
+
+    The three composites below are made of these same nodes, hence share them.
+    """
     top = max_(x, axes=axes)
-    safe = select(abs_(top) < math.inf, top, top.graph.full_like(top, 0.0))
-    return safe, spread(safe, x, axes)
+    top = select(abs_(top) < math.inf, top, top.graph.full_like(top, 0.0))
+    shifted = x - spread(top, x, axes)
+    e = exp(shifted)
+    return shifted, e, sum_(e, axes=axes), top
 
 
 def _expand_logsumexp(x: Node, *, axes: Axes) -> Node:
-    safe, wide = _finite_top(x, axes)
-    return log(sum_(exp(x - wide), axes=axes)) + safe
+    _, _, total, top = _exponentials(x, axes)
+    return log(total) + top
 
 
 def _share(y: Node, x: Node, axes: Axes) -> Node:
@@ -210,8 +215,10 @@ logsumexp: Final = _reduction(
 
 
 def _expand_softmax(x: Node, *, axes: Axes) -> Node:
-    e = exp(x - spread(max_(x, axes=axes), x, axes))
-    return e * spread(1 / sum_(e, axes=axes), x, axes)
+    _, e, total, _ = _exponentials(x, axes)
+    # An infinite entry leaves no defined weight anywhere.
+    share = select(total < math.inf, 1 / total, total.graph.full_like(total, math.nan))
+    return e * spread(share, x, axes)
 
 
 def _dead(y: Node, product: Node) -> Node:
@@ -233,9 +240,8 @@ softmax: Final = _reduction(
 
 
 def _expand_log_softmax(x: Node, *, axes: Axes) -> Node:
-    _, wide = _finite_top(x, axes)
-    shifted = x - wide
-    return shifted - spread(log(sum_(exp(shifted), axes=axes)), x, axes)
+    shifted, _, total, _ = _exponentials(x, axes)
+    return shifted - spread(log(total), x, axes)
 
 
 def _log_softmax_push(tangents: tuple[Node], y: Node, x: Node, *, axes: Axes) -> Node:

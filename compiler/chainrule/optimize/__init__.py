@@ -1,1 +1,15 @@
-"""Rewrite rules that carry a promise, folding, stable forms."""
+"""Rewriting: rules that carry a promise, folding, stable forms.
+
+`stabilize` runs before differentiation, `optimize` on the joint program of values and derivatives,
+`expand` once nothing will be differentiated any more.
+"""
+
+from chainrule.optimize.algebra import ALGEBRA
+from chainrule.optimize.expand import expand
+from chainrule.optimize.passes import optimize, stabilize
+from chainrule.optimize.rewrite import Rewriter, Step
+from chainrule.optimize.rule import Keeps, Rule
+from chainrule.optimize.stable import STABLE
+
+__all__ = ["ALGEBRA", "STABLE", "Keeps", "Rewriter", "Rule", "Step", "expand", "optimize",
+           "stabilize"]  # fmt: skip

@@ -1,0 +1,184 @@
+"""Sums of products by the names of their axes: transposes folded in, copies never multiplied.
+
+An operand is a node and a name for each of its axes, as in `einsum`.  Peeling views off an operand
+only changes its names; writing the contraction anew then is one function, `einsum`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from chainrule.ir.dims import Extent
+from chainrule.ir.graph import Graph, Node
+from chainrule.ir.types import DType
+from chainrule.ops.contract import free_axes
+from chainrule.optimize.rewrite import Step
+from chainrule.optimize.rule import Keeps
+
+__all__ = ["CONTRACTIONS", "count", "einsum", "peeled", "spread_to"]
+
+Names = tuple[int, ...]
+
+
+def count(graph: Graph, extents: Sequence[Extent], dtype: DType) -> Node:
+    """Return the product of extents as a number of the given type."""
+    total: Extent = 1
+    for extent in extents:
+        total = total * extent
+    if isinstance(total, int):
+        return graph.constant(total, dtype)
+    return graph.call("cast", graph.call("extent", extent=total), dtype=dtype)
+
+
+def peeled(x: Node, names: Names) -> tuple[Node, Names]:
+    """Look through broadcasts and transposes of an operand."""
+    while True:
+        match x.op.name:
+            case "broadcast":
+                names = tuple(names[a] for a in x.attributes["axes"])
+            case "transpose":
+                axes = x.attributes["axes"]
+                names = tuple(names[axes.index(i)] for i in range(len(axes)))
+            case _:
+                return x, names
+        x = x.args[0]
+
+
+def spread_to(
+    x: Node, names: Names, out: Names, sizes: Mapping[int, Extent]
+) -> Node:
+    """Return `x` with its axes in the order of `out`, copied along those it lacks."""
+    order = sorted(range(len(names)), key=lambda i: out.index(names[i]))
+    if order != list(range(len(names))):
+        x = x.graph.call("transpose", x, axes=tuple(order))
+    axes = tuple(out.index(names[i]) for i in order)
+    return x.graph.broadcast(x, tuple(sizes[n] for n in out), axes)
+
+
+def _without(x: Node, names: Names, wanted: set[int]) -> tuple[Node, Names]:
+    """Sum over the axes that nothing else has."""
+    gone = tuple(i for i, n in enumerate(names) if n not in wanted)
+    if not gone:
+        return x, names
+    kept = tuple(n for n in names if n in wanted)
+    return x.graph.call("sum", x, axes=gone), kept
+
+
+def einsum(
+    a: Node, a_names: Names, b: Node, b_names: Names, out: Names, sizes: Mapping[int, Extent]
+) -> Node:
+    """Return the sum of a*b over the axes that `out` does not name."""
+    graph, dtype = a.graph, a.dtype
+    both = {*a_names, *b_names}
+    alone = [sizes[n] for n in sizes if n not in both and n not in out]
+    a, a_names = _without(a, a_names, {*out, *b_names})
+    b, b_names = _without(b, b_names, {*out, *a_names})
+    shared = [n for n in a_names if n in b_names]
+    summed = [n for n in shared if n not in out]
+    if not summed:
+        product = spread_to(a, a_names, out, sizes) * spread_to(b, b_names, out, sizes)
+    else:
+        batch = sorted((n for n in shared if n in out), key=out.index)
+        first = [n for n in a_names if n not in b_names]
+        second = [n for n in b_names if n not in a_names]
+        if [n for n in out if n in first or n in second] == second + first:
+            # The free axes of b come first in the result: so does b.
+            a, b, a_names, b_names, first, second = b, a, b_names, a_names, second, first
+        product = graph.call(
+            "contract", a, b,
+            batch=(tuple(map(a_names.index, batch)), tuple(map(b_names.index, batch))),
+            summed=(tuple(map(a_names.index, summed)), tuple(map(b_names.index, summed))),
+        )  # fmt: skip
+        product = spread_to(product, (*batch, *first, *second), out, sizes)
+    if alone:
+        number = count(graph, alone, dtype)
+        product = product * graph.broadcast(number, product.shape, ())
+    return product
+
+
+def named_axes(node: Node) -> tuple[Names, Names, Names, dict[int, Extent]]:
+    """Return names for the axes of a contraction: of its operands, its result, and their extents."""
+    a, b = node.args
+    batch, summed = node.attributes["batch"], node.attributes["summed"]
+    a_names = tuple(range(a.type.rank))
+    same = {j: i for pairs in (batch, summed) for i, j in zip(*pairs, strict=True)}
+    b_names = tuple(same.get(j, a.type.rank + j) for j in range(b.type.rank))
+    out = (
+        *batch[0], *free_axes(a.type.rank, batch[0], summed[0]),
+        *(b_names[j] for j in free_axes(b.type.rank, batch[1], summed[1])),
+    )  # fmt: skip
+    sizes = {**dict(zip(b_names, b.shape, strict=True)), **dict(zip(a_names, a.shape, strict=True))}
+    return a_names, b_names, out, sizes
+
+
+def _peel(node: Node) -> Node | None:
+    """Fold the operands' transposes into the axes; multiply no copies."""
+    a, b = node.args
+    if a.op.name not in ("transpose", "broadcast") and b.op.name not in ("transpose", "broadcast"):
+        return None
+    a_names, b_names, out, sizes = named_axes(node)
+    a, a_names = peeled(a, a_names)
+    b, b_names = peeled(b, b_names)
+    better = einsum(a, a_names, b, b_names, out, sizes)
+    # Trading a transpose of an operand for one of the result gains nothing.
+    copies = len(a_names) + len(b_names) < node.args[0].type.rank + node.args[1].type.rank
+    return better if copies or better.op.name != "transpose" else None
+
+
+def _only_moves(node: Node) -> Node | None:
+    """Fold transposes alone, which keeps every sum and its order."""
+    if any(x.op.name == "broadcast" for x in node.args):
+        return None
+    a_names, b_names, out, sizes = named_axes(node)
+    a, b = node.args
+    if a.op.name == "transpose":
+        (a_inner,), axes = a.args, a.attributes["axes"]
+        a, a_names = a_inner, tuple(a_names[axes.index(i)] for i in range(len(axes)))
+    if b.op.name == "transpose":
+        (b_inner,), axes = b.args, b.attributes["axes"]
+        b, b_names = b_inner, tuple(b_names[axes.index(i)] for i in range(len(axes)))
+    if a is node.args[0] and b is node.args[1]:
+        return None
+    if not node.attributes["summed"][0]:
+        return None
+    better = einsum(a, a_names, b, b_names, out, sizes)
+    return better if better.op.name == "contract" else None
+
+
+def _transposed(node: Node) -> Node | None:
+    """Swap the operands where the transpose of a contraction is one."""
+    (x,) = node.args
+    if x.op.name != "contract" or not x.attributes["summed"][0]:
+        return None
+    a_names, b_names, out, sizes = named_axes(x)
+    order = tuple(out[a] for a in node.attributes["axes"])
+    better = einsum(x.args[0], a_names, x.args[1], b_names, order, sizes)
+    return better if better.op.name == "contract" else None
+
+
+def _no_sum(node: Node) -> Node | None:
+    """Write a contraction without a summed axis as a product."""
+    if node.attributes["summed"][0]:
+        return None
+    a_names, b_names, out, sizes = named_axes(node)
+    return einsum(node.args[0], a_names, node.args[1], b_names, out, sizes)
+
+
+def _sign(node: Node) -> Node | None:
+    """Move signs outwards."""
+    a, b = node.args
+    if a.op.name == "neg":
+        return -node.graph.apply(node.op, (a.args[0], b), node.attrs)
+    if b.op.name == "neg":
+        return -node.graph.apply(node.op, (a, b.args[0]), node.attrs)
+    return None
+
+
+CONTRACTIONS: Final = (
+    Step(("contract",), _only_moves),
+    Step(("contract",), _peel, Keeps.REALS),
+    Step(("contract",), _no_sum),
+    Step(("contract",), _sign, Keeps.REALS),
+    Step(("transpose",), _transposed),
+)

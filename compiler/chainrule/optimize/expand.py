@@ -1,0 +1,70 @@
+"""Composites written out, after differentiation and before scheduling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chainrule.ir.graph import Check, Node
+from chainrule.ir.op import Arithmetic, Kind
+from chainrule.ir.program import Program
+from chainrule.ir.walk import rebuild, topological
+from chainrule.optimize.fold import FOLDING
+from chainrule.optimize.rewrite import Rewriter
+from chainrule.optimize.views import VIEWS
+
+__all__ = ["expand"]
+
+
+def _is_composite(node: Node) -> bool:
+    native = node.op.native
+    return node.op.kind is Kind.COMPOSITE or (
+        isinstance(native, Arithmetic) and native.name == "expand"
+    )
+
+
+def expand(program: Program) -> Program:
+    """Replace composite ops and `stop_gradient` by their definitions.
+
+    Softmax, its logarithm and logsumexp of one argument share maximum, exponentials and sum, since
+    their definitions are built of the same nodes.  Nothing here is turned back into a composite.
+    """
+    graph = program.graph
+
+    def change(node: Node, args: tuple[Node, ...]) -> Node | None:
+        if node.op.name == "stop_gradient":
+            return args[0]
+        if not _is_composite(node):
+            return None
+        assert node.op.expand is not None, f"{node.op.name} has a definition"
+        mark = len(graph)
+        after = node.op.expand(*args, **node.attributes)
+        _keep_origins(after, node, mark)
+        return after
+
+    # A definition may be made of composites in turn: until none is left.
+    results = list(program.results)
+    while any(n.op.name == "stop_gradient" or _is_composite(n) for n in topological(results)):
+        results, _ = rebuild(results, graph, change)
+    results = Rewriter(graph, (), (*FOLDING, *VIEWS), reals=False).run(results)
+    return rewired(program, results)
+
+
+def rewired(program: Program, results: list[Node]) -> Program:
+    """Return the program with other nodes for its results (conditions of checks first)."""
+    split = len(program.checks)
+    checks = tuple(
+        Check(node, one.message) for one, node in zip(program.checks, results[:split], strict=True)
+    )
+    return replace(program, checks=checks, outputs=tuple(results[split:]))
+
+
+def _keep_origins(after: Node, node: Node, mark: int) -> None:
+    """Let the nodes of a definition come from where the composite came from."""
+    origins = node.graph.origins.get(node)
+    stack, seen = [after], {after}
+    while stack and origins:
+        one = stack.pop()
+        if one.id >= mark and one.op.kind is not Kind.SOURCE:
+            one.graph.origins.setdefault(one, {}).update(origins)
+            stack.extend(a for a in one.args if a not in seen)
+            seen.update(one.args)

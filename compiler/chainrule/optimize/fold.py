@@ -1,0 +1,121 @@
+"""Constant folding, and what is known of broadcast values.
+
+Constants fold in the node's own element type with the op's own NumPy meaning, which differs from what
+the compiled code would compute by no more than the op's error budget.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from chainrule.ir.graph import Node, Number, constant_value
+from chainrule.ir.op import VectorMath
+from chainrule.ir.types import BOOL, DType
+from chainrule.optimize.rewrite import Step
+from chainrule.optimize.rule import Keeps
+
+__all__ = ["FOLDING", "sink_broadcast"]
+
+
+def _evaluated(node: Node, numbers: list[Number]) -> Number:
+    arrays = [np.asarray(n, dtype=a.dtype.numpy) for n, a in zip(numbers, node.args, strict=True)]
+    with np.errstate(all="ignore"):
+        result = np.asarray(node.op.value(*arrays, **node.attributes), dtype=node.dtype.numpy)
+    number: Number = result.item()
+    return number
+
+
+def _fold(node: Node) -> Node | None:
+    """Compute a pointwise op of constants."""
+    numbers = [constant_value(a) for a in node.args]
+    known = [n for n in numbers if n is not None]
+    if len(known) < len(numbers) or node.op.name == "stop_gradient":
+        return None
+    return node.graph.full(node.shape, _evaluated(node, known), node.dtype)
+
+
+def _fold_exact(node: Node) -> Node | None:
+    return None if isinstance(node.op.native, VectorMath) else _fold(node)
+
+
+def _fold_extent(node: Node) -> Node | None:
+    """Make a run-time extent that is a number after all a constant."""
+    extent = node.attributes["extent"]
+    return node.graph.constant(extent, node.dtype) if isinstance(extent, int) else None
+
+
+def sink_broadcast(node: Node) -> Node | None:
+    """Compute before broadcasting: a pointwise op of copies is a copy of the op.
+
+    Where every operand is a copy along some axis, the op runs on the smaller shape.
+    """
+    if not node.args or not all(a.op.name in ("broadcast", "constant") for a in node.args):
+        return None
+    axes: set[int] = set()
+    for a in node.args:
+        if a.op.name == "broadcast":
+            axes.update(a.attributes["axes"])
+    rank = node.type.rank
+    if len(axes) == rank or node.op.name == "stop_gradient":
+        return None
+    kept = tuple(sorted(axes))
+    small = tuple(node.shape[i] for i in kept)
+    graph = node.graph
+    lowered = []
+    for a in node.args:
+        inner = a.args[0] if a.op.name == "broadcast" else a
+        own = a.attributes["axes"] if a.op.name == "broadcast" else ()
+        lowered.append(graph.broadcast(inner, small, tuple(kept.index(i) for i in own)))
+    return graph.broadcast(graph.apply(node.op, tuple(lowered), node.attrs), node.shape, kept)
+
+
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Tell whether every value of `narrow` is one of `wide`."""
+    return wide is narrow or narrow is BOOL or bool(np.can_cast(narrow.numpy, wide.numpy, "safe"))
+
+
+def _merge_casts(node: Node) -> Node | None:
+    (x,) = node.args
+    dtype = node.dtype
+    if x.dtype is dtype:
+        return x
+    if x.op.name != "cast":
+        return None
+    source = x.args[0]
+    if not _holds(x.dtype, source.dtype):
+        return None
+    return source if source.dtype is dtype else node.graph.call("cast", source, dtype=dtype)
+
+
+def _select_constant(node: Node) -> Node | None:
+    condition, a, b = node.args
+    known = constant_value(condition)
+    return None if known is None else a if known else b
+
+
+def _mask(node: Node) -> Node | None:
+    """Make the product with a cast truth value a selection: the mask comes before the product."""
+    for mask, other in (node.args, node.args[::-1]):
+        if mask.op.name == "cast" and mask.args[0].dtype is BOOL and node.dtype.is_float:
+            return node.graph.select(mask.args[0], other, 0)
+        # The mask may be copied along axes: then the condition is.
+        if mask.op.name == "broadcast" and mask.args[0].op.name == "cast":
+            condition = mask.args[0].args[0]
+            if condition.dtype is BOOL and node.dtype.is_float:
+                axes = mask.attributes["axes"]
+                wide = node.graph.broadcast(condition, mask.shape, axes)
+                return node.graph.select(wide, other, 0)
+    return None
+
+
+FOLDING: Final = (
+    Step(("pointwise",), _fold_exact),
+    Step(("pointwise",), _fold, Keeps.REALS),
+    Step(("extent",), _fold_extent),
+    Step(("select",), _select_constant),
+    Step(("cast",), _merge_casts),
+    Step(("mul",), _mask, Keeps.REALS),
+    Step(("pointwise",), sink_broadcast),
+)

@@ -1,0 +1,44 @@
+"""The two rewriting passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from chainrule.ir.graph import Node
+from chainrule.ir.program import Program
+from chainrule.optimize.algebra import ALGEBRA
+from chainrule.optimize.contractions import CONTRACTIONS
+from chainrule.optimize.expand import rewired
+from chainrule.optimize.fold import FOLDING
+from chainrule.optimize.lift import LIFTS
+from chainrule.optimize.reductions import REDUCTIONS
+from chainrule.optimize.rewrite import Rewriter
+from chainrule.optimize.stable import STABLE
+from chainrule.optimize.views import VIEWS
+
+__all__ = ["optimize", "stabilize"]
+
+RULES: Final = (*STABLE, *ALGEBRA)
+STEPS: Final = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
+
+
+def optimize(program: Program, *, numerics: str = "fast") -> Program:
+    """Return an equal program that computes less.
+
+    In mode `fast` the results are the same real numbers; in `strict` and `reproducible` they are
+    the same bits.  Linear in the nodes.
+    """
+    rewriter = Rewriter(program.graph, RULES, STEPS, reals=numerics == "fast")
+    return rewired(program, rewriter.run(program.results))
+
+
+def stabilize(outputs: Sequence[Node]) -> list[Node]:
+    """Return the outputs in forms that neither overflow nor cancel where the value does not.
+
+    Run it before differentiating: the chain rule then sees `logsumexp`, `softplus`, `norm` and
+    their kin, whose derivatives are exact.  It keeps reals, so `strict` programs go without.
+    """
+    if not outputs:
+        return []
+    return Rewriter(outputs[0].graph, RULES, (*FOLDING, *VIEWS, *LIFTS)).run(outputs)

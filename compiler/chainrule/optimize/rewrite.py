@@ -1,0 +1,266 @@
+"""The engine: matching, building, and one walk that rewrites arguments before results.
+
+Nothing recurses over the graph (only over a pattern, a few levels deep), and every node is rewritten
+to a form that no rule changes, within a bound, so the work is linear in the nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from chainrule.ir.graph import Graph, Node, Origin, constant_value
+from chainrule.ir.op import Kind
+from chainrule.ir.types import BOOL
+from chainrule.ir.walk import rebuild
+from chainrule.optimize.rule import Binding, Keeps, Pattern, Rule
+
+__all__ = ["Rewriter", "Step", "build", "match"]
+
+BOUND: Final = 64
+"Rules applied in the course of rewriting one node, at most."
+
+
+class Step(NamedTuple):
+    """A rewrite that a pattern cannot say, since it computes attributes.
+
+    `apply` returns the better node or None.  It runs on nodes of the ops (or of the kind) named.
+    """
+
+    ops: tuple[str, ...]
+    apply: Callable[[Node], Node | None]
+    keeps: Keeps = Keeps.BITS
+
+
+def same_number(a: float, b: float) -> bool:
+    """Tell whether two constants are the same one: zeros of unlike signs are not."""
+    return a == b and (a != 0 or str(float(a)) == str(float(b)))
+
+
+def match(pattern: Pattern, node: Node, bound: Binding) -> Binding | None:
+    """Return `bound` extended so that `pattern` reads as `node`, or None."""
+    match pattern.op:
+        case "wild":
+            if pattern.boolean and node.dtype is not BOOL:
+                return None
+            return _bind(pattern.name, node, bound)
+        case "constant":
+            return _bind(pattern.name, node, bound) if constant_value(node) is not None else None
+        case "number":
+            number = constant_value(node)
+            same = number is not None and same_number(number, pattern.number)
+            return bound if same else None
+        case "along":
+            return _match_along(pattern, node, bound)
+    if pattern.op != node.op.name:
+        return None
+    if any(node.attributes[k] != v for k, v in pattern.attributes):
+        return None
+    found: Binding | None = bound
+    if pattern.axes:
+        found = _bind(pattern.axes, node.attributes["axes"], bound)
+        if found is None:
+            return None
+    straight = _match_all(pattern.args, node.args, found)
+    if straight is None and node.op.commutative:
+        return _match_all(pattern.args, node.args[::-1], found)
+    return straight
+
+
+def _bind(name: str, value: Any, bound: Binding) -> Binding | None:
+    if name in bound:
+        # Nodes are interned: identity is equality.
+        same = bound[name] is value if isinstance(value, Node) else bound[name] == value
+        return bound if same else None
+    return {**bound, name: value}
+
+
+def _match_all(
+    patterns: Sequence[Pattern], nodes: Sequence[Node], bound: Binding
+) -> Binding | None:
+    found: Binding | None = bound
+    for pattern, node in zip(patterns, nodes, strict=True):
+        found = match(pattern, node, found)
+        if found is None:
+            return None
+    return found
+
+
+def _match_along(pattern: Pattern, node: Node, bound: Binding) -> Binding | None:
+    if node.op.name != "broadcast":
+        return None
+    kept = node.attributes["axes"]
+    axes = tuple(i for i in range(node.type.rank) if i not in kept)
+    found = _bind(pattern.axes, axes, bound)
+    return None if found is None else match(pattern.args[0], node.args[0], found)
+
+
+def build(pattern: Pattern, bound: Binding, like: Node) -> Node:
+    """Return `pattern` with its wildcards replaced; a lone number has the type of `like`."""
+    graph = like.graph
+    match pattern.op:
+        case "wild" | "constant":
+            node: Node = bound[pattern.name]
+            return node
+        case "number":
+            return graph.full_like(like, pattern.number)
+        case "along":
+            model = build(pattern.args[1], bound, like)
+            axes: tuple[int, ...] = bound[pattern.axes]
+            kept = tuple(i for i in range(model.type.rank) if i not in axes)
+            inner = graph.full(
+                tuple(model.shape[i] for i in kept), pattern.args[0].number, model.dtype
+            ) if pattern.args[0].op == "number" else build(pattern.args[0], bound, like)
+            return graph.broadcast(inner, model.shape, kept)
+    args: list[Node | None] = [
+        None if a.op == "number" else build(a, bound, like) for a in pattern.args
+    ]
+    # A number takes the type of the operand beside it: for a selection that is not the condition.
+    sibling = next((a for a in reversed(args) if a is not None), like)
+    full = [
+        graph.full_like(_model(pattern, sibling, like), p.number) if a is None else a
+        for a, p in zip(args, pattern.args, strict=True)
+    ]
+    if pattern.axes:
+        return graph.call(pattern.op, *full, axes=bound[pattern.axes])
+    return graph.call(pattern.op, *full, **dict(pattern.attributes))
+
+
+def _model(pattern: Pattern, sibling: Node, like: Node) -> Node:
+    """Return the node whose type a number inside `pattern` takes."""
+    return like if pattern.op == "select" and sibling.dtype is BOOL else sibling
+
+
+class Rewriter:
+    """Applies rules and steps until none fits; keeps what it has found for every node.
+
+    Attributes:
+        attempts: How many rules and steps were tried: linear in the nodes.
+    """
+
+    def __init__(
+        self, graph: Graph, rules: Iterable[Rule], steps: Iterable[Step] = (), *,
+        reals: bool = True,
+    ) -> None:  # fmt: skip
+        self.graph: Final = graph
+        self.attempts = 0
+        self._reals: Final = reals
+        self._normal: Final[dict[Node, Node]] = {}
+        self._rules: Final[dict[str, list[tuple[tuple[str, ...], Rule, bool]]]] = {}
+        self._steps: Final[dict[str, list[Step]]] = {}
+        for rule in rules:
+            # On integers a ring's rules are exact, so strict compilation runs those as well.
+            if reals or rule.keeps is Keeps.BITS or rule.integers:
+                entry = (tuple(map(_head, rule.before.args)), rule, rule.integers)
+                self._rules.setdefault(rule.before.op, []).append(entry)
+        for step in steps:
+            if reals or step.keeps is Keeps.BITS:
+                for name in step.ops:
+                    self._steps.setdefault(name, []).append(step)
+
+    def run(self, outputs: Sequence[Node]) -> list[Node]:
+        """Return the outputs rewritten."""
+        found, _ = rebuild(outputs, self.graph, self._change)
+        return found
+
+    def _change(self, node: Node, args: tuple[Node, ...]) -> Node:
+        copy = node if args == node.args else self.graph.apply(node.op, args, node.attrs)
+        return self.settle(copy, self.graph.origins.get(node))
+
+    def settle(self, root: Node, origins: dict[Origin, None] | None = None) -> Node:
+        """Return the form of `root` that no rule changes; new nodes get the `origins`."""
+        normal, graph = self._normal, self.graph
+        if root in normal:
+            return normal[root]
+        forward: dict[Node, Node] = {}
+        waiting: set[Node] = set()
+        stack, left = [root], BOUND
+        while stack:
+            node = stack[-1]
+            if node in normal:
+                stack.pop()
+                continue
+            target = forward.get(node)
+            if target is None:
+                pending = [a for a in node.args if a not in normal]
+                if pending and waiting.isdisjoint(pending):
+                    waiting.add(node)
+                    stack.extend(pending)
+                    continue
+                args = tuple(normal.get(a, a) for a in node.args)
+                target = node if args == node.args else graph.apply(node.op, args, node.attrs)
+                if target is node:
+                    mark = len(graph)
+                    target = self._better(node) if left else None
+                    if target is None:
+                        normal[node] = node
+                        continue
+                    left -= 1
+                    if origins:
+                        _name(target, mark, origins)
+                forward[node] = target
+            waiting.add(node)
+            if target in normal or target in waiting:
+                # Meeting a node again means that two rules undo one another: stop there.
+                normal[node] = normal.get(target, target)
+                continue
+            stack.append(target)
+        return normal[root]
+
+    def _better(self, node: Node) -> Node | None:
+        # Steps come first: they fold constants and shrink shapes, which the rules need not repeat.
+        name = node.op.name
+        kind = "pointwise" if node.op.kind is Kind.POINTWISE else ""
+        for step in (*self._steps.get(name, ()), *self._steps.get(kind, ())):
+            self.attempts += 1
+            better = step.apply(node)
+            if better is not None and better is not node:
+                return better
+        heads: tuple[str, ...] | None = None
+        for needed, rule, integers in self._rules.get(name, ()):
+            self.attempts += 1
+            if heads is None:
+                heads = tuple(map(_node_head, node.args))
+            if not _may_fit(needed, heads) or not self._allowed(rule, node, integers):
+                continue
+            bound = match(rule.before, node, {})
+            if bound is not None and (rule.when is None or rule.when(bound)):
+                after = build(rule.result, bound, node)
+                if after.type == node.type and after is not node:
+                    return after
+        return None
+
+    def _allowed(self, rule: Rule, node: Node, integers: bool) -> bool:
+        dtype = node.args[-1].dtype
+        if dtype.is_float or dtype is BOOL:
+            return self._reals or rule.keeps is Keeps.BITS
+        return integers
+
+
+def _name(target: Node, mark: int, origins: dict[Origin, None]) -> None:
+    """Give the nodes made since `mark` their origins; a template is a few nodes deep."""
+    stack = [target]
+    while stack:
+        node = stack.pop()
+        if node.id >= mark and node.op.kind is not Kind.SOURCE:
+            node.graph.origins.setdefault(node, {}).update(origins)
+            stack.extend(node.args)
+
+
+def _head(pattern: Pattern) -> str:
+    if pattern.is_constant:
+        return "#"
+    return {"wild": "", "along": "broadcast"}.get(pattern.op, pattern.op)
+
+
+def _node_head(node: Node) -> str:
+    return "#" if constant_value(node) is not None else node.op.name
+
+
+def _may_fit(needed: tuple[str, ...], heads: tuple[str, ...]) -> bool:
+    """Look one level down before matching: nearly all rules are ruled out here."""
+    if all(not n or n == h or (h == "#" and n == "broadcast") for n, h in zip(needed, heads)):
+        return True
+    return len(heads) == 2 and all(
+        not n or n == h or (h == "#" and n == "broadcast") for n, h in zip(needed, heads[::-1])
+    )

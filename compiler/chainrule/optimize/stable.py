@@ -1,0 +1,186 @@
+"""Stable forms: what people write, and what does not overflow or cancel.
+
+They run before differentiation, since the derivative of an unstable form is already lost, and again
+on the joint program.  All keep reals: the left sides overflow where the right sides do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from chainrule.ir.graph import Node, constant_value
+from chainrule.optimize.rule import (
+    Binding,
+    Guard,
+    Keeps,
+    Pattern,
+    Rule,
+    along,
+    call,
+    constant,
+    reduced,
+    wild,
+)
+
+__all__ = ["STABLE"]
+
+x, y, z, m, s = wild("x"), wild("y"), wild("z"), wild("m"), wild("s")
+c, d = constant("c"), constant("d")
+
+
+def _unary(op: str) -> Callable[[Pattern], Pattern]:
+    return lambda a: call(op, a)
+
+
+exp, log, sqrt, abs_ = _unary("exp"), _unary("log"), _unary("sqrt"), _unary("abs")
+expm1, log1p = _unary("expm1"), _unary("log1p")
+sigmoid, softplus, sin, tanh = _unary("sigmoid"), _unary("softplus"), _unary("sin"), _unary("tanh")
+
+
+def total(a: Pattern) -> Pattern:
+    """Return the sum over the axes A."""
+    return reduced("sum", a)
+
+
+def becomes(before: Pattern, after: Pattern | float, when: Guard | None = None) -> Rule:
+    """Return a rule that keeps reals."""
+    return Rule(before, after, Keeps.REALS, when)
+
+
+def _value(bound: Binding, name: str) -> float:
+    number = constant_value(bound[name])
+    assert number is not None, "the pattern asks for a constant"
+    return float(number)
+
+
+def _positive(bound: Binding) -> bool:
+    return 0 < _value(bound, "c") < math.inf
+
+
+def _is_pi(bound: Binding) -> bool:
+    return math.isclose(_value(bound, "c"), math.pi, rel_tol=2e-7)
+
+
+def _is_count(bound: Binding) -> bool:
+    """Tell whether s is a positive constant or an extent: its root is a number."""
+    node: Node = bound["s"]
+    number = constant_value(node)
+    if number is not None:
+        return 0 < number < math.inf
+    while node.op.name in ("broadcast", "cast", "reshape"):
+        node = node.args[0]
+    return node.op.name == "extent"
+
+
+def _is_reciprocal_count(bound: Binding) -> bool:
+    node: Node = bound["s"]
+    while node.op.name in ("broadcast", "reshape"):
+        node = node.args[0]
+    if node.op.name == "div" and constant_value(node.args[0]) == 1:
+        return _is_count({"s": node.args[1]})
+    return _is_count({"s": node})
+
+
+def _is_top(bound: Binding) -> bool:
+    """Tell whether m is the maximum of x over A, perhaps held fixed or made finite."""
+    return _holds_top(bound["m"], bound["x"], bound["A"])
+
+
+PASSES_TOP: Final = 12
+"Nodes between a maximum and its use that are looked through."
+
+
+def _holds_top(node: Node, x_: Node, axes: tuple[int, ...]) -> bool:
+    for _ in range(PASSES_TOP):
+        match node.op.name:
+            case "stop_gradient" | "reshape" | "broadcast":
+                node = node.args[0]
+            case "select":
+                # where(isfinite(top), top, 0) in either order.
+                node = node.args[2] if constant_value(node.args[1]) == 0 else node.args[1]
+            case "max":
+                inner = node.args[0]
+                while inner.op.name == "stop_gradient":
+                    inner = inner.args[0]
+                return inner is x_ and node.attributes["axes"] == axes
+            case _:
+                return False
+    return False
+
+
+LOGARITHMS: Final = (
+    becomes(log(total(exp(x))), reduced("logsumexp", x)),
+    becomes(log(total(exp(x)) * c), reduced("logsumexp", x) + log(c), _positive),
+    becomes(log(total(exp(x)) / s), reduced("logsumexp", x) - log(s), _is_count),
+    becomes(reduced("logsumexp", x - along(m, x)) + m, reduced("logsumexp", x), _is_top),
+    becomes(reduced("logsumexp", x - along(m, x)) - (-m), reduced("logsumexp", x), _is_top),
+    becomes(x - along(reduced("logsumexp", x), x), reduced("log_softmax", x)),
+    becomes(log(reduced("softmax", x)), reduced("log_softmax", x)),
+    becomes(exp(reduced("log_softmax", x)), reduced("softmax", x)),
+    becomes(log(1 + exp(x)), softplus(x)),
+    becomes(log1p(exp(x)), softplus(x)),
+    becomes(log(exp(x) + exp(y)), call("logaddexp", x, y)),
+    becomes(log(exp(x) + c), call("logaddexp", x, log(c)), _positive),
+    becomes(log(1 - exp(x)), call("log1mexp", x)),
+    becomes(log(-expm1(x)), call("log1mexp", x)),
+    becomes(log(sigmoid(x)), -softplus(-x)),
+    becomes(log(1 + x), log1p(x)),
+    becomes(log(1 - x), log1p(-x)),
+    becomes(log(exp(x)), x),
+    becomes(log(exp(x) * y), x + log(y)),
+    becomes(log(exp(x) / y), x - log(y)),
+    becomes(log(y / exp(x)), log(y) - x),
+    becomes(log(1 / x), -log(x)),
+    becomes(log(x * x), 2 * log(abs_(x))),
+)  # fmt: skip
+
+EXPONENTIALS: Final = (
+    becomes(exp(x) - 1, expm1(x)),
+    becomes(exp(x) + -1, expm1(x)),
+    becomes(1 - exp(x), -expm1(x)),
+    becomes(expm1(x) + 1, exp(x)),
+    becomes(exp(x) / (1 + exp(x)), sigmoid(x)),
+    becomes(y / (1 + exp(x)), y * sigmoid(-x)),
+    becomes(exp(x) / (exp(x) + exp(y)), sigmoid(x - y)),
+    becomes(1 - sigmoid(x), sigmoid(-x)),
+    becomes((exp(x) - exp(-x)) / (exp(x) + exp(-x)), tanh(x)),
+    becomes(expm1(x) / (exp(x) + 1), tanh(0.5 * x)),
+    becomes((exp(x) - exp(-x)) * 0.5, call("sinh", x)),
+    becomes((exp(x) - exp(-x)) / 2, call("sinh", x)),
+    becomes((exp(x) + exp(-x)) * 0.5, call("cosh", x)),
+    becomes((exp(x) + exp(-x)) / 2, call("cosh", x)),
+    becomes(1 / exp(x), exp(-x)),
+    becomes(exp(x) / exp(y), exp(x - y)),
+    becomes(exp(x) * exp(y), exp(x + y)),
+    becomes(exp(x) / along(total(exp(x)), x), reduced("softmax", x)),
+    becomes(exp(x) * along(1 / total(exp(x)), x), reduced("softmax", x)),
+    becomes(exp(x) * (1 / along(total(exp(x)), x)), reduced("softmax", x)),
+    becomes(reduced("softmax", x - along(m, x)), reduced("softmax", x), _is_top),
+    becomes(reduced("log_softmax", x - along(m, x)), reduced("log_softmax", x), _is_top),
+    becomes(exp(x - along(reduced("logsumexp", x), x)), reduced("softmax", x)),
+)
+
+NORMS: Final = (
+    becomes(sqrt(x * x), abs_(x)),
+    becomes(sqrt(x * x + y * y), call("hypot", x, y)),
+    becomes(sqrt((x * x + y * y) + z * z), call("hypot", call("hypot", x, y), z)),
+    becomes(sqrt(x * x + c), call("hypot", x, sqrt(c)), _positive),
+    becomes(sqrt(total(x * x)), reduced("norm", x)),
+    becomes(sqrt(total(x * x) * s), reduced("norm", x) * sqrt(s), _is_reciprocal_count),
+    becomes(sqrt(total(x * x) / s), reduced("norm", x) / sqrt(s), _is_count),
+    becomes(reduced("norm", abs_(x)), reduced("norm", x)),
+    becomes(reduced("norm", -x), reduced("norm", x)),
+    becomes(call("hypot", abs_(x), y), call("hypot", x, y)),
+    becomes(call("hypot", -x, y), call("hypot", x, y)),
+)
+
+MISCELLANEOUS: Final = (
+    becomes(
+        call("select", call("equal", x, 0), 1, sin(x * c) / (x * c)),
+        call("sinc", x, order=0), _is_pi,
+    ),
+)  # fmt: skip
+
+STABLE: Final = (*LOGARITHMS, *EXPONENTIALS, *NORMS, *MISCELLANEOUS)
