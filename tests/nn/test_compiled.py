@@ -72,4 +72,4 @@ def test_gradient_for_a_model_has_its_structure() -> None:
 
     assert isinstance(grads, nn.MLP)
     assert grads.layers[0].W.shape == (4, 3)
-    assert grads.layers[1].b.dtype == np.float32
+    assert np.asarray(grads.layers[1].b).dtype == np.float32

@@ -15,7 +15,11 @@ def clipped(grads: Any, limit: float) -> Any:
 
 def test_global_norm_is_that_of_all_leaves_together() -> None:
     draw = np.random.default_rng(0)
-    tree = {"a": draw.normal(size=(3, 4)), "b": [draw.normal(size=5), np.array(2.0)], "c": None}
+    tree: Any = {
+        "a": draw.normal(size=(3, 4)),
+        "b": [draw.normal(size=5), np.array(2.0)],
+        "c": None,
+    }
     flat = np.concatenate([tree["a"].ravel(), tree["b"][0], [2.0]])
 
     assert optim.global_norm(tree) == pytest.approx(np.linalg.norm(flat), rel=1e-15)

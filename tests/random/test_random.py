@@ -127,7 +127,8 @@ def test_normal_is_normal(dtype: Any) -> None:
 
 def test_normal_at_the_ends_of_its_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = np.array([0, 2**32 - 1], np.uint32)
-    for dtype, reach in [(np.float32, 6.76), (np.float64, 8.65)]:
+    cases: list[tuple[Any, float]] = [(np.float32, 6.76), (np.float64, 8.65)]
+    for dtype, reach in cases:
         monkeypatch.setattr(random, "_words", lambda *_: (ends, np.zeros(2, np.uint32)))
         farthest, nearest = random.normal(random.key(0), (2,), dtype)
         assert farthest == pytest.approx(reach, abs=0.01)
