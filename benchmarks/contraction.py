@@ -1,8 +1,8 @@
 """Speed of generated contractions against OpenBLAS, and what LLVM takes to compile them.
 
-Run it as `python benchmarks/contraction.py [filter]`.  Both sides are called from the same
-generated loop, one thread, interleaved; a ratio above 1 means ours is faster.  Columns: layout of A
-and B (N natural, T transposed), sizes, GFLOP/s, median ratio to OpenBLAS, LLVM milliseconds.
+Run it as `python benchmarks/contraction.py [filter [machine]]`.  Both sides are called from the
+same generated loop, one thread, interleaved; a ratio above 1 means ours is faster.  Columns: layout
+of A and B (N natural, T transposed), sizes, GFLOP/s, median ratio to OpenBLAS, LLVM milliseconds.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(_name, None)
 
-import ctypes
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+import ctypes  # noqa: E402
+import itertools  # noqa: E402
+import statistics  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any, NamedTuple  # noqa: E402
 
-import llvmlite.binding as llvm
-import numpy as np
+import llvmlite.binding as llvm  # noqa: E402
+import numpy as np  # noqa: E402
 
-from chainrule.emit.builder import F32, F64, I32, I64, PTR, VOID, LType, Module, Value
-from chainrule.emit.contraction import Contraction, emit_contraction, workspace_bytes
-from chainrule.emit.machine import AVX2, AVX512, BASELINE, Machine
+from chainrule.emit.builder import F32, F64, I32, I64, PTR, VOID, Builder, LType, Module, Value  # noqa: E402
+from chainrule.emit.contraction import Contraction, Epilogue, emit_contraction, workspace_bytes  # noqa: E402
+from chainrule.emit.machine import AVX2, AVX512, BASELINE, Machine  # noqa: E402
 
 ROUNDS = 15
 ROUND_SECONDS = 0.002
@@ -54,6 +55,7 @@ SHAPES = [
     *(Shape(t, 1, 1024, 1024) for t in ("NN", "NT")),
     *(Shape("NN", n, n, n, dtype=F64) for n in (8, 32, 64, 256, 1024)),
     *(Shape("NT", n, n, n, dtype=F64) for n in (32, 256)),
+    *(Shape(t, m, 512, 784, "m") for m in (1, 2, 4, 8, 16) for t in ("NN", "NT")),
     # 784-512-256-10: forward, gradients of weights, gradients of activations.
     *(Shape("NN", m, n, k, "m") for m in (32, 64, 96, 128, 256)
       for k, n in ((784, 512), (512, 256), (256, 10))),
@@ -95,9 +97,7 @@ def strides(shape: Shape) -> tuple[tuple[int, int], tuple[int, int], tuple[int, 
 def spec_of(shape: Shape) -> Contraction:
     """Return the spec: `run_time` names the extents not known when compiling."""
     a, b, c = strides(shape)
-    m, n, k = (
-        None if x in shape.run_time else e for x, e in zip("mnk", shape[1:4], strict=True)
-    )
+    m, n, k = (None if x in shape.run_time else e for x, e in zip("mnk", shape[1:4], strict=True))
     return Contraction(shape.dtype, m, n, k, a, b, c, shape.accumulate)
 
 
@@ -106,7 +106,11 @@ def emit_repeat(module: Module, function: str) -> None:
     types = [PTR] * 3 + [I64] * 9 + [PTR]
     arguments = [(I64, "count"), *((t, f"p{i}") for i, t in enumerate(types))]
     b, values = module.function("ours", VOID, arguments, internal=False)
-    b.loop(0, values[0], 1, [], lambda _i, _c: b.call(function, VOID, values[1:]) and None)
+
+    def turn(_i: Value, _c: list[Value]) -> None:
+        b.call(function, VOID, values[1:])
+
+    b.loop(0, values[0], 1, [], turn)
     b.ret()
     b.close()
 
@@ -199,7 +203,8 @@ def aligned(values: np.ndarray[Any, Any], transposed: bool) -> np.ndarray[Any, A
     start = -raw.ctypes.data % 64
     flat = raw[start : start + values.nbytes].view(values.dtype)
     shape = values.shape[::-1] if transposed else values.shape
-    view = flat.reshape(shape).T if transposed else flat.reshape(shape)
+    view: np.ndarray[Any, Any] = flat.reshape(shape)
+    view = view.T if transposed else view
     view[...] = values
     return view
 
@@ -218,21 +223,71 @@ def load(text: str) -> tuple[Callable[[str], int], object, float]:
     return lambda name: int(engine.get_function_address(name)), (engine, target), elapsed
 
 
+def bias_relu(
+    b: Builder, extra: Sequence[Value], acc: Value, _row: Value, column: Value, mask: Value | None
+) -> Value:
+    """Add a bias and clamp below at zero: the forward layers' epilogue."""
+    place = b.offset(extra[0], b.mul(column, acc.type.bits // 8))
+    bias = b.load(acc.type, place) if mask is None else b.masked_load(acc.type, place, mask)
+    total, zero = b.fadd(acc, bias), b.zero(acc.type)
+    return b.select(b.fcmp("olt", total, zero), zero, total)
+
+
+def where_positive(
+    b: Builder, extra: Sequence[Value], acc: Value, row: Value, column: Value, mask: Value | None
+) -> Value:
+    """Keep what flows to positive activations: the backward layers' epilogue."""
+    at = b.mul(b.add(b.mul(row, extra[1]), column), acc.type.bits // 8)
+    place = b.offset(extra[0], at)
+    old = b.load(acc.type, place) if mask is None else b.masked_load(acc.type, place, mask)
+    zero = b.zero(acc.type)
+    return b.select(b.fcmp("ogt", old, zero), acc, zero)
+
+
+def network(machine: Machine, widths: Sequence[int]) -> tuple[float, float, int]:
+    """Emit and compile all contractions of a dense network, forward and backward.
+
+    Returns milliseconds of emission, milliseconds in LLVM, and lines of IR.
+    """
+    start = time.perf_counter()
+    module = Module()
+    forward = Epilogue("bias_relu", ((PTR, "bias"),), bias_relu)
+    backward = Epilogue("where_positive", ((PTR, "x"), (I64, "x_row")), where_positive)
+    for i, (k, n) in enumerate(itertools.pairwise(widths)):
+        for spec, epilogue in (
+            (Contraction(F32, None, n, k, (k, 1), (n, 1), (n, 1), False), forward),
+            (Contraction(F32, k, n, None, (1, k), (n, 1), (n, 1), True), None),
+            (Contraction(F32, None, k, n, (n, 1), (1, n), (k, 1), False), backward),
+        ):
+            if i or epilogue is not backward:
+                emit_contraction(module, machine, spec, epilogue)
+    text = module.text().replace("define internal void @contraction", "define void @contraction")
+    emission = (time.perf_counter() - start) * 1e3
+    return emission, load(text)[2], text.count("\n")
+
+
 def main() -> None:
     """Print the table."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = host_machine()
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    if len(sys.argv) > 2:
+        machine = {m.name: m for m in (AVX512, AVX2, BASELINE)}[sys.argv[2]]
     print(f"{'shape':34} {'ns':>10} {'GFLOP/s':>8} {'x BLAS':>7} {'LLVM ms':>8}")
     for shape in SHAPES:
-        flags = f"{' acc' if shape.accumulate else ''}{' open ' + shape.run_time if shape.run_time else ''}"
+        flags = " acc" if shape.accumulate else ""
+        flags += f" open {shape.run_time}" if shape.run_time else ""
         name = f"{shape.layout} {shape.m}x{shape.n}x{shape.k} {shape.dtype.mangled}{flags}"
         if wanted in name:
             result = measure(shape, machine)
             flops = 2 * shape.m * shape.n * shape.k / result.ours / 1e9
             print(f"{name:34} {result.ours * 1e9:10.1f} {flops:8.1f} {result.ratio:7.2f} "
                   f"{result.compile_ms:8.1f}", flush=True)  # fmt: skip
+    for widths in ((784, 512, 256, 10), (784, 128, 10), (2, 32, 32, 1)):
+        emission, compilation, lines = min(network(machine, widths) for _ in range(3))
+        print(f"{'-'.join(map(str, widths))}: {lines} lines of IR written in {emission:.1f} ms, "
+              f"compiled in {compilation:.1f} ms")  # fmt: skip
 
 
 if __name__ == "__main__":

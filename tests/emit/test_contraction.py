@@ -67,11 +67,12 @@ def compiled(module: Module, machine: Machine) -> Callable[[str], int]:
 class Arena:
     """Pages between two that fault when touched; arrays are placed flush against either end."""
 
-    def __init__(self) -> None:
-        self.map = mmap.mmap(-1, ARENA_BYTES + 2 * PAGE)
+    def __init__(self, nbytes: int = ARENA_BYTES) -> None:
+        self.nbytes = nbytes
+        self.map = mmap.mmap(-1, nbytes + 2 * PAGE)
         self.bytes = np.frombuffer(self.map, np.uint8)
         self.base = self.bytes.ctypes.data
-        for guard in (self.base, self.base + PAGE + ARENA_BYTES):
+        for guard in (self.base, self.base + PAGE + nbytes):
             assert _LIBC.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0) == 0
 
     def place(
@@ -79,14 +80,14 @@ class Arena:
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return a strided copy of `values`, and the whole arena as poisoned elements."""
         size = values.itemsize
-        whole = self.bytes[PAGE : PAGE + ARENA_BYTES].view(values.dtype)
+        whole = self.bytes[PAGE : PAGE + self.nbytes].view(values.dtype)
         whole[:] = np.nan if values.dtype.kind == "f" else 111
         reach = [(n - 1) * s for n, s in zip(values.shape, strides, strict=True) if n > 0]
         low, high = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach)
         origin = len(whole) - 1 - high if at_end else -low
         if 0 in values.shape:
             origin = 0
-        assert 0 <= origin + low
+        assert origin + low >= 0
         assert origin + high < len(whole)
         view = np.lib.stride_tricks.as_strided(
             whole[origin:], values.shape, [s * size for s in strides]
@@ -188,9 +189,7 @@ def run(
     at_end = bool(rng.integers(2))
     given = case.strides(m, n, k)
     values = [random_values(rng, spec.dtype, s) for s in ((m, k), (k, n), (m, n))]
-    placed = [
-        arena.place(v, s, at_end) for arena, v, s in zip(arenas, values, given, strict=False)
-    ]
+    placed = [arena.place(v, s, at_end) for arena, v, s in zip(arenas, values, given, strict=False)]
     (a, _), (b, _), (c, c_whole) = placed
     before = c_whole.copy()
     expected = a.astype(np.float64) @ b.astype(np.float64)
@@ -232,7 +231,8 @@ def run(
     )  # fmt: skip
     what = f"{spec} m={m} n={n} k={k} strides={given} epilogue={case.epilogue!r}"
     if spec.dtype.is_float:
-        tolerance = 4 * (k + 4) * np.finfo(NUMPY[spec.dtype]).eps * (scale + 1e-30)
+        epsilon = 2.0 ** -{32: 23, 64: 52}[spec.dtype.bits]
+        tolerance = 4 * (k + 4) * epsilon * (scale + 1e-30)
         assert (np.abs(c - expected) <= tolerance).all(), what
     else:
         assert np.array_equal(c, expected.astype(NUMPY[spec.dtype])), what
@@ -248,9 +248,7 @@ def run(
     assert (scratch[start + nbytes :] == 0xAB).all(), what
 
 
-def run_cases(
-    arenas: list[Arena], machine: Machine, cases: Sequence[Case], seed: int = 0
-) -> None:
+def run_cases(arenas: list[Arena], machine: Machine, cases: Sequence[Case], seed: int = 0) -> None:
     """Compile all cases as one module, then run each over its sizes."""
     module = Module()
     names = [case.emit(module, machine) for case in cases]
@@ -277,16 +275,20 @@ def spec_for(
     dtype: LType, size: tuple[int, int, int], name: str, pad: int, run_time: str,
     accumulate: bool = False, strict: bool = False,
 ) -> Contraction:  # fmt: skip
-    """Return the spec of a layout; `run_time` names the extents (m, n, k) and strides (s) left open."""
-    strides = layout(name, pad)(*size)
-    open_strides = tuple(
-        tuple(None if "s" in run_time and s != 1 else s for s in pair) for pair in strides
-    )
-    if "S" in run_time:
-        open_strides = ((None, None),) * 3
+    """Return the spec of a layout; `run_time` has the letters of what is left open.
+
+    These are m, n, k, s for strides other than 1, S for all strides.
+    """
+
+    def opened(pair: tuple[int, int]) -> tuple[int | None, int | None]:
+        first, second = (
+            None if "S" in run_time or ("s" in run_time and s != 1) else s for s in pair
+        )
+        return first, second
+
     # A stride that depends on an open extent is open too.
     m, n, k = (None if x in run_time else e for x, e in zip("mnk", size, strict=True))
-    a, b, c = open_strides
+    a, b, c = map(opened, layout(name, pad)(*size))
     if "k" in run_time:
         a = (None, a[1]) if name[0] == "N" else a
         b = (b[0], None) if name[1] == "T" else b
@@ -304,9 +306,7 @@ EDGES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33, 47, 67)
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I32, I64], ids=lambda t: t.mangled)
-def test_run_time_extents_over_a_grid(
-    arenas: list[Arena], machine: Machine, dtype: LType
-) -> None:
+def test_run_time_extents_over_a_grid(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
     rng = np.random.default_rng(7)
     cases = []
     for name, accumulate, epilogue in itertools.product(
@@ -369,6 +369,19 @@ def test_operands_far_apart_are_copied(arenas: list[Arena], machine: Machine) ->
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+def test_long_sums_of_operands_far_apart(machine: Machine) -> None:
+    arenas = [Arena(1600 * PAGE) for _ in range(4)]
+    cases = []
+    for name, strict, run_time, epilogue in itertools.product(
+        ("NN", "TN", "NT"), (False, True), ("", "k"), ("", "bias_relu", "step_down")
+    ):
+        size, pad = (66, 135, 1100), 820
+        spec = spec_for(F32, size, name, pad, run_time, strict=strict)
+        cases.append(Case(spec, [size], epilogue, layout(name, pad)))
+    run_cases(arenas, machine, cases)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I32], ids=lambda t: t.mangled)
 def test_one_wide_row(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
     cases = []
@@ -400,7 +413,9 @@ def test_random_strides(arenas: list[Arena], machine: Machine, dtype: LType) -> 
             (2 * n, 2), (3, 3 * k), (-n, -1), (-1, -k),
         ]  # fmt: skip
         b = pairs[rng.integers(len(pairs))]
-        pairs = [(n, 1), (n + 5, 1), (-n - 1, 1), (1, m), (1, -m - 2), (2 * n, 2), (-n, -1), (3, 3 * m)]
+        pairs = [
+            (n, 1), (n + 5, 1), (-n - 1, 1), (1, m), (1, -m - 2), (2 * n, 2), (-n, -1), (3, 3 * m),
+        ]  # fmt: skip
         c = pairs[rng.integers(len(pairs))]
         open_ = rng.integers(0, 2, 9) * rng.integers(0, 2)
         dims = [None if o else e for o, e in zip(open_[:3], (m, n, k), strict=True)]
@@ -475,9 +490,7 @@ def test_infinities_and_nans_reach_every_sum_they_are_part_of(machine: Machine) 
 
 @pytest.mark.parametrize("accumulate", [False, True])
 @pytest.mark.parametrize("k", [0, None])
-def test_an_empty_sum_is_zero_and_adding_it_changes_no_bit(
-    accumulate: bool, k: int | None
-) -> None:
+def test_an_empty_sum_is_zero_and_adding_it_changes_no_bit(accumulate: bool, k: int | None) -> None:
     module = Module()
     spec = Contraction(F32, 3, 3, k, (1, 1), (3, 1), (3, 1), accumulate)
     function = emit_contraction(module, BASELINE, spec)

@@ -177,7 +177,9 @@ class _Panel:
             finished = sums
             sums = b.if_(
                 self.adding,
-                lambda: [sum_of(b, self._load(p), s) for p, s in zip(places, finished, strict=True)],
+                lambda: [
+                    sum_of(b, self._load(p), s) for p, s in zip(places, finished, strict=True)
+                ],
                 lambda: finished,
             )
         if self.epilogue is not None:

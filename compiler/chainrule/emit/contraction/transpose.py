@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from chainrule.emit.builder import (
-    F32, F64, I8, I16, I64, PTR, VOID, Builder, LType, Module, Value, vector,
+    F32,
+    F64,
+    I8,
+    I16,
+    I64,
+    PTR,
+    VOID,
+    Builder,
+    LType,
+    Module,
+    Value,
+    vector,
 )  # fmt: skip
 from chainrule.emit.contraction.tile import has_lane_masks, tail_mask
 from chainrule.emit.machine import Machine
