@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from chainrule.emit.builder import F32, I64, PTR, Module
 from chainrule.emit.entry import emit_entry
 from chainrule_runtime.abi import Leaf, Signature, Tree
 from chainrule_runtime.native_callable import attach
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "emit"))
-from jit import Native, bound  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.emit.jit import Native, bound
 
 ROUNDS = 15
 CALLS = 10_000
@@ -39,7 +40,7 @@ def compiled(signature: Signature, release_gil: bool = False) -> Callable[..., o
     b.close()
     emit_entry(module, signature, "kernel", "entry", release_gil)
     binding = bound(signature, module.text())
-    made = Native()
+    made: Callable[..., object] = Native()
     assert attach(made, binding.entry, binding)
     return made
 

@@ -17,7 +17,7 @@ from .abi import Signature, Tree, subtrees
 from .errors import ChainruleError, failure_message
 from .layout import array_api, native_calls
 
-__all__ = ["Binding", "FUNCTIONS", "dict_nodes", "slot_names"]
+__all__ = ["FUNCTIONS", "Binding", "dict_nodes", "slot_names"]
 
 # Functions of the Python C API an entry may call.
 FUNCTIONS: Final = (
@@ -53,7 +53,7 @@ def slot_names(signature: Signature) -> tuple[str, ...]:
     """Return what each pointer of an entry's table is; compiler and binding both follow it."""
     dtypes = sorted({leaf.dtype for leaf in (*signature.inputs, *signature.outputs)})
     return (
-        "next", "arena", "failed", "PyArray_NewFromDescr", *FUNCTIONS, *_OBJECTS,
+        "next", "arena", "kernel", "failed", "PyArray_NewFromDescr", *FUNCTIONS, *_OBJECTS,
         *(f"dtype {name}" for name in dtypes),
         *(f"key {key!r}" for key in _keys(signature)),
         *(f"template {i}" for i, _ in enumerate(dict_nodes(signature.output_tree))),
@@ -70,18 +70,19 @@ class Binding:
 
     def __init__(
         self, signature: Signature, entry: int, bind: int, *, messages: Sequence[str] = (),
-        code: object = None,
+        code: object = None, kernel: int | None = None,
     ) -> None:
         """Fill the table of the entry at `entry` through the function at `bind`.
 
         `messages[i]` says what the kernel's error code i + 1 means.  `code` is kept referenced as
-        long as the binding: the JIT's resource tracker, or the loaded library.  A loaded entry is
-        bound once.
+        long as the binding: the JIT's resource tracker, or the loaded library.  `kernel` is the
+        kernel's address where the entry was emitted without its name.  Bind an entry once.
         """  # fmt: skip
         assert native_calls(), "ask layout.native_calls() before binding"
         self.signature = signature
         self.entry = entry
         self._code = code
+        self._kernel = kernel
         self._messages = tuple(messages)
         self._after: Binding | None = None
         self._next = ctypes.c_void_p()
@@ -100,9 +101,9 @@ class Binding:
         step = after
         while step is not None:
             assert step is not self, "a chain of entries must end"
-            step = step._after
+            step = step.after
         # A thread may be on its way into the entry chained before, so that one is kept too.
-        self._kept.setdefault(f"chained {len(self._kept)}", self._after)
+        self._kept[f"chained {id(self._after)}"] = self._after
         self._after = after
         self._next.value = after.entry if after is not None else None
 
@@ -128,6 +129,8 @@ class Binding:
             return ctypes.addressof(self._next)
         if name == "arena":
             return ctypes.addressof(self._arena)
+        if name == "kernel":
+            return self._kernel
         if name == "PyArray_NewFromDescr":
             return array_api()
         if name in self._kept:

@@ -79,7 +79,7 @@ def array_api() -> int | None:
         core: Any = getattr(np, "_core", None) or np.core
         prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
         pointer_of = prototype(("PyCapsule_GetPointer", ctypes.pythonapi))
-        table = pointer_of(core.multiarray._ARRAY_API, None)
+        table = pointer_of(core.multiarray._ARRAY_API, None)  # noqa: SLF001 - its documented name
     except (AttributeError, ValueError):
         return None
     slots = (ctypes.c_void_p * (_NEW_FROM_DESCR_SLOT + 1)).from_address(table)

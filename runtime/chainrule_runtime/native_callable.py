@@ -24,6 +24,8 @@ _OBJECT_MEMBER: Final = 16  # Py_T_OBJECT_EX: visited and released with the inst
 _READ_ONLY: Final = 1
 _HAVE_VECTORCALL: Final = 1 << 11
 _WORD: Final = 8
+_OFFSET: Final = "_native_entry_offset"
+_OWNERS: Final = "_native_owners"
 
 
 class _Member(ctypes.Structure):
@@ -62,7 +64,7 @@ def callable_type(base: type[T]) -> type[T]:
     entry_at = -(-base.__basicsize__ // _WORD) * _WORD
     members = (_Member * 3)(
         _Member(b"__vectorcalloffset__", _SSIZE_MEMBER, entry_at, _READ_ONLY, None),
-        _Member(b"_native_owner", _OBJECT_MEMBER, entry_at + _WORD, 0, None),
+        _Member(_OWNERS.encode(), _OBJECT_MEMBER, entry_at + _WORD, 0, None),
     )
     slots = (_Slot * 2)(_Slot(_MEMBERS_SLOT, ctypes.addressof(members)))
     name = f"{base.__module__}.{base.__name__}".encode()
@@ -73,7 +75,8 @@ def callable_type(base: type[T]) -> type[T]:
     make = prototype(("PyType_FromSpecWithBases", ctypes.pythonapi))
     made: Any = make(ctypes.addressof(spec), (base,))
     _records.append((members, slots, spec))
-    made.__doc__, made._native_entry_offset = base.__doc__, entry_at
+    made.__doc__ = base.__doc__
+    setattr(made, _OFFSET, entry_at)
     return cast("type[T]", made)
 
 
@@ -84,27 +87,26 @@ def attach(instance: object, entry: int, owner: object) -> bool:
     of the instance, also after another `attach`: a thread may still be inside.  Returns False,
     changing nothing, where native calls are impossible.
     """
-    offset: int | None = getattr(type(instance), "_native_entry_offset", None)
+    offset: int | None = getattr(type(instance), _OFFSET, None)
     if offset is None:
         return False
-    keeper: Any = instance
-    owners: list[object] = getattr(keeper, "_native_owner", None) or []
+    owners: list[object] = getattr(instance, _OWNERS, None) or []
     if not any(kept is owner for kept in owners):
-        keeper._native_owner = [*owners, owner]
+        setattr(instance, _OWNERS, [*owners, owner])
     ctypes.c_void_p.from_address(id(instance) + offset).value = entry
     return True
 
 
 def detach(instance: object) -> None:
     """Let calls of `instance` go to `__call__` again; its owners stay referenced."""
-    offset = getattr(type(instance), "_native_entry_offset", None)
+    offset = getattr(type(instance), _OFFSET, None)
     if offset is not None:
         ctypes.c_void_p.from_address(id(instance) + offset).value = None
 
 
 def attached(instance: object) -> int | None:
     """Return the address of the native function that calls of `instance` reach, if any."""
-    offset = getattr(type(instance), "_native_entry_offset", None)
+    offset = getattr(type(instance), _OFFSET, None)
     if offset is None:
         return None
     return ctypes.c_void_p.from_address(id(instance) + offset).value

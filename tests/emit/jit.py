@@ -9,6 +9,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+
 from chainrule.emit.builder import I64, PTR, Module
 from chainrule.emit.entry import emit_entry
 from chainrule_runtime.abi import Signature, evaluate
@@ -45,6 +46,7 @@ class Recorder:
         self.calls = 0
         self.arena = 0
         self.dims: tuple[int, ...] = ()
+        self.binding: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call_slowly(*args, **kwargs)
@@ -59,9 +61,11 @@ _KERNEL = ctypes.CFUNCTYPE(
     ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p),
     ctypes.c_void_p, ctypes.POINTER(ctypes.c_int64),
 )  # fmt: skip
-_TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int32": ctypes.c_int32,
-          "int64": ctypes.c_int64, "uint8": ctypes.c_uint8, "uint32": ctypes.c_uint32,
-          "bool": ctypes.c_bool}  # fmt: skip
+_TYPES: dict[str, Any] = {
+    "float32": ctypes.c_float, "float64": ctypes.c_double, "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64, "uint8": ctypes.c_uint8, "uint32": ctypes.c_uint32,
+    "bool": ctypes.c_bool,
+}  # fmt: skip
 
 
 def as_array(address: int | None, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -73,9 +77,7 @@ def as_array(address: int | None, dtype: str, shape: tuple[int, ...]) -> np.ndar
     return np.frombuffer(flat, dtype).reshape(shape)
 
 
-def python_kernel(
-    signature: Signature, function: Callable[..., Any], record: Any
-) -> Any:
+def python_kernel(signature: Signature, function: Callable[..., Any], record: Any) -> Any:
     """Make a kernel of `function(inputs, outputs)`, which returns None or an error code."""
 
     def kernel(inputs: Any, outputs: Any, arena: int | None, dims: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import sys
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.emit.jit import Native, Recorder, load, native, python_kernel, text_with_kernel_at
+
 from chainrule.emit.builder import Module
 from chainrule.emit.entry import emit_entry
 from chainrule_runtime.abi import DTYPES, Extent, Guard, Leaf, Signature, Tree
+from chainrule_runtime.binding import Binding
 from chainrule_runtime.errors import ChainruleError
-
-from tests.emit.jit import Native, Recorder, native, text_with_kernel_at
+from chainrule_runtime.native_callable import attach, callable_type
 
 F32 = np.float32
 N: Extent = ("dim", 0)
@@ -143,7 +146,8 @@ def test_count_and_keywords_are_checked(plus: Any) -> None:
     assert is_slow(plus, GOOD, GOOD, outt=out)
     assert is_slow(plus, GOOD, GOOD, out=out, more=1)
     assert is_slow(plus, GOOD, out=out)
-    assert not is_slow(plus, *[GOOD, GOOD], **{"out": out})
+    keywords = {"out": out}
+    assert not is_slow(plus, *[GOOD, GOOD], **keywords)
 
 
 def test_read_only_inputs_are_read_and_read_only_out_is_not_written(plus: Any) -> None:
@@ -265,7 +269,7 @@ class MyList(list[Any]):
         lambda p: {"W": p["W"]},
         lambda p: {**p, "c": p["W"]},
         lambda p: {"W": p["W"], "c": p["b"]},
-        lambda p: MyDict(p),
+        MyDict,
         lambda p: list(p.items()),
         lambda p: {**p, "b": [*p["b"], None]},
         lambda p: {**p, "b": p["b"][:1]},
@@ -292,7 +296,7 @@ def test_other_structures_are_passed_on(deep: Any, change: Callable[[Any], Any])
 
 def test_out_has_the_structure_of_the_results(deep: Any) -> None:
     x = np.zeros(2, F32)
-    args = (x, {"W": x, "b": [x, None]}, (), {})
+    args: Any = (x, {"W": x, "b": [x, None]}, (), {})
 
     def out() -> Any:
         w, b, o = (np.zeros(2, F32) for _ in range(3))
@@ -403,7 +407,8 @@ def test_scratch_too_big_for_memory_raises() -> None:
 
 
 DONATING = Signature(
-    "update", (leaf("p", 4), leaf("g", 4), leaf("q", 4)), ("tuple", (("dict", ("p", "q"), (0, 2)), 1)),
+    "update", (leaf("p", 4), leaf("g", 4), leaf("q", 4)),
+    ("tuple", (("dict", ("p", "q"), (0, 2)), 1)),
     (leaf("q", 4), leaf("y", 4), leaf("p", 4)), ("tuple", (("list", (0,)), 1, 2)),
     donated=((0, 2), (2, 0)),
 )  # fmt: skip
@@ -468,8 +473,6 @@ class Refusing(Recorder):
 
 
 def test_exceptions_of_the_slow_path_propagate() -> None:
-    from chainrule_runtime.native_callable import callable_type
-
     f = native(ADD, add, cls=callable_type(Refusing))
     with pytest.raises(LookupError, match="from the slow path"):
         f(GOOD)
@@ -498,11 +501,29 @@ def test_variants_are_tried_one_after_the_other() -> None:
     assert f(np.ones(3)) == "slow"
 
 
+def test_the_kernel_may_be_bound_by_address() -> None:
+    record = Recorder()
+    kernel = python_kernel(ADD, add, record)
+    module = Module()
+    emit_entry(module, ADD, None, "entry", release_gil=True)
+    assert "inttoptr" not in module.text()
+    addresses, tracker = load(module.text(), ["entry", "entry_bind"])
+    binding = Binding(
+        ADD, addresses["entry"], addresses["entry_bind"], code=(tracker, kernel),
+        kernel=ctypes.cast(kernel, ctypes.c_void_p).value,
+    )  # fmt: skip
+    f = Native()
+    attach(f, binding.entry, binding)
+    assert f(GOOD, GOOD)[3, 2] == 2
+    assert record.dims == (4,)
+
+
 def test_no_arguments_and_no_results() -> None:
     nothing = native(Signature("f", (), ("tuple", ()), (), ("none",)), lambda _i, _o: None)
     assert nothing() is None
     assert nothing(1) == "slow"
-    constant = native(Signature("f", (), ("tuple", ()), (leaf("y"),), 0), lambda _i, o: o[0].fill(3))
+    signature = Signature("f", (), ("tuple", ()), (leaf("y"),), 0)
+    constant = native(signature, lambda _i, o: o[0].fill(3))
     assert constant() == 3
     out = np.zeros((), F32)
     assert constant(out=out) is out
@@ -522,8 +543,8 @@ def test_deep_nesting_needs_no_recursion() -> None:
     value: Any = np.zeros(2, F32)
     for _ in range(2000):
         tree, value = ("tuple", (tree,)), (value,)
-    f = native(Signature("f", (leaf("x", 2),), ("tuple", (tree,)), (leaf("y", 2),), tree), copy_all)
-    result = f(value)
+    signature = Signature("f", (leaf("x", 2),), ("tuple", (tree,)), (leaf("y", 2),), tree)
+    result = native(signature, copy_all)(value)
     for _ in range(2000):
         (result,) = result
     assert result[0] == 1
@@ -532,10 +553,12 @@ def test_deep_nesting_needs_no_recursion() -> None:
 @pytest.mark.parametrize(
     ("signature", "message"),
     [
-        (Signature("f", (leaf("x", 2),), ("tuple", (("custom", "T", (0,)),)), (), ("none",)), "flat"),
+        (Signature("f", (leaf("x", 2),), ("tuple", (("custom", 0),)), (), ("none",)), "flat"),
         (Signature("f", (leaf("x", 2),), ("tuple", (0, 0)), (), ("none",)), "once"),
         (Signature("f", (), ("tuple", ()), (leaf("y", 2),), ("none",)), "once"),
-        (Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), ("none",), ("n",)), "bare"),
+        (Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), 0, ("n",)), "once"),
+        (Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), ("none",), ("n",)),
+         "bare"),
     ],
 )
 def test_signatures_that_cannot_be_emitted_are_refused(signature: Signature, message: str) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.emit.jit import Native, bound, native
+
 from chainrule.emit.builder import F32, I64, PTR, Builder, Module, Value
 from chainrule.emit.entry import emit_entry
 from chainrule_runtime.abi import Extent, Leaf, Signature, Tree
+from chainrule_runtime.errors import ChainruleError
 from chainrule_runtime.native_callable import attach, attached, detach
-
-from tests.emit.jit import Native, bound, native
 
 N: Extent = ("dim", 0)
 TREE: Tree = ("dict", ("W", "b"), (0, ("list", (1, ("none",), ("tuple", (2,))))))
@@ -116,7 +117,7 @@ def test_failing_calls_keep_nothing() -> None:
         for kwargs in ({}, {"out": out}):
             try:
                 f(p, **kwargs)
-            except Exception as error:
+            except ChainruleError as error:
                 error.__traceback__ = None
 
     fail()

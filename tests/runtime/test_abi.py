@@ -6,8 +6,17 @@ import itertools
 import json
 
 import pytest
+
 from chainrule_runtime.abi import (
-    Extent, Guard, Leaf, Signature, evaluate, has_custom, show_extent, show_shape, subtrees,
+    Extent,
+    Guard,
+    Leaf,
+    Signature,
+    evaluate,
+    has_custom,
+    show_extent,
+    show_shape,
+    subtrees,
 )  # fmt: skip
 from chainrule_runtime.errors import explain
 

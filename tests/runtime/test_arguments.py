@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+
 from chainrule_runtime.abi import DTYPES, Extent, Leaf, Signature
 from chainrule_runtime.arguments import check_apart, conform, conform_all
 from chainrule_runtime.errors import AliasError, DTypeError, ShapeError, StructureError
@@ -66,7 +67,7 @@ def locked() -> np.ndarray:
     return a
 
 
-def ctypes_like() -> memoryview:
+def two_by_three() -> Any:
     return memoryview(array.array("f", GOOD.ravel().tolist())).cast("B").cast("f", [2, 3])
 
 
@@ -84,7 +85,7 @@ SAME: dict[str, Any] = {
     "nothing masked": np.ma.masked_array(GOOD, mask=np.zeros((2, 3), bool)),
     "__array__": WithArray(GOOD),
     "__dlpack__": WithDlpack(GOOD),
-    "buffer": ctypes_like(),
+    "buffer": two_by_three(),
 }
 
 

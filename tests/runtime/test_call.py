@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from chainrule_runtime.abi import Extent, Guard, Leaf, Signature
 from chainrule_runtime.call import call_kernel
 from chainrule_runtime.errors import (
-    AliasError, ChainruleError, DTypeError, ShapeError, StructureError,
+    AliasError,
+    ChainruleError,
+    DTypeError,
+    ShapeError,
+    StructureError,
 )  # fmt: skip
 
 N: Extent = ("dim", 0)
@@ -63,8 +68,11 @@ def test_results_dims_and_arena() -> None:
 @pytest.mark.parametrize("kind", ["plain", "strided", "fortran", "big endian"])
 def test_out_of_any_layout_is_written(kind: str) -> None:
     address, _keep, _ = kernel_of()
-    y = {"plain": np.zeros((3, 2)), "strided": np.zeros((6, 2))[::2],
-         "fortran": np.zeros((3, 2), order="F"), "big endian": np.zeros((3, 2), ">f8")}[kind]  # fmt: skip
+    layouts = {
+        "plain": np.zeros((3, 2)), "strided": np.zeros((6, 2))[::2],
+        "fortran": np.zeros((3, 2), order="F"), "big endian": np.zeros((3, 2), ">f8"),
+    }  # fmt: skip
+    y = layouts[kind]
     s = np.zeros(())
     results = call_kernel(address, SIGNATURE, args(3), [y, s])
     assert results[0] is y

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import sysconfig
 from typing import Any
 
 import numpy as np
 import pytest
+
 from chainrule_runtime import layout
 
 
@@ -27,9 +30,9 @@ def test_any_other_layout_is_refused(monkeypatch: pytest.MonkeyPatch, field: str
     ("target", "name", "value"),
     [
         (sys.implementation, "name", "pypy"),
-        (layout.sysconfig, "get_config_var", lambda _name: 1),
+        (sysconfig, "get_config_var", lambda _name: 1),
         (sys, "gettotalrefcount", lambda: 0),
-        (layout.ctypes, "sizeof", lambda _kind: 4),
+        (ctypes, "sizeof", lambda _kind: 4),
     ],
     ids=["PyPy", "free-threaded", "debug", "32 bits"],
 )

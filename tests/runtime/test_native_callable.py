@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 import pytest
+
 from chainrule_runtime import layout, native_callable
 from chainrule_runtime.native_callable import attach, attached, callable_type, detach
 
@@ -43,7 +44,8 @@ def test_instances_behave_like_those_of_the_base() -> None:
     assert type(f).__name__ == "Base"
     assert type(f).__doc__ == "A base."
     assert f(1, a=2) == (3, (1,), {"a": 2})
-    assert f(*[1], **{"a": 2}) == (3, (1,), {"a": 2})
+    keywords = {"a": 2}
+    assert f(*[1], **keywords) == (3, (1,), {"a": 2})
     assert functools.partial(f, 1)(2) == (3, (1, 2), {})
     assert list(map(f, [1])) == [(3, (1,), {})]
     f.anything = 1  # type: ignore[attr-defined]

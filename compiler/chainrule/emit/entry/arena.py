@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..builder import I64, PTR, VOID, Value
+from chainrule.emit.builder import I64, PTR, VOID, Value
+
 from .frame import WORD, Frame
 
 __all__ = ["give_back", "lease"]

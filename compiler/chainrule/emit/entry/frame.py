@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from chainrule_runtime.abi import Extent, Leaf, Signature
+from chainrule.emit.builder import (
+    BOOL,
+    I32,
+    I64,
+    PTR,
+    VOID,
+    Builder,
+    LType,
+    Module,
+    Operand,
+    Value,
+)  # fmt: skip
+from chainrule_runtime.abi import Extent, Leaf, Signature, subtrees
 from chainrule_runtime.binding import slot_names
 from chainrule_runtime.layout import ALIGNED, CONTIGUOUS, STANDARD, WARNS, WRITEABLE
 
-from ..builder import BOOL, I32, I64, PTR, VOID, Builder, LType, Value
-
-__all__ = ["ITEM_BYTES", "WORD", "Frame"]
+__all__ = ["ITEM_BYTES", "WORD", "Frame", "emit_check"]
 
 WORD: Final = 8
 ITEM_BYTES: Final = {
@@ -21,25 +31,33 @@ ITEM_BYTES: Final = {
 class Frame:
     """The state of one entry's emission.
 
+    Values of single arrays are kept on the stack and not in registers: there may be hundreds.
+
     Attributes:
-        mismatch: Where to go when an argument is not what the entry handles.  Between two
-            instructions this label releases exactly the references held so far.
+        mismatch: Where to go when an argument is not what the entry handles.
         dims: The named dims bound so far.
+        objects: The input arrays whose objects are needed again.
+        inputs: Stack array of the addresses of the input leaves' elements.
         ranges: Stack space for a start and an end of every array.
-        objects, data: Of each input leaf, the array and the address of its elements.
     """
 
-    def __init__(self, b: Builder, signature: Signature, table: Value) -> None:
+    def __init__(self, b: Builder, signature: Signature, table: Value, check: str | None) -> None:
+        """Reserve stack space (`b` stands in the entry block); `check` is for `require_array`."""
         self.b: Final = b
         self.signature: Final = signature
-        self.mismatch = b.new_label("mismatch")
+        self.mismatch: Final = b.new_label("mismatch")
         self.dims: Final[dict[int, Value]] = {}
         self.objects: Final[dict[int, Value]] = {}
-        self.data: Final[dict[int, Value]] = {}
-        self.ranges: Value = b.zero(PTR)
+        arrays = len(signature.inputs) + len(signature.outputs)
+        self.inputs: Final = b.alloca(WORD * max(1, len(signature.inputs)), align=16)
+        self.ranges: Final = b.alloca(2 * WORD * max(1, arrays), align=16)
+        self._held = b.alloca(WORD * sum(1 for _ in subtrees(signature.input_tree)), align=16)
+        self._counter = b.alloca(WORD, align=16)
+        b.store(b.const(I64, 0), self._counter)
+        self._held_count = 0
         self._table = table
+        self._check = check
         self._slots = {name: i for i, name in enumerate(slot_names(signature))}
-        self._held: list[tuple[Value, str]] = []  # with the label used before it was held
         self._extents: dict[Extent, Value] = {}
 
     # The pointer table ---------------------------------------------------------------------
@@ -72,22 +90,23 @@ class Frame:
     def hold(self, thing: Value) -> None:
         """Take a reference, for an object only a mutable container keeps alive."""
         self.api("Py_IncRef", VOID, thing)
-        self._held.append((thing, self.mismatch))
-        self.mismatch = self.b.new_label("mismatch")
+        self.b.store(thing, self.b.offset(self._held, WORD * self._held_count))
+        self._held_count += 1
+        self.b.store(self.b.const(I64, self._held_count), self._counter)
 
     def release(self) -> None:
-        """Drop every reference held."""
-        for thing, _ in self._held:
-            self.api("Py_DecRef", VOID, thing)
+        """Drop every reference held so far at run time."""
+        if self._held_count:
+            self.drop_all(self._held, self.b.load(I64, self._counter))
 
-    def emit_mismatch_blocks(self) -> None:
-        """Emit what the `mismatch` labels stand for; the caller's next block is the last one."""
-        for thing, before in reversed(self._held):
-            self.b.start(self.mismatch)
-            self.api("Py_DecRef", VOID, thing)
-            self.b.branch(before)
-            self.mismatch = before
-        self.b.start(self.mismatch)
+    def drop_all(self, references: Value, count: Operand) -> None:
+        """Drop the references of a stack array; null ones are skipped."""
+
+        def body(i: Value, _carried: list[Value]) -> None:
+            at = self.b.offset(references, self.b.mul(i, WORD))
+            self.api("Py_DecRef", VOID, self.b.load(PTR, at))
+
+        self.b.loop(0, count, body=body)
 
     # Arrays --------------------------------------------------------------------------------
 
@@ -96,18 +115,22 @@ class Frame:
     ) -> Value:
         """Check everything about an array but its extents; return the address of those."""
         b = self.b
-        self.require_type(thing, "ndarray", otherwise)
         mask, wanted = CONTIGUOUS | ALIGNED, CONTIGUOUS | ALIGNED
         if written:
             mask, wanted = mask | WRITEABLE | WARNS, wanted | WRITEABLE
-        descr = b.load(PTR, b.offset(thing, STANDARD.descr))
-        rank = b.load(I32, b.offset(thing, STANDARD.nd))
-        flags = b.and_(b.load(I32, b.offset(thing, STANDARD.flags)), b.const(I32, mask))
-        good = b.icmp("eq", descr, self.pointer(f"dtype {leaf.dtype}"))
-        good = b.and_(good, b.icmp("eq", rank, b.const(I32, len(leaf.shape))))
-        good = b.and_(good, b.icmp("eq", flags, b.const(I32, wanted)))
-        self.require(good, otherwise)
+        descr = self.pointer(f"dtype {leaf.dtype}")
+        facts = [b.const(I32, number) for number in (len(leaf.shape), mask, wanted)]
+        if self._check is not None:
+            extents = b.call(self._check, PTR, [thing, self.pointer("ndarray"), descr, *facts])
+            self.require_object(extents, otherwise)
+            return extents
+        self.require_type(thing, "ndarray", otherwise)
+        self.require(fields_fit(b, thing, descr, facts), otherwise)
         return b.load(PTR, b.offset(thing, STANDARD.dims))
+
+    def data(self, index: int) -> Value:
+        """Return the address of an input leaf's elements."""
+        return self.b.load(PTR, self.b.offset(self.inputs, WORD * index))
 
     def require_extents(self, leaf: Leaf, extents: Value, otherwise: str) -> None:
         """Check an array's shape when all dims are known."""
@@ -158,3 +181,36 @@ class Frame:
         self.require(self.b.icmp("sge", a, zero))
         self.require(self.b.icmp("sgt", b, zero))
         return self.b.binary({"floordiv": "sdiv", "mod": "srem"}[operator], a, b)
+
+
+def fields_fit(b: Builder, thing: Value, descr: Value, facts: list[Value]) -> Value:
+    """Compare fields of an ndarray; `facts` are rank, mask of flags and wanted flags."""
+    rank, mask, wanted = facts
+    its_rank = b.load(I32, b.offset(thing, STANDARD.nd))
+    flags = b.and_(b.load(I32, b.offset(thing, STANDARD.flags)), mask)
+    good = b.icmp("eq", b.load(PTR, b.offset(thing, STANDARD.descr)), descr)
+    good = b.and_(good, b.icmp("eq", its_rank, rank))
+    return b.and_(good, b.icmp("eq", flags, wanted))
+
+
+def emit_check(module: Module, name: str) -> None:
+    """Write the function behind `require_array`: the address of the extents, or null.
+
+    With hundreds of arrays a call for each keeps the entry's code short.
+    """
+    arguments = [(PTR, "thing"), (PTR, "ndarray"), (PTR, "descr")]
+    facts = [(I32, "rank"), (I32, "mask"), (I32, "wanted")]
+    b, (thing, ndarray, descr, *numbers) = module.function(name, PTR, [*arguments, *facts])
+    array, fits, other = b.new_label("array"), b.new_label("fits"), b.new_label("other")
+    its_type = b.load(PTR, b.offset(thing, STANDARD.type))
+    b.branch_if(b.icmp("eq", its_type, ndarray), array, other)
+    b.start(array)
+    b.branch_if(fields_fit(b, thing, descr, numbers), fits, other)
+    b.start(fits)
+    # Of a 0-d array this may be null, so the field's own address stands in.
+    extents = b.load(PTR, b.offset(thing, STANDARD.dims))
+    flat = b.icmp("eq", numbers[0], b.const(I32, 0))
+    b.ret(b.select(flat, b.offset(thing, STANDARD.dims), extents))
+    b.start(other)
+    b.ret(b.zero(PTR))
+    b.close()

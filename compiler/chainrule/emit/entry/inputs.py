@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chainrule.emit.builder import I64, PTR, Value
 from chainrule_runtime.abi import Extent, Leaf, Tree
 from chainrule_runtime.layout import STANDARD
 
-from ..builder import I64, PTR, Value
 from .frame import WORD, Frame
 
 __all__ = ["emit_checks", "take_apart"]
@@ -16,12 +16,12 @@ __all__ = ["emit_checks", "take_apart"]
 
 def take_apart(
     frame: Frame, tree: Tree, thing: Value, take_leaf: Callable[[int, Value], None],
-    keep: Callable[[Value], None], otherwise: Callable[[], str],
+    keep: Callable[[Value], None], otherwise: str,
 ) -> None:
     """Follow `tree` through nested containers, calling `take_leaf` at each leaf.
 
     `keep(child)` is called for what came out of a dict or a list, which other threads may
-    change at any time; `otherwise()` is the label for whatever does not fit.
+    change at any time; `otherwise` is the label for whatever does not fit.
     """  # fmt: skip
     pending: list[tuple[Tree, Value]] = [(tree, thing)]
     while pending:
@@ -29,7 +29,7 @@ def take_apart(
         if isinstance(node, int):
             take_leaf(node, thing)
         elif node[0] == "none":
-            frame.require(frame.b.icmp("eq", thing, frame.pointer("None")), otherwise())
+            frame.require(frame.b.icmp("eq", thing, frame.pointer("None")), otherwise)
         else:
             children = _children(frame, node, thing, keep, otherwise)
             pending.extend(reversed(list(zip(node[-1], children, strict=True))))
@@ -37,20 +37,20 @@ def take_apart(
 
 def _children(
     frame: Frame, node: tuple[Any, ...], thing: Value, keep: Callable[[Value], None],
-    otherwise: Callable[[], str],
+    otherwise: str,
 ) -> list[Value]:
     """Check one container and return what is in it."""  # fmt: skip
     b, kind = frame.b, node[0]
     name = {"tuple": "PyTuple", "list": "PyList", "dict": "PyDict"}[kind]
-    frame.require_type(thing, kind, otherwise())
+    frame.require_type(thing, kind, otherwise)
     size = frame.api(f"{name}_Size", I64, thing)
-    frame.require(b.icmp("eq", size, b.const(I64, len(node[-1]))), otherwise())
+    frame.require(b.icmp("eq", size, b.const(I64, len(node[-1]))), otherwise)
     found = []
     for i in range(len(node[-1])):
         if kind == "dict":
             key = frame.pointer(f"key {node[1][i]!r}")
             item = frame.api("PyDict_GetItemWithError", PTR, thing, key)
-            frame.require_object(item, otherwise())
+            frame.require_object(item, otherwise)
         else:
             item = frame.api(f"{name}_GetItem", PTR, thing, b.const(I64, i))
         if kind != "tuple":
@@ -62,22 +62,24 @@ def _children(
 def emit_checks(frame: Frame, args: Value) -> None:
     """Walk the positional arguments; bind the dims; check all extents and guards."""
     b, signature = frame.b, frame.signature
-    assert not isinstance(signature.input_tree, int) and signature.input_tree[0] == "tuple"
+    assert not isinstance(signature.input_tree, int)
     donated = {source for source, _ in signature.donated}
     later: list[tuple[Value, Extent]] = []
 
     def take_leaf(index: int, thing: Value) -> None:
         leaf = signature.inputs[index]
         extents = frame.require_array(thing, leaf, written=index in donated)
-        frame.objects[index] = thing
-        frame.data[index] = b.load(PTR, b.offset(thing, STANDARD.data))
+        if index in donated:
+            frame.objects[index] = thing
+        data = b.load(PTR, b.offset(thing, STANDARD.data))
+        b.store(data, b.offset(frame.inputs, WORD * index))
         later.extend(_bind(frame, leaf, extents))
 
     for position, tree in enumerate(signature.input_tree[1]):
         thing = b.load(PTR, b.offset(args, WORD * position))
         take_apart(
             frame, tree, thing, take_leaf,
-            keep=frame.hold, otherwise=lambda: frame.mismatch,
+            keep=frame.hold, otherwise=frame.mismatch,
         )  # fmt: skip
     unbound = [name for i, name in enumerate(signature.dims) if i not in frame.dims]
     if unbound:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from chainrule.emit.builder import BOOL, I64, Value
 from chainrule_runtime.abi import Leaf
 
-from ..builder import BOOL, I64, Value
 from .frame import WORD, Frame
 
 __all__ = ["Range", "require_apart"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chainrule.emit.builder import I32, I64, PTR, VOID, Value
 from chainrule_runtime.abi import Tree, subtrees
 from chainrule_runtime.layout import STANDARD
 
-from ..builder import I32, I64, PTR, VOID, Value
 from .frame import WORD, Frame
 from .inputs import take_apart
 from .overlap import Range, require_apart
@@ -46,13 +46,16 @@ class Results:
 
     def clear(self) -> None:
         """Own nothing yet."""
-        for slot in range(self._slot_count):
-            self._put(self._frame.b.zero(PTR), slot)
+        b = self._frame.b
+
+        def body(i: Value, _carried: list[Value]) -> None:
+            b.store(b.zero(PTR), b.offset(self._slots, b.mul(i, WORD)))
+
+        b.loop(0, self._slot_count, body=body)
 
     def drop(self) -> None:
         """Drop whatever is owned."""
-        for slot in range(self._slot_count):
-            self._frame.api("Py_DecRef", VOID, self._get(slot))
+        self._frame.drop_all(self._slots, self._slot_count)
 
     def allocate(self, failed: str) -> None:
         """Make the result arrays; a donated input becomes its output."""
@@ -62,7 +65,7 @@ class Results:
                 source = self._donor[index]
                 frame.api("Py_IncRef", VOID, frame.objects[source])
                 self._put(frame.objects[source], index)
-                self._put_data(frame.data[source], index)
+                self._put_data(frame.data(source), index)
                 continue
             for axis, extent in enumerate(leaf.shape):
                 b.store(frame.extent(extent), b.offset(self._scratch, WORD * axis))
@@ -80,7 +83,7 @@ class Results:
     def take(self, out: Value, mismatch: str) -> None:
         """Take `out` apart; check every array in it, and that writing it harms no other."""
         frame, b, signature = self._frame, self._frame.b, self._frame.signature
-        inputs = [Range.of(frame, leaf, frame.data[i]) for i, leaf in enumerate(signature.inputs)]
+        inputs = [Range.of(frame, leaf, frame.data(i)) for i, leaf in enumerate(signature.inputs)]
         written: list[Range] = []
         kept = iter(range(self._slot_count))
 
@@ -93,7 +96,7 @@ class Results:
             if index in self._donor:
                 source = self._donor[index]
                 frame.require(b.icmp("eq", thing, frame.objects[source]), mismatch)
-                self._put_data(frame.data[source], index)
+                self._put_data(frame.data(source), index)
                 return
             extents = frame.require_array(thing, leaf, written=True, otherwise=mismatch)
             frame.require_extents(leaf, extents, mismatch)
@@ -101,7 +104,7 @@ class Results:
             self._put_data(data, index)
             written.append(Range.of(frame, leaf, data))
 
-        take_apart(frame, signature.output_tree, out, take_leaf, keep, lambda: mismatch)
+        take_apart(frame, signature.output_tree, out, take_leaf, keep, mismatch)
         require_apart(frame, written, inputs, mismatch)
 
     def build(self, failed: str) -> Value:
