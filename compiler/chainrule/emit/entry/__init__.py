@@ -34,13 +34,13 @@ def emit_entry(
 ) -> None:
     """Write the functions `entry_name` and `entry_name + "_bind"` around a kernel of the module.
 
-    Without a `kernel_name` the kernel's address is bound like all others.  The entry can then be a
-    module of its own, compiled without optimisation: six arrays take 2 ms instead of 12, and a call
-    about 15 ns more.
-
     The second takes the table that `chainrule_runtime.binding` describes; it must be called once
     before the first.  Size and time are linear in the number of arrays, except that `out=` and
     donation compare memory ranges pairwise.
+
+    Without a `kernel_name` the kernel's address is bound like all others.  The entry can then be a
+    module of its own, compiled without optimisation: six arrays take 2 ms instead of 12, and a call
+    about 15 ns more.
 
     Raises:
         ValueError: A tree has a node that only Python can handle (use `signature.flat()`), an
