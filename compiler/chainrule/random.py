@@ -222,7 +222,7 @@ def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | None = None) -> A
     >>> sample.dtype, bool(abs(sample.mean() - 0.25) < 0.02)
     (dtype('bool'), True)
     """
-    return uniform(key, np.shape(p) if shape is None else shape) < p
+    return uniform(key, getattr(p, "shape", ()) if shape is None else shape) < p
 
 
 def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.int32) -> Array:
