@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import mpmath
@@ -41,7 +42,7 @@ class Fit(NamedTuple):
     weight: Real
     degrees: dict[str, int]
     variable: Real = lambda x: x
-    highs: dict[str, mpf] = {}
+    highs: Mapping[str, mpf] = MappingProxyType({})
 
 
 def _log_tail(s: mpf, terms: int) -> mpf:
@@ -56,6 +57,10 @@ def _series(x: mpf, f: Real, head: Real, power: int) -> mpf:
     """Return (f - head) / x^power with digits to spare for the cancellation."""
     with mpmath.workdps(120):
         return (f(x) - head(x)) / x**power
+
+
+def _constant(_x: mpf) -> mpf:
+    return ONE
 
 
 def _square(x: mpf) -> mpf:
@@ -83,7 +88,7 @@ FITS: Final = (
     Fit("LOG_RATIO_TAIL", "(log((1 + s) / (1 - s)) - 2 s - 2 s^3 / 3) / s^5 in powers of s^2",
         lambda s: _log_tail(s, 2), mpf("1e-6"), S_MAX, lambda s: s**4, {"double": 7}, _square),
     Fit("LOG2_RATIO", "log2((1 + s) / (1 - s)) / s in powers of s^2, for float results",
-        lambda s: _log_tail(s, 0) / mpmath.log(2), mpf("1e-6"), S_MAX, lambda s: ONE,
+        lambda s: _log_tail(s, 0) / mpmath.log(2), mpf("1e-6"), S_MAX, _constant,
         {"float": 6}, _square),
     Fit("EXP2", "(2^r - 1) / r for |r| <= 1/2, for float results",
         lambda r: (mpf(2)**r - 1) / r, mpf("-0.5005"), mpf("0.5005"), abs, {"float": 6}),
@@ -103,13 +108,13 @@ FITS: Final = (
         lambda x: _series(x, mpmath.tanh, lambda v: v, 3), mpf("1e-6"), mpf("0.7001"), _square,
         {"float": 4}, _square),
     Fit("ERF", "erf(x) / x - 1 in powers of x^2, |x| <= 0.9375 (float) or 1 (double)",
-        lambda x: mpmath.erf(x) / x - 1, mpf("1e-6"), mpf("1.0001"), lambda x: ONE,
+        lambda x: mpmath.erf(x) / x - 1, mpf("1e-6"), mpf("1.0001"), _constant,
         {"float": 6, "double": 11}, _square, {"float": mpf("0.9376")}),
     Fit("ERFC_LOG", "log(erfc(a)), 0.9375 <= a <= 4 (float) or 1 <= a <= 6 (double)",
         lambda a: mpmath.log(mpmath.erfc(a)), mpf("0.93"), mpf("6.0"), mpmath.erfc,
         {"float": 6, "double": 19}, highs={"float": mpf("4")}),
-    Fit("ERFC_SCALED", "(1 + 2a) exp(a^2) erfc(a) in q = (a - k) / (a + k), a >= 1/2; k = 2 (float) or 3",
-        lambda q: mpf(0), mpf(-1), mpf(1), lambda q: ONE, {"float": 9, "double": 20}),
+    Fit("ERFC_SCALED", "(1 + 2a) exp(a^2) erfc(a) in (a - k) / (a + k), a >= 1/2; k = 2, 3",
+        _constant, mpf(-1), mpf(1), _constant, {"float": 9, "double": 20}),
 )  # fmt: skip
 
 
@@ -158,8 +163,9 @@ def alternating_peaks(errors: list[mpf], wanted: int) -> list[int]:
 
 def fit(what: Fit, scalar: str) -> tuple[list[mpf], mpf]:
     """Fit, rounding as we go; return coefficients (highest power first) and weighted error."""
-    degree, high, low, f = what.degrees[scalar], what.highs.get(scalar, what.high), what.low, what.f
-    # The integers inside `float`-labelled fits for `double` arithmetic stay doubles.
+    degree, f = what.degrees[scalar], what.f
+    low, high = what.low, what.highs.get(scalar, what.high)
+    # Float results of these come from arithmetic in doubles.
     storage = "double" if what.name in ("LOG2_RATIO", "EXP2") else scalar
     if what.name == "ERFC_SCALED":
         shift = ERFC_SHIFT[scalar]
@@ -193,7 +199,11 @@ def fit(what: Fit, scalar: str) -> tuple[list[mpf], mpf]:
 
 
 def rounded_in_turn(
-    values: list[mpf], variables: list[mpf], weights: list[mpf], degree: int, storage: str,
+    values: list[mpf],
+    variables: list[mpf],
+    weights: list[mpf],
+    degree: int,
+    storage: str,
     cutoff: mpf,
 ) -> list[mpf]:
     """Fit, round the constant, fit the quotient of what is left, and so on."""
@@ -236,8 +246,7 @@ def two_over_pi() -> str:
     digits = f"{bits:0{TWO_OVER_PI_BITS // 4}x}"
     rows = "\n".join(f'    "{digits[i : i + 80]}"' for i in range(0, len(digits), 80))
     return (
-        f"# 2 / pi without the point: {TWO_OVER_PI_BITS} bits.\n"
-        f"TWO_OVER_PI: Final = (\n{rows}\n)\n"
+        f"# 2 / pi without the point: {TWO_OVER_PI_BITS} bits.\nTWO_OVER_PI: Final = (\n{rows}\n)\n"
     )
 
 

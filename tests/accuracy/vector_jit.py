@@ -17,6 +17,8 @@ from chainrule.emit.vector_math import emit_function
 
 Array = npt.NDArray[Any]
 
+BINARY = frozenset({"atan2", "pow", "logaddexp", "hypot"})
+
 _TARGETS = {
     AVX512: ("x86-64-v4", "-prefer-256-bit"),
     AVX2: ("x86-64-v3", ""),
@@ -49,7 +51,7 @@ def target_machine(machine: Machine) -> Any:
     )
 
 
-def module_of(name: str, machine: Machine, scalar: str, lanes: int, arity: int) -> Module:
+def module_of(name: str, machine: Machine, scalar: str, lanes: int) -> Module:
     """Write `void kernel(ptr a, ptr b, ptr out, i64 n)`: the function over whole vectors."""
     element = F32 if scalar == "float" else F64
     type_, size = vector(element, lanes), element.bits // 8
@@ -60,7 +62,9 @@ def module_of(name: str, machine: Machine, scalar: str, lanes: int, arity: int) 
 
     def turn(i: Value, _carried: list[Value]) -> None:
         at = b.mul(i, size)
-        arguments = [b.load(type_, b.offset(p, at)) for p in (first, second)[:arity]]
+        arguments = [
+            b.load(type_, b.offset(p, at)) for p in (first, second)[: 1 + (name in BINARY)]
+        ]
         b.store(emit_function(name, b, machine, *arguments), b.offset(out, at))
 
     b.loop(0, count, step=max(1, lanes), body=turn)
@@ -70,12 +74,10 @@ def module_of(name: str, machine: Machine, scalar: str, lanes: int, arity: int) 
 
 
 @cache
-def compiled(
-    name: str, machine: Machine, scalar: str, lanes: int, arity: int = 1
-) -> Callable[..., Array]:
+def compiled(name: str, machine: Machine, scalar: str, lanes: int) -> Callable[..., Array]:
     """Return the function on arrays of any length, computed `lanes` (0: scalars) at a time."""
     target = target_machine(machine)
-    parsed = llvm.parse_assembly(module_of(name, machine, scalar, lanes, arity).text())
+    parsed = llvm.parse_assembly(module_of(name, machine, scalar, lanes).text())
     parsed.verify()
     engine = llvm.create_mcjit_compiler(parsed, target)
     engine.finalize_object()

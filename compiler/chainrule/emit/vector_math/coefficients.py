@@ -258,7 +258,7 @@ ERFC_LOG: Final[Coefficients] = {
     ),
 }
 
-# (1 + 2a) exp(a^2) erfc(a) in q = (a - k) / (a + k), a >= 1/2; k = 2 (float) or 3.
+# (1 + 2a) exp(a^2) erfc(a) in (a - k) / (a + k), a >= 1/2; k = 2, 3.
 ERFC_SCALED: Final[Coefficients] = {
     "float": (
         -0.00022751414508093148,

@@ -97,7 +97,7 @@ def exp_parts(reduced: Reduced) -> tuple[Lanes, Lanes]:
 
 
 def exp(x: Lanes) -> Lanes:
-    """e to the power x."""
+    """The exponential function."""
     low, high = _RANGE[x.scalar]
     reduced = reduce_exp(x.at_least(low).at_most(high))
     return scale(exp_of(reduced), reduced)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from chainrule.emit.vector_math.coefficients import TANH
+from chainrule.emit.vector_math.coefficients import EXP, TANH
 from chainrule.emit.vector_math.exponential import (
     exp_of,
     power_of_two,
@@ -13,13 +13,15 @@ from chainrule.emit.vector_math.exponential import (
     scaled_expm1,
 )
 from chainrule.emit.vector_math.lanes import Lanes
-from chainrule.emit.vector_math.logarithm import log1p, log_of, log1p_of, split
+from chainrule.emit.vector_math.logarithm import log1p, log1p_of
 
 __all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
 
 # Here sinh and cosh are infinite, and a quarter of exp is not.
 _LARGEST: Final = {"float": 89.5, "double": 710.5}
 _TINY: Final = {"float": 1e-10, "double": 1e-18}
+# exp(2 r) in powers of r.
+_EXP_TWICE: Final = tuple(c * 2.0 ** (6 - i) for i, c in enumerate((*EXP["float"], 1.0, 1.0)))
 
 
 def sinh(x: Lanes) -> Lanes:
@@ -42,15 +44,30 @@ def cosh(x: Lanes) -> Lanes:
 
 def tanh(x: Lanes) -> Lanes:
     """Hyperbolic tangent."""
+    if not x.is_double:
+        return _tanh_float(x)
     a = abs(x)
-    if x.is_double:
-        # e / (e + 2) with e = expm1(2 |x|).
-        e = scaled_expm1((a + a).at_most(40.0))
-        return (e / (e + 2.0)).copy_sign(x)
-    reduced = reduce_exp((a + a).at_most(20.0))
-    large = 1.0 - 2.0 / exp_of(reduced).times_plus(power_of_two(reduced), 1.0)
+    # e / (e + 2) with e = expm1(2 |x|), less what rounding e + 2 lost; 1 / (e + 2) = (1 - y) / 2.
+    e = scaled_expm1((a + a).at_most(40.0))
+    divisor = e + 2.0
+    lost = e - (divisor - 2.0)
+    y = e / divisor
+    return y.minus_times(lost * y, y.times_plus(-0.5, 0.5)).copy_sign(x)
+
+
+def _tanh_float(x: Lanes) -> Lanes:
+    """Evaluate x + x^3 P(x^2) near zero, else 1 - 2 / (exp(2 |x|) + 1)."""
+    a = abs(x)
+    bounded = a.at_most(10.0)
+    # 2 |x| = n log(2) + 2 r; the sum leaves n, with the bias of exponents, in its low bits.
+    rounder = 1.5 * 2**23 + 127
+    shifted = bounded.times_plus(2.0 / math.log(2.0), rounder)
+    r = bounded.minus_times(shifted - rounder, math.log(2.0) / 2)
+    power = (shifted.bits() << 23).as_float()
+    grown = r.polynomial(_EXP_TWICE)
     z = x * x
     small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
+    large = 1.0 - 2.0 / grown.times_plus(power, 1.0)
     return (a < 0.7).choose(small, large).copy_sign(x)
 
 
@@ -82,6 +99,6 @@ def _log1p_or_log_twice(t: Lanes, x: Lanes) -> Lanes:
 def atanh(x: Lanes) -> Lanes:
     """Inverse hyperbolic tangent."""
     a = abs(x)
-    # Halved before the division for subnormals, doubled by the ratio 2 |x| / (1 - |x|).
+    # log((1 + |x|) / (1 - |x|)) / 2.
     y = log1p((a + a) / (1.0 - a)) * 0.5
     return (a < _TINY[x.scalar]).choose(x, y.copy_sign(x))

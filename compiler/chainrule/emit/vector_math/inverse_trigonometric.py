@@ -19,7 +19,10 @@ _HUGE: Final = {"float": 2.0**125, "double": 2.0**1021}
 
 
 def _asin_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """Return (|x| < 1/2, s, t): asin(s) = s + t, with s = |x| or else sqrt((1 - |x|) / 2)."""
+    """Return whether |x| < 1/2, then s and t, where asin(s) = s + t.
+
+    Here s is |x| or, from 1/2 on, sqrt((1 - |x|) / 2).
+    """
     a = abs(x)
     small = a < 0.5
     rest = a.times_plus(-0.5, 0.5)
@@ -29,7 +32,7 @@ def _asin_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
 
 
 def asin(x: Lanes) -> Lanes:
-    """Inverse sine; pi / 2 - 2 asin(sqrt((1 - |x|) / 2)) from 1/2 on."""
+    """Inverse sine."""
     small, s, t = _asin_parts(x)
     left = _HALF_PI_LEFT[x.scalar]
     large = (_HALF_PI[x.scalar] - (s + s)) - (t + t - left)

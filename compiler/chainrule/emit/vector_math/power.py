@@ -79,7 +79,7 @@ def _is_fractional(a: Lanes) -> Lanes:
 
 
 def pow_(x: Lanes, y: Lanes) -> Lanes:
-    """x to the power y, with every special case of C99."""
+    """Raise x to the power y, with every special case of C99."""
     a, size = abs(x), abs(y)
     result = (_magnitude_double if x.is_double else _magnitude_float)(a, y)
     edge = a.equals(0.0) | a.equals(math.inf) | size.equals(math.inf)

@@ -99,7 +99,7 @@ def _cos_core(n: Lanes, r: Lanes, low: Lanes) -> Lanes:
 
 
 def _tan_core(n: Lanes, r: Lanes, low: Lanes) -> Lanes:
-    """sin / cos, or -cos / sin."""
+    """Divide: sin / cos, or -cos / sin."""
     sine, cosine = _sine(r, low), _cosine(r, low)
     width = n.type.bits
     odd = (n << (width - 1)) < 0
