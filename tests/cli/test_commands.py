@@ -155,3 +155,11 @@ def test_descriptions_of_arrays() -> None:
     assert parse_spec("f32[batch, 8]") == cr.spec(("batch", 8), "float32")
     assert parse_spec(" float64[] ") == cr.spec((), "float64")
     assert parse_spec("bool[3,]") == cr.spec((3,), "bool")
+
+
+def test_a_file_may_have_the_name_of_a_module_of_python(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("def f(x):\n    return x\n", "utf-8")
+    before = sys.modules.get("random")
+
+    assert load(f"{tmp_path / 'random.py'}:f", ["f64[]"]).function(3) == 3
+    assert sys.modules.get("random") is before

@@ -63,7 +63,7 @@ class Trainer:
         step: Forward, backward and Adam's update; `params` and `state` are updated in place.
         params: The weights.
         state: Adam's.
-        seconds: Duration of each step, compilation not counted.
+        seconds: Duration of each call of the step; the first one compiles.
     """
 
     def __init__(self, data: Split, epochs: int, seed: int = 0) -> None:

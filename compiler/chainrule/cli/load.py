@@ -89,13 +89,15 @@ def parse_spec(text: str) -> Any:
 def _import(path: Path) -> ModuleType:
     if not path.is_file():
         raise typer.BadParameter(f"there is no file {path}")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: a user's random.py must not take the place of Python's.
+    name = f"_chainrule_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
         raise typer.BadParameter(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(specification)
     # A dataclass looks its module up by name, and a script imports what lies beside it.
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules[name] = module
+    sys.path.append(str(path.parent.resolve()))
     specification.loader.exec_module(module)
     return module
 
