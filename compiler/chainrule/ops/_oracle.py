@@ -94,7 +94,9 @@ def sinc(x: Array, *, order: int) -> Array:
     t, weight = np.polynomial.legendre.leggauss(200)
     t, weight = (t + 1) / 2, weight / 2
     z = np.pi * _wide(x)[..., None]
-    return _like(np.pi**order * np.sum(weight * t**order * np.cos(z * t + order * np.pi / 2), -1), x)
+    # cos(u + k pi/2) without rounding the quarter turns, so that odd orders are 0 at 0.
+    turn = (np.cos, lambda u: -np.sin(u), lambda u: -np.cos(u), np.sin)[order % 4]
+    return _like(np.pi**order * np.sum(weight * t**order * turn(z * t), -1), x)
 
 
 def power(x: Array, y: Array) -> Array:

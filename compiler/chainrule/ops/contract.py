@@ -133,7 +133,7 @@ def _batch(
     return result if at == 0 else result.graph.call("transpose", result, axes=order)
 
 
-contract: Final = declare(
+contract: Final[Op] = declare(
     Op(
         "contract", Kind.CONTRACT, ("batch", "summed"), _type, _value, Special(), pull=_pull,
         push=_push, batch=_batch, flops=2,

@@ -34,7 +34,7 @@ def _cumsum_value(x: Array, *, axis: int, reverse: bool) -> Array:
     return np.cumsum(x, axis=axis, dtype=x.dtype)
 
 
-cumsum: Final = declare(
+cumsum: Final[Op] = declare(
     Op(
         "cumsum", Kind.CUMULATE, ("axis", "reverse"),
         lambda x, *, axis, reverse: same_type("cumsum", "number")(x), _cumsum_value, Special(),
@@ -93,7 +93,7 @@ def _recurrence_push(
     return recurrence(a, drive, axis=axis, reverse=reverse)
 
 
-recurrence: Final = declare(
+recurrence: Final[Op] = declare(
     Op(
         "recurrence", Kind.CUMULATE, ("axis", "reverse"),
         lambda a, b, *, axis, reverse: same_type("recurrence", "number")(a, b),

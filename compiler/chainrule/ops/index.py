@@ -69,7 +69,7 @@ def _gather_batch(
     return gather(*_align(args, flags, size), batch=batch + 1)
 
 
-gather: Final = declare(
+gather: Final[Op] = declare(
     Op(
         "gather", Kind.GATHER, ("batch",), _gather_type, _gather_value, Special(),
         pull=_gather_pull,
@@ -101,7 +101,7 @@ def _scatter_batch(
     return scatter_add(g, index, size=attributes["size"], batch=attributes["batch"] + 1)
 
 
-scatter_add: Final = declare(
+scatter_add: Final[Op] = declare(
     Op(
         "scatter_add", Kind.SCATTER, ("size", "batch"), _scatter_type, _scatter_value, Special(),
         pull=lambda g, y, x, index, *, size, batch: (gather(g, index, batch=batch), None),

@@ -29,23 +29,23 @@ def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
 
 # Arithmetic
 
-add: Final = binary(
+add: Final[Op] = binary(
     "add", np.add, lambda y, a, b: (1, 1), Arithmetic("add"), takes="number", commutative=True,
     sympy="x + y", domain=REALS, notation=Notation("{0} + {1}", "{0} + {1}", 1),
 )  # fmt: skip
-sub: Final = binary(
+sub: Final[Op] = binary(
     "sub", np.subtract, lambda y, a, b: (1, -1), Arithmetic("sub"), takes="number",
     sympy="x - y", domain=REALS, notation=Notation("{0} - {1}", "{0} - {1}", 1),
 )  # fmt: skip
-mul: Final = binary(
+mul: Final[Op] = binary(
     "mul", np.multiply, lambda y, a, b: (b, a), Arithmetic("mul"), takes="number",
     commutative=True, sympy="x*y", domain=REALS, notation=Notation("{0} * {1}", r"{0} \odot {1}", 2),
 )  # fmt: skip
-div: Final = binary(
+div: Final[Op] = binary(
     "div", np.divide, lambda y, a, b: (1 / b, -(y / b)), Arithmetic("div"),
     sympy="x/y", notation=Notation("{0} / {1}", r"\frac{{{0}}}{{{1}}}", 2),
 )  # fmt: skip
-neg: Final = unary(
+neg: Final[Op] = unary(
     "neg", np.negative, lambda y, x: -1, Arithmetic("neg"), takes="number",
     sympy="-x", domain=REALS, notation=Notation("-{0}", "-{0}", 2),
 )  # fmt: skip
@@ -60,30 +60,30 @@ def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     )
 
 
-pow_: Final = binary(
+pow_: Final[Op] = binary(
     "pow", oracle.power, _pow_slopes, VectorMath("pow", 2.5, 3.0), takes="number",
     sympy="x**y", domain=POSITIVE, flops=40, notation=Notation("{0}^{1}", "{{{0}}}^{{{1}}}", 3),
 )  # fmt: skip
-remainder: Final = binary(
+remainder: Final[Op] = binary(
     "remainder", oracle.remainder, lambda y, a, b: (1, -floor(a / b)), Arithmetic("remainder"),
     takes="number", sympy="x - y*floor(x/y)", flops=4,
     notation=Notation("{0} mod {1}", r"{0} \bmod {1}", 2),
 )  # fmt: skip
-fmod: Final = binary(
+fmod: Final[Op] = binary(
     "fmod", oracle.fmod, lambda y, a, b: (1, -trunc(a / b)), Arithmetic("fmod"),
     takes="number", sympy="x - y*floor(x/y)", flops=4,
 )  # fmt: skip
-floor_divide: Final = binary(
+floor_divide: Final[Op] = binary(
     "floor_divide", oracle.floor_divide, None, Arithmetic("floor_divide"), takes="number",
     sympy="floor(x/y)", flops=2,
 )  # fmt: skip
-maximum: Final = binary(
+maximum: Final[Op] = binary(
     "maximum", np.maximum,
     lambda y, a, b: (_tie(a > b, a, b), _tie(b > a, a, b)), Arithmetic("maximum"),
     takes="any", commutative=True, sympy="Max(x, y)", domain=REALS,
     notation=Notation("max({0}, {1})", r"\max({0}, {1})"),
 )  # fmt: skip
-minimum: Final = binary(
+minimum: Final[Op] = binary(
     "minimum", np.minimum,
     lambda y, a, b: (_tie(a < b, a, b), _tie(b < a, a, b)), Arithmetic("minimum"),
     takes="any", commutative=True, sympy="Min(x, y)", domain=REALS,
@@ -96,7 +96,7 @@ def _tie(wins: Node, a: Node, b: Node) -> Node:
     return _where(wins, a.graph.full_like(a, 1), _where(a.equals(b), a.graph.full_like(a, 0.5), 0))
 
 
-clip: Final = ternary(
+clip: Final[Op] = ternary(
     "clip", np.clip,
     lambda y, x, low, high: (
         _where((low <= x) & (x <= high), x.graph.full_like(x, 1), 0.0),
@@ -106,41 +106,41 @@ clip: Final = ternary(
     Arithmetic("clip"), takes="number", sympy="Min(Max(x, y), z)", flops=2,
     notation=Notation("clip({0}, {1}, {2})", r"\operatorname{{clip}}({0}, {1}, {2})"),
 )  # fmt: skip
-relu: Final = unary(
+relu: Final[Op] = unary(
     "relu", oracle.relu, lambda y, x: _where(y > 0, x.graph.full_like(x, 1), 0.0),
     Arithmetic("relu"), sympy="Max(x, 0)", domain=REALS,
     notation=Notation("relu({0})", r"\operatorname{{relu}}({0})"),
 )  # fmt: skip
-abs_: Final = unary(
+abs_: Final[Op] = unary(
     "abs", np.abs, lambda y, x: sign(x), Arithmetic("abs"), takes="number", sympy="Abs(x)",
     domain=REALS, notation=Notation("|{0}|", r"\left|{0}\right|"),
 )  # fmt: skip
-sign: Final = unary(
+sign: Final[Op] = unary(
     "sign", np.sign, None, Arithmetic("sign"), takes="number", sympy="sign(x)", domain=REALS,
     notation=Notation("sign({0})", r"\operatorname{{sign}}({0})"),
 )  # fmt: skip
-floor: Final = unary(
+floor: Final[Op] = unary(
     "floor", np.floor, None, Arithmetic("floor"), sympy="floor(x)",
     notation=Notation("floor({0})", r"\lfloor {0} \rfloor"),
 )  # fmt: skip
-ceil: Final = unary(
+ceil: Final[Op] = unary(
     "ceil", np.ceil, None, Arithmetic("ceil"), sympy="ceiling(x)",
     notation=Notation("ceil({0})", r"\lceil {0} \rceil"),
 )  # fmt: skip
-trunc: Final = unary("trunc", np.trunc, None, Arithmetic("trunc"), sympy="floor(x)")
-rint: Final = unary("rint", np.rint, None, Arithmetic("rint"), sympy="floor(x + 1/2)")
-stop_gradient: Final = unary(
+trunc: Final[Op] = unary("trunc", np.trunc, None, Arithmetic("trunc"), sympy="floor(x)")
+rint: Final[Op] = unary("rint", np.rint, None, Arithmetic("rint"), sympy="floor(x + 1/2)")
+stop_gradient: Final[Op] = unary(
     "stop_gradient", np.positive, None, Arithmetic("copy"), takes="number", flops=0,
     notation=Notation("stop_gradient({0})", r"\operatorname{{stop}}({0})"),
 )  # fmt: skip
 
 # Powers, exponentials and logarithms
 
-sqrt: Final = unary(
+sqrt: Final[Op] = unary(
     "sqrt", np.sqrt, lambda y, x: 0.5 / y, Arithmetic("sqrt"), sympy="sqrt(x)", domain=POSITIVE,
     flops=4, notation=Notation("sqrt({0})", r"\sqrt{{{0}}}"),
 )  # fmt: skip
-rsqrt: Final = unary(
+rsqrt: Final[Op] = unary(
     "rsqrt", oracle.rsqrt, lambda y, x: -0.5 * y * y * y, Arithmetic("rsqrt"), sympy="1/sqrt(x)",
     domain=POSITIVE, flops=8,
 )  # fmt: skip
@@ -158,35 +158,35 @@ def _function(
     )  # fmt: skip
 
 
-exp: Final = _function("exp", np.exp, lambda y, x: y, (1.1, 1.1), sympy="exp(x)", domain=REALS, latex=r"\exp")
-expm1: Final = _function("expm1", np.expm1, lambda y, x: exp(x), (1.5, 2.0), sympy="exp(x) - 1", domain=REALS)
-log: Final = _function("log", np.log, lambda y, x: 1 / x, (1.1, 1.1), sympy="log(x)", domain=POSITIVE, latex=r"\log")
-log1p: Final = _function("log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0))
-log1mexp: Final = unary(
+exp: Final[Op] = _function("exp", np.exp, lambda y, x: y, (1.1, 1.1), sympy="exp(x)", domain=REALS, latex=r"\exp")
+expm1: Final[Op] = _function("expm1", np.expm1, lambda y, x: exp(x), (1.5, 2.0), sympy="exp(x) - 1", domain=REALS)
+log: Final[Op] = _function("log", np.log, lambda y, x: 1 / x, (1.1, 1.1), sympy="log(x)", domain=POSITIVE, latex=r"\log")
+log1p: Final[Op] = _function("log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0))
+log1mexp: Final[Op] = unary(
     "log1mexp", oracle.log1mexp, lambda y, x: -1 / expm1(-x), Arithmetic("expand"),
     sympy="log(1 - exp(x))", domain=(-2.5, -0.1), flops=40, expand=lambda x: _where(
         x > -math.log(2), log(-expm1(x)), log1p(-exp(x))
     ), notation=Notation("log1mexp({0})", r"\operatorname{{log1mexp}}({0})"),
 )  # fmt: skip
-sigmoid: Final = _function("sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))", domain=REALS, latex=r"\sigma")
-softplus: Final = _function("softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))", domain=REALS)
+sigmoid: Final[Op] = _function("sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))", domain=REALS, latex=r"\sigma")
+softplus: Final[Op] = _function("softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))", domain=REALS)
 
 # Trigonometric and hyperbolic functions
 
-sin: Final = _function("sin", np.sin, lambda y, x: cos(x), (1.1, 1.1), sympy="sin(x)", domain=REALS, latex=r"\sin")
-cos: Final = _function("cos", np.cos, lambda y, x: -sin(x), (1.1, 1.1), sympy="cos(x)", domain=REALS, latex=r"\cos")
-tan: Final = _function("tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2), latex=r"\tan")
-asin: Final = _function("asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="asin(x)", domain=INSIDE, latex=r"\arcsin")
-acos: Final = _function("acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="acos(x)", domain=INSIDE, latex=r"\arccos")
-atan: Final = _function("atan", np.arctan, lambda y, x: 1 / (1 + x * x), (2.5, 3.0), sympy="atan(x)", domain=REALS, latex=r"\arctan")
-sinh: Final = _function("sinh", np.sinh, lambda y, x: cosh(x), (2.5, 3.0), sympy="sinh(x)", domain=REALS, latex=r"\sinh")
-cosh: Final = _function("cosh", np.cosh, lambda y, x: sinh(x), (2.5, 3.0), sympy="cosh(x)", domain=REALS, latex=r"\cosh")
-tanh: Final = _function("tanh", np.tanh, lambda y, x: 1 - y * y, (1.1, 2.0), sympy="tanh(x)", domain=REALS, latex=r"\tanh")
-asinh: Final = _function("asinh", np.arcsinh, lambda y, x: 1 / hypot(x, 1), (2.5, 3.0), sympy="asinh(x)", domain=REALS)
-acosh: Final = _function("acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), (2.5, 3.0), sympy="acosh(x)", domain=(1.2, 3.0))
-atanh: Final = _function("atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), (2.5, 3.0), sympy="atanh(x)", domain=INSIDE)
-erf: Final = _function("erf", oracle.erf, lambda y, x: _GAUSS * exp(-(x * x)), (1.1, 2.0), sympy="erf(x)", domain=REALS)
-erfc: Final = _function("erfc", oracle.erfc, lambda y, x: -_GAUSS * exp(-(x * x)), (2.5, 8.0), sympy="erfc(x)", domain=REALS)
+sin: Final[Op] = _function("sin", np.sin, lambda y, x: cos(x), (1.1, 1.1), sympy="sin(x)", domain=REALS, latex=r"\sin")
+cos: Final[Op] = _function("cos", np.cos, lambda y, x: -sin(x), (1.1, 1.1), sympy="cos(x)", domain=REALS, latex=r"\cos")
+tan: Final[Op] = _function("tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2), latex=r"\tan")
+asin: Final[Op] = _function("asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="asin(x)", domain=INSIDE, latex=r"\arcsin")
+acos: Final[Op] = _function("acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="acos(x)", domain=INSIDE, latex=r"\arccos")
+atan: Final[Op] = _function("atan", np.arctan, lambda y, x: 1 / (1 + x * x), (2.5, 3.0), sympy="atan(x)", domain=REALS, latex=r"\arctan")
+sinh: Final[Op] = _function("sinh", np.sinh, lambda y, x: cosh(x), (2.5, 3.0), sympy="sinh(x)", domain=REALS, latex=r"\sinh")
+cosh: Final[Op] = _function("cosh", np.cosh, lambda y, x: sinh(x), (2.5, 3.0), sympy="cosh(x)", domain=REALS, latex=r"\cosh")
+tanh: Final[Op] = _function("tanh", np.tanh, lambda y, x: 1 - y * y, (1.1, 2.0), sympy="tanh(x)", domain=REALS, latex=r"\tanh")
+asinh: Final[Op] = _function("asinh", np.arcsinh, lambda y, x: 1 / hypot(x, 1), (2.5, 3.0), sympy="asinh(x)", domain=REALS)
+acosh: Final[Op] = _function("acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), (2.5, 3.0), sympy="acosh(x)", domain=(1.2, 3.0))
+atanh: Final[Op] = _function("atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), (2.5, 3.0), sympy="atanh(x)", domain=INSIDE)
+erf: Final[Op] = _function("erf", oracle.erf, lambda y, x: _GAUSS * exp(-(x * x)), (1.1, 2.0), sympy="erf(x)", domain=REALS)
+erfc: Final[Op] = _function("erfc", oracle.erfc, lambda y, x: -_GAUSS * exp(-(x * x)), (2.5, 8.0), sympy="erfc(x)", domain=REALS)
 _GAUSS: Final = 2 / math.sqrt(math.pi)
 
 # Functions of two arguments whose expansion would lose a value or a derivative
@@ -197,7 +197,7 @@ def _hypot_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return _where(y.equals(0), 0.0, a / y), _where(y.equals(0), 0.0, b / y)
 
 
-hypot: Final = binary(
+hypot: Final[Op] = binary(
     "hypot", np.hypot, _hypot_slopes, VectorMath("hypot", 2.5, 3.0), sympy="sqrt(x**2 + y**2)",
     flops=20, commutative=True, notation=Notation("hypot({0}, {1})", r"\operatorname{{hypot}}({0}, {1})"),
 )  # fmt: skip
@@ -208,7 +208,7 @@ def _atan2_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return _where(h.equals(0), 0.0, b / h / h), _where(h.equals(0), 0.0, -(a / h / h))
 
 
-atan2: Final = binary(
+atan2: Final[Op] = binary(
     "atan2", np.arctan2, _atan2_slopes, VectorMath("atan2", 2.5, 3.0), sympy="atan2(x, y)",
     flops=25, notation=Notation("atan2({0}, {1})", r"\operatorname{{atan2}}({0}, {1})"),
 )  # fmt: skip
@@ -219,7 +219,7 @@ def _logaddexp_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     return _where(empty, 0.0, sigmoid(a - b)), _where(empty, 0.0, sigmoid(b - a))
 
 
-logaddexp: Final = binary(
+logaddexp: Final[Op] = binary(
     "logaddexp", np.logaddexp, _logaddexp_slopes, VectorMath("logaddexp", 2.5, 3.0),
     sympy="log(exp(x) + exp(y))", domain=REALS, flops=30, commutative=True,
     notation=Notation("logaddexp({0}, {1})", r"\operatorname{{logaddexp}}({0}, {1})"),
@@ -231,7 +231,7 @@ def _expand_xlogy(x: Node, y: Node) -> Node:
     return _where(x.equals(0) & y.equals(y), 0.0, x * log(y))
 
 
-xlogy: Final = binary(
+xlogy: Final[Op] = binary(
     "xlogy", oracle.xlogy, lambda y, a, b: (log(b), _where(a.equals(0), 0.0, a / b)),
     Arithmetic("expand"), sympy="x*log(y)", expand=_expand_xlogy, flops=20,
     notation=Notation("xlogy({0}, {1})", r"{0} \log {1}", 2),
@@ -265,7 +265,7 @@ def _expand_sinc(x: Node, *, order: int) -> Node:
     return _where(far, outer, inner) * math.pi**order
 
 
-sinc: Final = declare(
+sinc: Final[Op] = declare(
     Op(
         "sinc", Kind.POINTWISE, ("order",), lambda x, *, order: x, oracle.sinc,
         Arithmetic("expand"), slopes=lambda y, x, *, order: (sinc(x, order=order + 1),),
@@ -291,12 +291,12 @@ equal, not_equal, less, less_equal, greater, greater_equal = (
     for name, value, symbol in _COMPARISONS
 )  # fmt: skip
 
-bit_and: Final = binary("bit_and", np.bitwise_and, None, Arithmetic("and"), takes="bits", commutative=True, notation=Notation("{0} & {1}", r"{0} \land {1}", 0))
-bit_or: Final = binary("bit_or", np.bitwise_or, None, Arithmetic("or"), takes="bits", commutative=True, notation=Notation("{0} | {1}", r"{0} \lor {1}", 0))
-bit_xor: Final = binary("bit_xor", np.bitwise_xor, None, Arithmetic("xor"), takes="bits", commutative=True)
-bit_not: Final = unary("bit_not", np.invert, None, Arithmetic("not"), takes="bits", notation=Notation("not {0}", r"\lnot {0}"))
-shift_left: Final = binary("shift_left", oracle.shift_left, None, Arithmetic("shift_left"), takes="integer")
-shift_right: Final = binary("shift_right", oracle.shift_right, None, Arithmetic("shift_right"), takes="integer")
+bit_and: Final[Op] = binary("bit_and", np.bitwise_and, None, Arithmetic("and"), takes="bits", commutative=True, notation=Notation("{0} & {1}", r"{0} \land {1}", 0))
+bit_or: Final[Op] = binary("bit_or", np.bitwise_or, None, Arithmetic("or"), takes="bits", commutative=True, notation=Notation("{0} | {1}", r"{0} \lor {1}", 0))
+bit_xor: Final[Op] = binary("bit_xor", np.bitwise_xor, None, Arithmetic("xor"), takes="bits", commutative=True)
+bit_not: Final[Op] = unary("bit_not", np.invert, None, Arithmetic("not"), takes="bits", notation=Notation("not {0}", r"\lnot {0}"))
+shift_left: Final[Op] = binary("shift_left", oracle.shift_left, None, Arithmetic("shift_left"), takes="integer")
+shift_right: Final[Op] = binary("shift_right", oracle.shift_right, None, Arithmetic("shift_right"), takes="integer")
 
 # Selection and conversion
 
@@ -323,7 +323,7 @@ def _select_push(
     return _where(c, zero if ta is None else ta, zero if tb is None else tb)
 
 
-select: Final = declare(
+select: Final[Op] = declare(
     Op(
         "select", Kind.POINTWISE, (), _select_type, np.where, Arithmetic("select"),
         pull=_select_pull, push=_select_push,
@@ -344,7 +344,7 @@ def _cast_push(tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType) -> Nod
     return cast(tangents[0], dtype=dtype) if x.dtype.is_float and dtype.is_float else None
 
 
-cast: Final = declare(
+cast: Final[Op] = declare(
     Op(
         "cast", Kind.POINTWISE, ("dtype",), lambda x, *, dtype: Type(dtype, x.shape), _cast_value,
         Arithmetic("cast"), pull=_cast_back, push=_cast_push, linear=True, flops=0,

@@ -69,7 +69,7 @@ def _same_dtype(function: Callable[..., Any]) -> Callable[..., Array]:
     return value
 
 
-sum_: Final = _reduction(
+sum_: Final[Op] = _reduction(
     "sum", _same_dtype(np.sum),
     lambda g, y, x, *, axes: (spread(g, x, axes),),
     lambda tangents, y, x, *, axes: sum_(tangents[0], axes=axes),
@@ -129,7 +129,7 @@ def _prod_pull(g: Node, _y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
     return (spread(g, x, axes) * _others(x, axes),)
 
 
-prod: Final = _reduction(
+prod: Final[Op] = _reduction(
     "prod", _same_dtype(np.prod), _prod_pull,
     lambda tangents, y, x, *, axes: sum_(tangents[0] * _others(x, axes), axes=axes),
     notation=Notation("prod({0})", r"\prod {0}", 2),
@@ -154,8 +154,8 @@ def _extreme(name: str, value: Callable[..., Any], latex: str) -> Op:
     )  # fmt: skip
 
 
-max_: Final = _extreme("max", np.max, r"\max")
-min_: Final = _extreme("min", np.min, r"\min")
+max_: Final[Op] = _extreme("max", np.max, r"\max")
+min_: Final[Op] = _extreme("min", np.min, r"\min")
 
 
 def _arg(name: str, value: Callable[..., Any]) -> Op:
@@ -176,8 +176,8 @@ def _arg(name: str, value: Callable[..., Any]) -> Op:
     )  # fmt: skip
 
 
-argmax: Final = _arg("argmax", np.argmax)
-argmin: Final = _arg("argmin", np.argmin)
+argmax: Final[Op] = _arg("argmax", np.argmax)
+argmin: Final[Op] = _arg("argmin", np.argmin)
 
 # Composites: one node for the chain rule, expanded into the ops above before scheduling
 
@@ -200,12 +200,14 @@ def _expand_logsumexp(x: Node, *, axes: Axes) -> Node:
 
 
 def _share(y: Node, x: Node, axes: Axes) -> Node:
-    """Return the derivative of logsumexp: softmax, and 0 where everything is -inf."""
-    empty = spread(y, x, axes).equals(-math.inf)
-    return x.graph.select(empty, 0.0, exp(x - spread(y, x, axes)))
+    """Return the derivative of logsumexp: softmax, and 0 where everything is -inf.
+
+    Not exp(x - y): near 1e4 the difference has lost half of the digits of single precision.
+    """
+    return x.graph.select(spread(y, x, axes).equals(-math.inf), 0.0, softmax(x, axes=axes))
 
 
-logsumexp: Final = _reduction(
+logsumexp: Final[Op] = _reduction(
     "logsumexp", oracle.logsumexp,
     lambda g, y, x, *, axes: (spread(g, x, axes) * _share(y, x, axes),),
     lambda tangents, y, x, *, axes: sum_(tangents[0] * _share(y, x, axes), axes=axes),
@@ -231,7 +233,7 @@ def _softmax_pull(g: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
     return (_dead(y, y * (g - spread(sum_(along, axes=axes), x, axes))),)
 
 
-softmax: Final = _reduction(
+softmax: Final[Op] = _reduction(
     "softmax", oracle.softmax, _softmax_pull,
     lambda tangents, y, x, *, axes: _softmax_pull(tangents[0], y, x, axes=axes)[0],
     kind=Kind.COMPOSITE, takes="float", keeps_shape=True, expand=_expand_softmax, flops=20,
@@ -245,13 +247,13 @@ def _expand_log_softmax(x: Node, *, axes: Axes) -> Node:
 
 
 def _log_softmax_push(tangents: tuple[Node], y: Node, x: Node, *, axes: Axes) -> Node:
-    t = tangents[0]
-    return t - spread(sum_(_dead(exp(y), t * exp(y)), axes=axes), x, axes)
+    t, share = tangents[0], softmax(x, axes=axes)
+    return t - spread(sum_(_dead(share, t * share), axes=axes), x, axes)
 
 
-log_softmax: Final = _reduction(
+log_softmax: Final[Op] = _reduction(
     "log_softmax", oracle.log_softmax,
-    lambda g, y, x, *, axes: (g - exp(y) * spread(sum_(g, axes=axes), x, axes),),
+    lambda g, y, x, *, axes: (g - softmax(x, axes=axes) * spread(sum_(g, axes=axes), x, axes),),
     _log_softmax_push, kind=Kind.COMPOSITE, takes="float", keeps_shape=True,
     expand=_expand_log_softmax, flops=20,
     notation=Notation("log_softmax({0})", r"\operatorname{{log\,softmax}}({0})"),
@@ -273,7 +275,7 @@ def _direction(y: Node, x: Node, axes: Axes) -> Node:
     return x.graph.select(wide.equals(0), 0.0, x / wide)
 
 
-norm: Final = _reduction(
+norm: Final[Op] = _reduction(
     "norm", oracle.norm,
     lambda g, y, x, *, axes: (spread(g, x, axes) * _direction(y, x, axes),),
     lambda tangents, y, x, *, axes: sum_(tangents[0] * _direction(y, x, axes), axes=axes),

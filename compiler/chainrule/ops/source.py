@@ -24,26 +24,26 @@ def _constant_value(*, dtype: DType, bits: bytes) -> Array:
     return np.asarray(int.from_bytes(bits, "little", signed=True), dtype=dtype.numpy)
 
 
-input_: Final = declare(
+input_: Final[Op] = declare(
     Op("input", Kind.SOURCE, ("name", "type", "serial"), lambda *, name, type, serial: type,
        _no_value, Special(), flops=0)  # noqa: A006  (the attribute's name)
 )  # fmt: skip
-constant: Final = declare(
+constant: Final[Op] = declare(
     Op("constant", Kind.SOURCE, ("dtype", "bits"), lambda *, dtype, bits: Type(dtype, ()),
        _constant_value, Special(), flops=0)
 )  # fmt: skip
-data: Final = declare(
+data: Final[Op] = declare(
     Op("data", Kind.SOURCE, ("dtype", "shape", "bits"),
        lambda *, dtype, shape, bits: Type(dtype, shape),
        lambda *, dtype, shape, bits: np.frombuffer(bits, dtype=dtype.numpy).reshape(shape),
        Special(), flops=0)
 )  # fmt: skip
-iota: Final = declare(
+iota: Final[Op] = declare(
     Op("iota", Kind.SOURCE, ("length", "dtype"), lambda *, length, dtype: Type(dtype, (length,)),
        lambda *, length, dtype: np.arange(length, dtype=dtype.numpy), Special(), flops=0,
        notation=Notation("iota", r"\iota"))
 )  # fmt: skip
-extent: Final = declare(
+extent: Final[Op] = declare(
     Op("extent", Kind.SOURCE, ("extent",), lambda *, extent: Type(I64, ()),
        lambda *, extent: np.asarray(extent, dtype=np.int64), Special(), flops=0,
        notation=Notation("{extent}", "{extent}"))

@@ -63,7 +63,7 @@ def _broadcast_batch(
     return x.graph.broadcast(x, (size, *shape), (0, *(a + 1 for a in axes)))
 
 
-broadcast: Final = declare(
+broadcast: Final[Op] = declare(
     Op(
         "broadcast", Kind.VIEW, ("shape", "axes"), _broadcast_type, _broadcast_value, Special(),
         pull=_broadcast_pull, push=_linear_push, batch=_broadcast_batch, linear=True, flops=0,
@@ -86,7 +86,7 @@ def _reshape_type(x: Type, *, shape: Shape) -> Type:
     return Type(x.dtype, shape)
 
 
-reshape: Final = declare(
+reshape: Final[Op] = declare(
     Op(
         "reshape", Kind.VIEW, ("shape",), _reshape_type,
         lambda x, *, shape: np.reshape(x, shape), Special(),
@@ -102,7 +102,7 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argsort(axes))
 
 
-transpose: Final = declare(
+transpose: Final[Op] = declare(
     Op(
         "transpose", Kind.VIEW, ("axes",),
         lambda x, *, axes: Type(x.dtype, tuple(x.shape[a] for a in axes)),
@@ -143,7 +143,7 @@ def _slice_batch(
     return x.graph.call("slice", x, **given)
 
 
-slice_: Final = declare(
+slice_: Final[Op] = declare(
     Op(
         "slice", Kind.VIEW, ("starts", "shape", "steps"),
         lambda x, *, starts, shape, steps: Type(x.dtype, shape), _slice_value, Special(),
@@ -163,7 +163,7 @@ def _place_value(
     return y
 
 
-place: Final = declare(
+place: Final[Op] = declare(
     Op(
         "place", Kind.WRITE, ("starts", "shape", "steps"),
         lambda x, *, starts, shape, steps: Type(x.dtype, shape), _place_value, Special(),
@@ -223,7 +223,7 @@ def _concatenate_batch(
     return full[0].graph.call("concatenate", *full, axis=axis + 1)
 
 
-concatenate: Final = declare(
+concatenate: Final[Op] = declare(
     Op(
         "concatenate", Kind.WRITE, ("axis",), _concatenate_type,
         lambda *args, axis: np.concatenate(args, axis=axis), Special(), pull=_concatenate_pull,

@@ -60,7 +60,11 @@ def _positive(bound: Binding) -> bool:
 
 
 def _is_pi(bound: Binding) -> bool:
-    return math.isclose(_value(bound, "c"), math.pi, rel_tol=2e-7)
+    """Tell whether c is pi and d, if there is one, its inverse, in either precision."""
+    inverse = 1 / _value(bound, "d") if "d" in bound else math.pi
+    return all(
+        math.isclose(number, math.pi, rel_tol=2e-7) for number in (_value(bound, "c"), inverse)
+    )
 
 
 def _is_count(bound: Binding) -> bool:
@@ -177,6 +181,11 @@ NORMS: Final = (
 )
 
 MISCELLANEOUS: Final = (
+    # The normal form of sin(x*pi)/(x*pi) has its constants outermost.
+    becomes(
+        call("select", call("equal", x, 0), 1, (sin(x * c) / x) * d),
+        call("sinc", x, order=0), _is_pi,
+    ),
     becomes(
         call("select", call("equal", x, 0), 1, sin(x * c) / (x * c)),
         call("sinc", x, order=0), _is_pi,
