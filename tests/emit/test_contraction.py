@@ -370,12 +370,12 @@ def test_operands_far_apart_are_copied(arenas: list[Arena], machine: Machine) ->
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 def test_long_sums_of_operands_far_apart(machine: Machine) -> None:
-    arenas = [Arena(1600 * PAGE) for _ in range(4)]
+    arenas = [Arena(900 * PAGE) for _ in range(4)]
     cases = []
     for name, strict, run_time, epilogue in itertools.product(
         ("NN", "TN", "NT"), (False, True), ("", "k"), ("", "bias_relu", "step_down")
     ):
-        size, pad = (66, 135, 1100), 820
+        size, pad = (66, 135, 600), 820
         spec = spec_for(F32, size, name, pad, run_time, strict=strict)
         cases.append(Case(spec, [size], epilogue, layout(name, pad)))
     run_cases(arenas, machine, cases)

@@ -87,6 +87,7 @@ class Epilogue:
 
     Attributes:
         key: Tells epilogues apart: equal keys must mean equal `extra` types and equal `apply`.
+            Part of function names, so made of letters, digits, dots and underscores.
         extra: Types and names of the arguments appended to the function's own.
         apply: Emits the computation.
         reads_c: `apply` reads C's old elements at its own place (an update of a parameter, say):
