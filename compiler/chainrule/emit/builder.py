@@ -420,6 +420,26 @@ class Builder:
         """Swap `value` with memory in one indivisible step; return what was there."""
         return self._define(value.type, f"atomicrmw xchg {pointer}, {value} acq_rel, align 8")
 
+    def offsets(self, pointer: Value, nbytes: Value) -> Value:
+        """Return a vector of pointers, `pointer` moved by each lane of `nbytes`."""
+        to = vector(PTR, nbytes.type.lanes)
+        return self._define(to, f"getelementptr i8, {pointer}, {nbytes}")
+
+    def masked_gather(self, type_: LType, pointers: Value, mask: Value) -> Value:
+        """Load one element through each pointer under the mask; the rest are zero."""
+        name = f"llvm.masked.gather.{type_.mangled}.{pointers.type.mangled}"
+        self.module.declare(name, type_, [pointers.type, I32, mask.type, type_])
+        align = max(1, type_.bits // 8)
+        inner = f"{pointers}, i32 {align}, {mask}, {self.zero(type_)}"
+        return self._define(type_, f"call {type_} @{name}({inner})")
+
+    def masked_scatter(self, value: Value, pointers: Value, mask: Value) -> None:
+        """Store each lane under the mask through its own pointer."""
+        name = f"llvm.masked.scatter.{value.type.mangled}.{pointers.type.mangled}"
+        self.module.declare(name, VOID, [value.type, pointers.type, I32, mask.type])
+        align = max(1, value.type.bits // 8)
+        self._do(f"call void @{name}({value}, {pointers}, i32 {align}, {mask})")
+
     def alloca(self, nbytes: int, align: int = 64) -> Value:
         """Reserve stack bytes (call it in the entry block only)."""
         return self._define(PTR, f"alloca [{nbytes} x i8], align {align}")

@@ -1,0 +1,251 @@
+"""Ops with loops of their own: contractions, recurrences, scattering, writing into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chainrule.ir.dims import Extent, named
+from chainrule.ir.graph import Node
+from chainrule.ir.types import BOOL, DType
+from chainrule.loops.ir import Accumulator, Operand, Tile
+from chainrule.loops.values import Place, Values
+from chainrule.schedule.access import flat_offset, follow, strides_of
+from chainrule.schedule.steps import Copy, Schedule, Single
+
+__all__ = ["fill", "lower_copy", "lower_single"]
+
+
+def fill(place: Place, dtype: DType, size: Extent, number: float | bool) -> Values:
+    """Set every element of a piece of memory."""
+    values = Values(lambda _node: False)
+    values.open("i0")
+    values.store(place, dtype, named("i0"), values.number(number, dtype))
+    values.close("i0", size, vector=True)
+    return values
+
+
+def lower_copy(schedule: Schedule, step: Copy) -> Values:
+    """Copy a node, element by element, to an output of the program."""
+    values = Values(lambda node: schedule.in_memory(node, step.level))
+    _copy(values, step.node, step.output, tuple(0 for _ in step.node.shape), step.node.shape, None)
+    return values
+
+
+def _copy(
+    values: Values, x: Node, place: Place, starts: Sequence[Extent], shape: Sequence[Extent],
+    steps: Sequence[int] | None,
+) -> None:  # fmt: skip
+    """Write x into part of an array of `shape`: element j goes to start + j*step."""
+    variables = [f"i{k}" for k in range(x.type.rank)]
+    index = tuple(named(v) for v in variables)
+    for v in variables:
+        values.open(v)
+    strides = steps or (1,) * x.type.rank
+    to = tuple(a + i * s for a, i, s in zip(starts, index, strides, strict=True))
+    values.store(place, x.dtype, flat_offset(tuple(shape), to), values.value(x, index))
+    for k, v in enumerate(reversed(variables)):
+        values.close(v, x.shape[-1 - k], vector=k == 0)
+
+
+def lower_single(schedule: Schedule, step: Single, *, summed: bool) -> list[Values]:
+    """Return the kernels of one op, to be run in order.
+
+    `summed`: the op's result adds up over strips; it has been set to zero before them.
+    """
+    node = step.node
+
+    def in_memory(n: Node) -> bool:
+        return schedule.in_memory(n, step.level)
+
+    match node.op.name:
+        case "contract":
+            return _contract(node, in_memory_of=schedule, level=step.level, summed=summed)
+        case "cumsum" | "recurrence":
+            return [_recurrence(node, Values(in_memory))]
+        case "scatter_add":
+            found = [_scatter(node, Values(in_memory))]
+            return found if summed else [fill(node, node.dtype, node.type.size, 0), *found]
+        case "place":
+            starts, shape, steps = node.attrs
+            values = Values(in_memory)
+            _copy(values, node.args[0], node, starts, shape, steps)
+            return [fill(node, node.dtype, node.type.size, 0), values]
+        case "concatenate":
+            return _concatenate(node, schedule, step.level)
+        case name:
+            raise AssertionError(f"{name} has no loops")
+
+
+def _concatenate(node: Node, schedule: Schedule, level: int) -> list[Values]:
+    (axis,) = node.attrs
+    found, at = [], 0
+    for x in node.args:
+        values = Values(lambda n: schedule.in_memory(n, level))
+        starts: list[Extent] = [0] * node.type.rank
+        starts[axis] = at
+        _copy(values, x, node, starts, node.shape, None)
+        found.append(values)
+        at = at + x.shape[axis]
+    return found
+
+
+def _recurrence(node: Node, values: Values) -> Values:
+    """Run along the axis innermost; across the last axis, if that is another, in lanes."""
+    axis, reverse = node.attrs
+    rank = node.type.rank
+    others = [i for i in range(rank) if i != axis]
+    variables = [f"i{k}" for k in range(rank)]
+    index = tuple(named(v) for v in variables)
+    for i in others:
+        values.open(variables[i])
+    name = values.name("a")
+    running = node.op.name == "recurrence"
+    values.emit(Accumulator(name, node.dtype, "last" if running else "sum"))
+    values.declare(name, node.dtype)
+    values.open(variables[axis])
+    values.vary(name)
+    ops = node.graph.ops
+    if node.op.name == "cumsum":
+        # The accumulator holds the running sum: adding to it is all there is.
+        values.update(name, values.value(node.args[0], index))
+        total = name
+    else:
+        a, b = (values.value(x, index) for x in node.args)
+        # At the first step the accumulator holds nothing, whatever a is there.
+        first = node.shape[axis] - 1 if reverse else 0
+        position = values.position(index[axis])
+        begins = values.compute(ops["equal"], [position, values.position(first)], BOOL)
+        product = values.compute(ops["mul"], [a, name], node.dtype)
+        none = values.number(0, node.dtype)
+        before = values.compute(ops["select"], [begins, none, product], node.dtype)
+        total = values.compute(ops["add"], [before, b], node.dtype)
+        values.update(name, total)
+    values.store(node, node.dtype, flat_offset(node.shape, index), total)
+    values.close(variables[axis], node.shape[axis], vector=False, down=reverse)
+    for k, i in enumerate(reversed(others)):
+        lanes = k == 0 and axis != rank - 1
+        values.close(variables[i], node.shape[i], vector=lanes)
+    return values
+
+
+def _scatter(node: Node, values: Values) -> Values:
+    """Add element after element; the tail axes, which never collide, in lanes."""
+    g, places = node.args
+    size, batch = node.attrs
+    variables = [f"i{k}" for k in range(g.type.rank)]
+    index = tuple(named(v) for v in variables)
+    rank = places.type.rank
+    for v in variables:
+        values.open(v)
+    at = values.clamped(values.value(places, index[:rank]), size, node)
+    to = (*index[:batch], named(at), *index[rank:])
+    values.store(node, node.dtype, flat_offset(node.shape, to), values.value(g, index), "sum")
+    for k, v in enumerate(reversed(variables)):
+        lanes = k == 0 and g.type.rank > rank
+        values.close(v, g.shape[-1 - k], vector=lanes)
+    return values
+
+
+# Contractions
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One axis of a contraction: its extent and its strides in the three arrays."""
+
+    extent: Extent
+    a: Extent
+    b: Extent
+    out: Extent
+
+
+def _contract(node: Node, *, in_memory_of: Schedule, level: int, summed: bool) -> list[Values]:
+    schedule = in_memory_of
+    values = Values(lambda n: schedule.in_memory(n, level))
+    a, b = node.args
+    batch, sums = node.attrs
+    a_base, a_strides, a_start = _addressed(values, a)
+    b_base, b_strides, b_start = _addressed(values, b)
+    out_strides = _row_major(node)
+    free_a = [i for i in range(a.type.rank) if i not in batch[0] + sums[0]]
+    free_b = [i for i in range(b.type.rank) if i not in batch[1] + sums[1]]
+    out = iter(out_strides)
+    lead = [
+        _Axis(a.shape[i], a_strides[i], b_strides[j], next(out))
+        for i, j in zip(*batch, strict=True)
+    ]
+    m = _merged([_Axis(a.shape[i], a_strides[i], 0, next(out)) for i in free_a])
+    n = _merged([_Axis(b.shape[i], 0, b_strides[i], next(out)) for i in free_b])
+    k = _merged([
+        _Axis(a.shape[i], a_strides[i], b_strides[j], 0) for i, j in zip(*sums, strict=True)
+    ])  # fmt: skip
+    # One axis of each kind goes into the tile, the largest; loops run over the rest.
+    tile = [_largest(axes) for axes in (m, n, k)]
+    rest = [[x for x in axes if x is not t] for axes, t in zip((m, n, k), tile, strict=True)]
+    loops = [*_merged(lead), *rest[0], *rest[1], *rest[2]]
+    offsets: list[Extent] = [a_start, b_start, 0]
+    for i, x in enumerate(loops):
+        position = named(f"i{i}")
+        values.open(f"i{i}")
+        offsets = [
+            o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)
+        ]
+    tm, tn, tk = tile
+    values.emit(
+        Tile(
+            Operand(values.buffer(a_base, node.dtype), offsets[0], (tm.a, tk.a)),
+            Operand(values.buffer(b_base, node.dtype), offsets[1], (tk.b, tn.b)),
+            Operand(values.buffer(node, node.dtype), offsets[2], (tm.out, tn.out)),
+            tm.extent, tn.extent, tk.extent, accumulate=summed or bool(rest[2]),
+        )
+    )  # fmt: skip
+    for i, x in reversed(list(enumerate(loops))):
+        values.close(f"i{i}", x.extent, vector=False)
+    if rest[2] and not summed:
+        return [fill(node, node.dtype, node.type.size, 0), values]
+    return [values]
+
+
+def _addressed(values: Values, x: Node) -> tuple[Node, list[Extent], Extent]:
+    """Return in which array the elements of `x` lie, at what strides, from where on."""
+    variables = [f"x{i}" for i in range(x.type.rank)]
+    base, offset = follow(x, tuple(named(v) for v in variables), values.in_memory)
+    assert not isinstance(offset, tuple), f"{x} is an operand in memory"
+    found = strides_of(offset, variables)
+    assert found is not None, f"{x} has constant strides"
+    return base, found[0], found[1]
+
+
+def _row_major(node: Node) -> list[Extent]:
+    strides: list[Extent] = []
+    step: Extent = 1
+    for extent in reversed(node.shape):
+        strides.insert(0, step)
+        step = step * extent
+    return strides
+
+
+def _merged(axes: list[_Axis]) -> list[_Axis]:
+    """Drop axes of extent 1 and join neighbours that step as one."""
+    found: list[_Axis] = []
+    for x in axes:
+        if x.extent == 1:
+            continue
+        if found:
+            p = found[-1]
+            if p.a == x.a * x.extent and p.b == x.b * x.extent and p.out == x.out * x.extent:
+                found[-1] = _Axis(p.extent * x.extent, x.a, x.b, x.out)
+                continue
+        found.append(x)
+    return found
+
+
+def _largest(axes: list[_Axis]) -> _Axis:
+    if not axes:
+        return _Axis(1, 0, 0, 0)
+    # A run-time extent counts as large; the later axis has the smaller strides.
+    return max(
+        enumerate(axes),
+        key=lambda t: (t[1].extent if isinstance(t[1].extent, int) else 1 << 40, t[0]),
+    )[1]

@@ -1,0 +1,114 @@
+"""The whole compiler, read top to bottom: a program in, native code out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from chainrule.emit.builder import Module
+from chainrule.emit.program import emit_program, workspace_of
+from chainrule.ir.dims import Extent
+from chainrule.ir.program import Program
+from chainrule.link.jit import Loaded, load, object_code
+from chainrule.link.target import Target, host
+from chainrule.loops.lower import Run, lower
+from chainrule.optimize import expand, optimize
+from chainrule.plan.memory import plan_arena
+from chainrule.schedule.fuse import fuse
+from chainrule.schedule.steps import Schedule
+from chainrule.schedule.strips import cut_into_strips
+
+__all__ = ["Lowered", "Observer", "lower_program"]
+
+Observer: TypeAlias = Callable[[str, object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A program on its way to code: every stage's result.
+
+    Attributes:
+        program: As traced and differentiated.
+        optimized: After the rules, composites expanded.
+        schedule: Steps in order.
+        runs: Kernels in order.
+        module: LLVM IR.
+        entry: Name of the function in it.
+        arena: Bytes of scratch memory a call needs, in the named dims.
+        kernels: Number of different kernels.
+        seconds: Time spent in each stage.
+    """
+
+    program: Program
+    optimized: Program
+    schedule: Schedule
+    runs: Sequence[Run]
+    module: Module
+    entry: str
+    arena: Extent
+    kernels: int
+    target: Target
+    seconds: dict[str, float]
+
+    def code(self) -> bytes:
+        """Return the object code."""
+        return object_code(self.module.text(), self.target)
+
+    def load(self) -> Loaded:
+        """Compile and load into this process."""
+        return load(self.code(), (self.entry,))
+
+
+def lower_program(
+    program: Program, *, target: Target | None = None, numerics: str = "fast",
+    observe: Observer | None = None, strips: bool = True,
+) -> Lowered:
+    """Run every stage once, in order; `observe(stage, result)` sees each on the way."""  # fmt: skip
+    see = observe or (lambda _stage, _result: None)
+    target = target or host()
+    seconds: dict[str, float] = {}
+    clock = _Clock(seconds)
+
+    lean = optimize(program, numerics=numerics)
+    clock.lap("optimize")
+    see("optimize", lean)
+
+    plain = optimize(expand(lean), numerics=numerics)
+    clock.lap("expand")
+    see("expand", plain)
+
+    schedule = fuse(plain)
+    if strips:
+        schedule = cut_into_strips(schedule)
+    clock.lap("schedule")
+    see("schedule", schedule)
+
+    runs = lower(schedule)
+    clock.lap("loops")
+    see("loops", runs)
+
+    offsets, end = plan_arena(schedule, runs)
+    arena = end + workspace_of(runs, target.machine)
+    clock.lap("plan")
+    see("plan", arena)
+
+    module = Module()
+    kernels = emit_program(module, target.machine, program.name, schedule, runs, offsets, end)
+    clock.lap("emit")
+    see("emit", module)
+    return Lowered(
+        program, plain, schedule, runs, module, program.name, arena, kernels, target, seconds
+    )
+
+
+class _Clock:
+    """Writes down the time since the last lap."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self.last = now - self.last, now

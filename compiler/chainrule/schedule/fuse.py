@@ -1,0 +1,364 @@
+"""Fusion: which nodes run in one nest of loops.
+
+Nodes are taken in order.  A node joins a nest if every argument is either made in that nest at the
+same element (or in the same row), or readable from memory at the nest's level.  Edges between nests
+always go from a lower level to a higher one, so the nests cannot form a cycle whatever is joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from chainrule.ir.dims import named
+from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind
+from chainrule.ir.program import Program
+from chainrule.ir.walk import topological
+from chainrule.schedule.access import follow, peel, squeeze, strides_of
+from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single
+
+__all__ = ["fuse", "local_member"]
+
+MEMBERS: Final = 64
+"Members a nest may have: enough for a training step's update, few enough to compile fast."
+CHEAP_FLOPS: Final = 6
+CHEAP_LOADS: Final = 3
+"A pointwise value of at most so many operations and loads is recomputed, not stored."
+
+ALONE: Final = frozenset({Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE})
+
+
+def fuse(program: Program) -> Schedule:
+    """Return the steps that compute `program`, ordered by level.
+
+    The conditions of checks come first and alone, so that nothing has been written when one
+    fails.  Linear in the number of nodes.
+    """
+    builder = _Fusion(program)
+    conditions = [c.failed for c in program.checks]
+    if conditions:
+        builder.place_all(topological(conditions))
+        builder.barrier(conditions)
+    builder.place_all(topological(program.outputs))
+    return builder.finish()
+
+
+class _Fusion:
+    """The state of one run of fusion."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.nest_of: dict[Node, Nest] = {}
+        self.level: dict[Node, int] = {}
+        self.steps: list[Nest | Single | Copy | Checked] = []
+        self.readers: dict[Node, list[Nest]] = {}
+        self.cost: dict[Node, tuple[int, frozenset[Node]] | None] = {}
+        self.stored: dict[Node, None] = {}
+        self.floor = 0
+        self._ready: dict[Node, int] = {}
+
+    # Placing nodes
+
+    def place_all(self, nodes: Iterable[Node]) -> None:
+        """Place every node of `nodes` (arguments first) that is not placed yet."""
+        for node in nodes:
+            if node in self.level or node.op.kind in (Kind.SOURCE, Kind.VIEW):
+                self.cost.setdefault(node, self._inline_cost(node))
+                continue
+            assert node.op.kind is not Kind.COMPOSITE, f"{node} was not expanded"
+            self.cost[node] = self._inline_cost(node)
+            if node.op.kind in ALONE:
+                self._place_alone(node)
+            else:
+                self._place_in_nest(node)
+
+    def _inline_cost(self, node: Node) -> tuple[int, frozenset[Node]] | None:
+        """Return operations and loads of computing an element where it is used; None: too many."""
+        if node.op.kind is Kind.VIEW:
+            return self.cost.get(node.args[0])
+        if node.op.kind is Kind.SOURCE:
+            return 0, frozenset() if node.op.name not in ("input", "data") else frozenset([node])
+        if node.op.kind is not Kind.POINTWISE:
+            return None
+        flops, loads = node.op.flops, frozenset[Node]()
+        for x in node.args:
+            known = self.cost.get(x)
+            if known is None:
+                # What is not computed in place is loaded: one load, no operations.
+                known = (0, frozenset([_base(x)]))
+            flops, loads = flops + known[0], loads | known[1]
+        return (flops, loads) if flops <= CHEAP_FLOPS and len(loads) <= CHEAP_LOADS else None
+
+    def ready(self, node: Node) -> int:
+        """Return the lowest level at which `node` can be read by a step that does not make it."""
+        known = self._ready.get(node)
+        if known is not None:
+            return known
+        if node.op.kind is Kind.SOURCE:
+            return 0
+        if node.op.kind is Kind.VIEW:
+            level = self.level[node] + 1 if node in self.level else self.ready(node.args[0])
+        elif self.cost.get(node) is not None:
+            level = max((self.ready(x) for x in node.args), default=0)
+        else:
+            level = self.level[node] + 1
+        self._ready[node] = level
+        return level
+
+    def _place_alone(self, node: Node) -> None:
+        level = self.floor
+        for x in node.args:
+            if node.op.kind is Kind.CONTRACT:
+                x = self._strided(x)  # noqa: PLW2901  (the operand as it can be addressed)
+                level = max(level, self._kept_level(x))
+            else:
+                level = max(level, self.ready(x))
+        self.level[node] = level
+        self.steps.append(Single(level, node))
+
+    def _strided(self, x: Node) -> Node:
+        """Return a view whose elements lie at constant strides; others are copied first."""
+        variables = [f"x{i}" for i in range(x.type.rank)]
+        index = tuple(named(v) for v in variables)
+        base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
+        if isinstance(at, tuple) or strides_of(at, variables) is None:
+            if x not in self.level:
+                nest = Nest(max(self.floor, self.ready(x)), squeeze(x.shape))
+                self._join(nest, x, Role.FULL)
+                self.steps.append(nest)
+            base = x
+        return base
+
+    def _kept_level(self, base: Node) -> int:
+        """Return the level at which `base` can be read from memory (never recomputed)."""
+        if base.op.name in ("input", "data"):
+            return 0
+        if base not in self.level:
+            # A constant or counter that a contraction needs in memory.
+            nest = Nest(self.floor, squeeze(base.shape))
+            self._join(nest, base, Role.FULL)
+            self.steps.append(nest)
+        return self.level[base] + 1
+
+    def _place_in_nest(self, node: Node) -> None:
+        tried = set()
+        for nest in self._candidates(node):
+            if nest in tried or nest.level < self.floor or len(nest.members) >= MEMBERS:
+                continue
+            tried.add(nest)
+            role = self._role(nest, node)
+            if role is not None:
+                self._join(nest, node, role)
+                return
+        level = max([self.floor, *(self.ready(x) for x in node.args)])
+        reads = node.args[0] if node.op.kind is Kind.REDUCE else node
+        nest = Nest(level, squeeze(reads.shape))
+        role = self._role(nest, node)
+        assert role is not None, f"{node} fits a nest of its own"
+        self._join(nest, node, role)
+        self.steps.append(nest)
+
+    def _candidates(self, node: Node) -> Iterable[Nest]:
+        near = []
+        for x in node.args:
+            base = _base(x)
+            if base in self.nest_of:
+                near.append(self.nest_of[base])
+            near.extend(self.readers.get(base, ())[-2:])
+        return sorted(dict.fromkeys(near), key=lambda n: -n.level)
+
+    def _join(self, nest: Nest, node: Node, role: Role) -> None:
+        nest.members[node] = role
+        self.nest_of[node] = nest
+        self.level[node] = nest.level
+        if role in (Role.ROW_REDUCE, Role.COLUMN_REDUCE) and nest.rows is None:
+            reduced = set(_reduced_axes(node))
+            kept = tuple(i for i in range(len(nest.space)) if i not in reduced)
+            nest.rows = kept if role is Role.ROW_REDUCE else tuple(sorted(reduced))
+        for x in node.args:
+            base = _base(x)
+            if base not in nest.members:
+                found = self.readers.setdefault(base, [])
+                if not found or found[-1] is not nest:
+                    found.append(nest)
+
+    # Whether and how a node fits a nest
+
+    def _role(self, nest: Nest, node: Node) -> Role | None:
+        if node.op.kind is Kind.REDUCE:
+            return self._reduce_role(nest, node)
+        shape = squeeze(node.shape)
+        if shape == nest.space:
+            role = Role.FULL
+        elif nest.rows is not None and shape == nest.row_shape:
+            role = Role.ROW
+        else:
+            return None
+        args = list(node.args)
+        if node.op.kind is Kind.GATHER:
+            # The array picked from must be in memory (or cheap); so must an index that is spread.
+            outside = args if node.type.rank > args[1].type.rank else args[:1]
+            if any(not self._readable(nest, x) for x in outside):
+                return None
+            args = [] if len(outside) == len(node.args) else args[1:]
+        own = False
+        for x in args:
+            fits, inside = self._argument_fits(nest, x, role)
+            if not fits:
+                return None
+            own = own or inside
+        # A row value joins only the nest whose rows it continues.
+        return role if role is Role.FULL or own else None
+
+    def _readable(self, nest: Nest, x: Node) -> bool:
+        return self.ready(x) <= nest.level and _base(x) not in nest.members
+
+    def _argument_fits(self, nest: Nest, x: Node, role: Role) -> tuple[bool, bool]:
+        """Tell whether argument `x` is available in the nest, and whether it is made there."""
+        member = local_member(nest, x)
+        if member is None:
+            return self.ready(x) <= nest.level, False
+        is_row = nest.members[member] in (Role.ROW, Role.ROW_REDUCE)
+        # A full member needs full arguments or spread row values; a row member needs row values.
+        return (role is Role.FULL) != (is_row and peel(x) is member), True
+
+    def _reduce_role(self, nest: Nest, node: Node) -> Role | None:
+        source = peel(node.args[0])
+        made = nest.members.get(source)
+        if made in (Role.ROW, Role.ROW_REDUCE):
+            everything = len(_reduced_axes(node)) == len(nest.rows or ())
+            return Role.TOTAL_REDUCE if everything and nest.rows else None
+        if made not in (None, Role.FULL) or squeeze(source.shape) != nest.space:
+            return None
+        if made is None and not self._argument_fits(nest, node.args[0], Role.FULL)[0]:
+            return None
+        axes = _reduced_axes(node)
+        rank = len(nest.space)
+        if not axes:
+            return Role.FULL
+        kept = tuple(i for i in range(rank) if i not in axes)
+        if nest.rows is None:
+            return Role.ROW_REDUCE if rank - 1 in axes else Role.COLUMN_REDUCE
+        if nest.rows == kept:
+            return Role.ROW_REDUCE
+        if nest.rows == axes:
+            return Role.COLUMN_REDUCE
+        return Role.TOTAL_REDUCE if not kept else None
+
+    # What must live in memory
+
+    def barrier(self, conditions: list[Node]) -> None:
+        """End the steps of the checks; whatever follows runs after them."""
+        for node in conditions:
+            self._kept_level(node)
+            self.stored[node] = None
+        level = max(s.level for s in self.steps) + 1
+        self.steps.append(Checked(level, conditions))
+        self.floor = level + 1
+
+    def require(self, node: Node, level: int) -> None:
+        """Make `node` readable by a step at `level`: stored, or computed from what is stored."""
+        waiting = [node]
+        seen = set()
+        while waiting:
+            one = waiting.pop()
+            if one in seen or one.op.kind is Kind.SOURCE:
+                continue
+            seen.add(one)
+            available = one in self.level and self.level[one] < level
+            if one in self.stored and available:
+                continue
+            if one.op.kind is Kind.VIEW and one not in self.level:
+                waiting.append(one.args[0])
+            elif self.cost.get(one) is not None:
+                waiting.extend(one.args)
+            else:
+                assert available, f"{one} is read at level {level}, made at {self.level.get(one)}"
+                self.stored[one] = None
+
+    def _require_arguments(self, step: Nest | Single | Copy) -> None:
+        if isinstance(step, Copy):
+            self.require(step.node, step.level)
+            return
+        for node in step.nodes:
+            if isinstance(step, Single):
+                self.stored[node] = None
+            for x in node.args:
+                if isinstance(step, Single) and node.op.kind is Kind.CONTRACT:
+                    base = self._strided(x)
+                    if base.op.name not in ("input", "data"):
+                        self.stored[base] = None
+                elif isinstance(step, Nest):
+                    self._require_from_nest(step, x)
+                else:
+                    self.require(x, step.level)
+            if isinstance(step, Nest) and step.members[node] in (
+                Role.COLUMN_REDUCE, Role.TOTAL_REDUCE,
+            ):  # fmt: skip
+                self.stored[node] = None
+
+    def _require_from_nest(self, nest: Nest, x: Node) -> None:
+        if local_member(nest, x) is None:
+            self.require(x, nest.level)
+
+    def finish(self) -> Schedule:
+        """Decide which nodes are stored, add copies for odd outputs, and order the steps."""
+        program = self.program
+        targets: dict[Node, int] = {}
+        last = max((s.level for s in self.steps), default=0) + 1
+        for i, node in enumerate(program.outputs):
+            if node in self.level and node not in targets:
+                targets[node] = i
+                self.stored[node] = None
+            else:
+                self.steps.append(Copy(max(last, self.ready(node)), node, i))
+        for step in list(self.steps):
+            if not isinstance(step, Checked):
+                self._require_arguments(step)
+        order = sorted(self.steps, key=lambda s: s.level)
+        return Schedule(program, [*order], self.level, self.stored, targets)
+
+
+def local_member(nest: Nest, x: Node) -> Node | None:
+    """Return the member that holds the element of `x` wanted at the nest's own index, if any.
+
+    That is `x` itself up to axes of extent 1, or the row value that `x` spreads over its row.
+    """
+    near = peel(x)
+    made = nest.members.get(near)
+    if made in (Role.FULL, Role.ROW, Role.ROW_REDUCE):
+        return near
+    if made is None and near.op.name == "broadcast":
+        source = peel(near.args[0])
+        if nest.members.get(source) in (Role.ROW, Role.ROW_REDUCE):
+            aligned = squeeze(near.shape) == nest.space and _squeezed_axes(near) == nest.rows
+            return source if aligned else None
+    return None
+
+
+def _base(x: Node) -> Node:
+    """Return what `x` is a view of."""
+    while x.op.kind is Kind.VIEW:
+        x = x.args[0]
+    return x
+
+
+def _reduced_axes(node: Node) -> tuple[int, ...]:
+    """Return the reduced axes, counted among the axes of extent other than 1."""
+    (axes,) = node.attrs
+    count, found = 0, []
+    for i, extent in enumerate(node.args[0].shape):
+        if extent != 1:
+            if i in axes:
+                found.append(count)
+            count += 1
+    return tuple(found)
+
+
+def _squeezed_axes(broadcast: Node) -> tuple[int, ...]:
+    """Return to which axes a broadcast sends its argument's, not counting extents of 1."""
+    shape, axes = broadcast.attrs
+    source = broadcast.args[0].shape
+    place = {a: k for k, a in enumerate(i for i, e in enumerate(shape) if e != 1)}
+    return tuple(place[a] for a, e in zip(axes, source, strict=True) if e != 1)
