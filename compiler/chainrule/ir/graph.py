@@ -11,17 +11,21 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import count
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from chainrule.ir.dims import Extent
+from chainrule.ir.dims import Extent, evaluate_extent
 from chainrule.ir.op import Op, OpTable
 from chainrule.ir.types import BOOL, F64, Array, DType, Type
 
-__all__ = ["Check", "Graph", "Node", "Number", "Origin", "constant_value"]
+__all__ = ["Check", "Graph", "Guard", "Node", "Number", "Origin", "constant_value"]
 
 Number: TypeAlias = int | float | bool
+
+# Inputs are told apart across graphs too: a node may be imported into another one.
+_SERIALS: Final = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +117,39 @@ class Check(NamedTuple):
     message: str
 
 
+class Guard(NamedTuple):
+    """What tracing assumed about extents; verified when the compiled function is entered.
+
+    `eq`: left == right; `ge`: left >= right; `divides`: left divides right.
+    """
+
+    kind: Literal["eq", "ge", "divides"]
+    left: Extent
+    right: Extent
+    text: str
+
+    def holds(self, dims: dict[str, int]) -> bool:
+        """Tell whether the assumption is true for these numbers."""
+        left, right = evaluate_extent(self.left, dims), evaluate_extent(self.right, dims)
+        match self.kind:
+            case "eq":
+                return left == right
+            case "ge":
+                return left >= right
+            case "divides":
+                return left > 0 and right % left == 0
+
+
 class Graph:
-    """Owns nodes, their origins and the checks made on the way."""
+    """Owns nodes, their origins, and the checks and guards made on the way."""
 
     def __init__(self, ops: OpTable) -> None:
         self.ops: Final = ops
         self.origins: Final[dict[Node, dict[Origin, None]]] = {}
         self.checks: Final[dict[Check, None]] = {}
+        self.guards: Final[dict[Guard, None]] = {}
+        self.imported: Final[dict[Node, Node]] = {}
+        "nodes of other graphs, and what they became here"
         self.data: Final[dict[tuple[Any, ...], Array]] = {}
         self._pool: Final[dict[tuple[Any, ...], Node]] = {}
         self._origin: Origin | None = None
@@ -167,7 +197,7 @@ class Graph:
 
     def input(self, name: str, type_: Type, path: str = "") -> Node:
         """Return a new input; two inputs never are the same node, whatever their names."""
-        node = self.call("input", name=name, type=type_, serial=self._count)
+        node = self.call("input", name=name, type=type_, serial=next(_SERIALS))
         self.origins.setdefault(node, {})[Origin(path=path or name)] = None
         return node
 
@@ -188,7 +218,8 @@ class Graph:
 
     def array(self, array: Array, dtype: DType) -> Node:
         """Return a constant array, captured by value."""
-        copy = np.ascontiguousarray(array, dtype=dtype.numpy)
+        # Not np.ascontiguousarray: that makes a vector of a rank-0 array.
+        copy = np.array(array, dtype=dtype.numpy, order="C")
         if copy.ndim == 0:
             return self.constant(copy.item(), dtype)
         key = (dtype.name, copy.shape, copy.tobytes())

@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
 
-from chainrule.ir.dims import Extent, evaluate_extent, names_of, show_extent
-from chainrule.ir.graph import Check, Graph, Node
+from chainrule.ir.dims import names_of, show_extent
+from chainrule.ir.graph import Check, Graph, Guard, Node
 from chainrule.ir.walk import topological
 
 __all__ = ["Guard", "Program", "check"]
-
-
-class Guard(NamedTuple):
-    """What tracing assumed about extents; verified when the compiled function is entered."""
-
-    kind: Literal["eq", "ge", "divides"]
-    left: Extent
-    right: Extent
-    text: str
-
-    def holds(self, dims: dict[str, int]) -> bool:
-        """Tell whether the assumption is true for these numbers."""
-        left, right = evaluate_extent(self.left, dims), evaluate_extent(self.right, dims)
-        match self.kind:
-            case "eq":
-                return left == right
-            case "ge":
-                return left >= right
-            case "divides":
-                return left % right == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ by number is a topological order, and the same one each time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from chainrule.ir.graph import Check, Graph, Node
 
@@ -51,23 +52,25 @@ def depends_on(nodes: Sequence[Node], sources: Iterable[Node]) -> set[Node]:
 
 def rebuild(
     outputs: Sequence[Node], graph: Graph, change: Callable[[Node, tuple[Node, ...]], Node | None],
-    known: Mapping[Node, Node] | None = None,
+    known: Mapping[Node, Node] | None = None, *, from_id: int = 0,
 ) -> tuple[list[Node], dict[Node, Node]]:
     """Copy a program into `graph`, letting `change(node, new arguments)` replace nodes.
 
-    `change` returns the replacement or None to copy the node as it is.  Origins follow; where
-    several nodes become one, theirs are merged.  Returns the new outputs and the whole map.
+    `change` returns the replacement or None to copy the node as it is.  Nodes numbered below
+    `from_id` are kept.  Origins follow, with the numbers of forward nodes translated; where several
+    nodes become one, theirs are merged.  Returns the new outputs and the map of what was visited.
     """  # fmt: skip
     new: dict[Node, Node] = dict(known or {})
     waiting = set()
-    stack = [o for o in outputs if o not in new]
+    stack = [o for o in outputs if o not in new and o.id >= from_id]
     while stack:
         node = stack.pop()
         if node not in waiting and node not in new:
             waiting.add(node)
-            stack.extend(a for a in node.args if a not in new)
+            stack.extend(a for a in node.args if a not in new and a.id >= from_id)
+    numbers = {old.id: node.id for old, node in new.items()}
     for node in sorted(waiting, key=lambda n: n.id):
-        args = tuple(new[a] for a in node.args)
+        args = tuple([new.get(a, a) for a in node.args])
         replacement = change(node, args)
         if replacement is None:
             if node.graph is graph and args == node.args:
@@ -77,21 +80,37 @@ def rebuild(
                     _carry_data(node, graph)
                 replacement = graph.apply(node.op, args, node.attrs)
         new[node] = replacement
+        numbers[node.id] = replacement.id
         origins = node.graph.origins.get(node)
         if origins and replacement is not node:
-            graph.origins.setdefault(replacement, {}).update(origins)
-    return [new[o] for o in outputs], new
+            into = graph.origins.setdefault(replacement, {})
+            for origin in origins:
+                if origin.forward is not None:
+                    origin = replace(origin, forward=numbers.get(origin.forward, origin.forward))  # noqa: PLW2901
+                into[origin] = None
+    return [new.get(o, o) for o in outputs], new
 
 
 def substitute(outputs: Sequence[Node], graph: Graph, values: Mapping[Node, Node]) -> list[Node]:
-    """Copy a program into `graph` with some nodes replaced; its checks come along."""
-    checks = list(outputs[0].graph.checks) if outputs else []
-    found, new = rebuild(outputs, graph, lambda _n, _a: None, values)
-    inside = new.keys()
-    for check in checks:
-        if check.failed in inside or not reached([check.failed]).isdisjoint(values):
-            (failed,), _ = rebuild([check.failed], graph, lambda _n, _a: None, new)
+    """Copy a program into `graph` with some nodes replaced; its checks and guards come along.
+
+    Within one graph only what is younger than the replaced nodes is visited, and checks of the
+    replaced nodes give way to those of the values.
+    """
+    source = outputs[0].graph if outputs else graph
+    inside = source is graph
+    if not outputs or (inside and not values):
+        return list(outputs)
+    first = min(n.id for n in values) if inside else 0
+    found, new = rebuild(outputs, graph, lambda _n, _a: None, values, from_id=first)
+    for check in [c for c in source.checks if c.failed.id >= first]:
+        (failed,), _ = rebuild([check.failed], graph, lambda _n, _a: None, new, from_id=first)
+        if failed is not check.failed:
             graph.checks[Check(failed, check.message)] = None
+            if inside:
+                del graph.checks[check]
+    if not inside:
+        graph.guards.update(source.guards)
     return found
 
 

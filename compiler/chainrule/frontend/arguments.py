@@ -1,0 +1,290 @@
+"""What a function is called with: names, leaves, dtypes, shapes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.frontend.value import SymbolicExtent, Value, plain_extent
+from chainrule.ir.dims import Dim, Extent, named
+from chainrule.ir.types import BOOL, F64, I64, DType, Type, dtype_of
+
+__all__ = ["Arguments", "LeafType", "Spec", "as_array", "bind_arguments", "is_arraylike",
+           "leaf_type", "named_shapes", "spec"]  # fmt: skip
+
+Dims = Mapping[str, Sequence["str | int | None"]]
+
+
+class Spec:
+    """An argument without data: a dtype and a shape whose entries are numbers or names."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Sequence[int | str | Dim], dtype: npt.DTypeLike) -> None:
+        self.shape: Final = tuple([named(n) if isinstance(n, str) else plain_extent(n) for n in shape])
+        self.dtype: Final = dtype_of(dtype).numpy
+
+    def __repr__(self) -> str:
+        return f"spec({self.shape}, {self.dtype.name!r})"
+
+
+def spec(shape: Sequence[int | str | Dim] | int, dtype: npt.DTypeLike = np.float64) -> Spec:
+    """Describe an argument without data.
+
+    Args:
+        shape: Extents; a string names one that is known when the compiled function is called.
+        dtype: A NumPy dtype.
+
+    Returns:
+        What `trace`, `export` and `lower` take in place of an array.
+
+    Raises:
+        DTypeError: The dtype is not supported.
+
+    >>> spec(("batch", 8), np.float32)
+    spec((batch, 8), 'float32')
+    """
+    return Spec((shape,) if isinstance(shape, int | str) else shape, dtype)
+
+
+class LeafType(NamedTuple):
+    """What a leaf is: its type, and whether it is a Python number."""
+
+    type: Type
+    weak: bool
+
+
+def is_arraylike(leaf: object) -> bool:
+    """Tell whether a leaf is an array, a number, or offers its data by a protocol."""
+    return isinstance(
+        leaf, Value | SymbolicExtent | Spec | np.ndarray | np.generic | bool | int | float | complex
+        | memoryview | bytearray
+    ) or hasattr(leaf, "__array__") or hasattr(leaf, "__dlpack__")  # fmt: skip
+
+
+def as_array(leaf: Any, path: str) -> npt.NDArray[Any]:
+    """Return a concrete leaf as an array, without copying where that is possible.
+
+    Raises:
+        StructureError: It is no array.
+        DTypeError: Its dtype is not supported.
+    """
+    if not isinstance(leaf, np.ndarray):
+        if not is_arraylike(leaf) or isinstance(leaf, Value | SymbolicExtent | Spec):
+            raise StructureError(
+                explain(
+                    f"{path or 'the argument'} is not an array",
+                    f"type  {type(leaf).__name__}",
+                    f"value  {leaf!r:.60}",
+                    hint="arguments are pytrees of arrays and numbers; "
+                    "name settings in static_argnames",
+                )
+            )
+        dlpack = hasattr(leaf, "__dlpack__") and not hasattr(leaf, "__array__")
+        leaf = np.from_dlpack(leaf) if dlpack else np.asarray(leaf)
+    try:
+        dtype_of(leaf.dtype)
+    except DTypeError as error:
+        raise DTypeError(f"{path or 'the argument'}: {error}") from None
+    result: npt.NDArray[Any] = leaf
+    return result
+
+
+def leaf_type(leaf: Any, path: str) -> LeafType:
+    """Return the type of an argument's leaf.
+
+    Raises:
+        StructureError: It is no array.
+        DTypeError: Its dtype is not supported.
+    """
+    if isinstance(leaf, Value):
+        return LeafType(leaf.node.type, leaf.weak)
+    if isinstance(leaf, SymbolicExtent):
+        return LeafType(Type(I64, ()), True)
+    if isinstance(leaf, Spec):
+        return LeafType(Type(dtype_of(leaf.dtype), leaf.shape), False)
+    if isinstance(leaf, bool | int | float) and not isinstance(leaf, np.generic):
+        return LeafType(Type(_number_dtype(leaf), ()), not isinstance(leaf, bool))
+    array = as_array(leaf, path)
+    return LeafType(Type(dtype_of(array.dtype), array.shape), False)
+
+
+def _number_dtype(number: float) -> DType:
+    return BOOL if isinstance(number, bool) else F64 if isinstance(number, float) else I64
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments bound to a function's parameters.
+
+    Attributes:
+        names: The traced arguments' names, in order (`x`; `args/0` of a starred parameter).
+        values: Their values.
+        static: Names and values of the arguments that stay Python values.
+        call: Calls the function with other values of the traced arguments.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+    static: tuple[tuple[str, Any], ...]
+    call: Callable[[Sequence[Any]], Any]
+
+
+def bind_arguments(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None,
+    static_argnames: Sequence[str] = (),
+) -> Arguments:  # fmt: skip
+    """Bind arguments to parameters; keywords become positions where the signature has them.
+
+    Raises:
+        StructureError: The arguments do not fit the signature, or a static name is not in it.
+    """
+    signature = _signature(fn)
+    if signature is None:
+        bound_args, bound_kwargs = tuple(args), dict(kwargs or {})
+        labels = [f"arg{i}" for i in range(len(bound_args))]
+        known = set(bound_kwargs)
+    else:
+        try:
+            bound = signature.bind(*args, **(kwargs or {}))
+        except TypeError as error:
+            raise StructureError(
+                explain(
+                    f"the arguments do not fit {_name(fn)}: {error}",
+                    f"signature  {_name(fn)}{_names_of(signature)}",
+                )
+            ) from None
+        bound_args, bound_kwargs = bound.args, bound.kwargs
+        labels = _labels(signature, len(bound_args))
+        known = set(signature.parameters) | set(bound_kwargs)
+    loose = [n for n in static_argnames if n not in known]
+    if loose:
+        raise StructureError(
+            explain(
+                f"static_argnames: {_name(fn)} has no parameter {', '.join(loose)}",
+                f"parameters  {', '.join(sorted(known))}",
+            )
+        )
+    slots: list[tuple[str, Any]] = [*zip(labels, bound_args, strict=True), *bound_kwargs.items()]
+    fixed = [label.split("/")[0] in static_argnames for label, _ in slots]
+
+    def call(values: Sequence[Any]) -> Any:
+        given = iter(values)
+        full = [v if still else next(given) for (_, v), still in zip(slots, fixed, strict=True)]
+        cut = len(bound_args)
+        return fn(*full[:cut], **dict(zip(bound_kwargs, full[cut:], strict=True)))
+
+    traced = [slot for slot, still in zip(slots, fixed, strict=True) if not still]
+    return Arguments(
+        tuple([n for n, _ in traced]), tuple([v for _, v in traced]),
+        tuple([slot for slot, still in zip(slots, fixed, strict=True) if still]), call,
+    )  # fmt: skip
+
+
+def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(fn)
+    except (TypeError, ValueError):
+        return None
+
+
+def _names_of(signature: inspect.Signature) -> str:
+    return "(" + ", ".join(signature.parameters) + ")"
+
+
+def _name(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+def _labels(signature: inspect.Signature, count: int) -> list[str]:
+    labels: list[str] = []
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            labels += [f"{name}/{i}" for i in range(count - len(labels))]
+        elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            labels.append(name)
+    return labels[:count]
+
+
+def named_shapes(
+    paths: Sequence[str], types: Sequence[LeafType], dims: Dims | None
+) -> list[tuple[Extent, ...]]:
+    """Give leaves' extents the names of `dims`.
+
+    An entry of `dims` is for the leaf of that path, or for every leaf below it.
+
+    Raises:
+        StructureError: `dims` names no argument.
+        ShapeError: A rank or a number differs, or one name stands for two numbers.
+    """
+    known: dict[str, tuple[int, str]] = {}
+    used: set[str] = set()
+    shapes = []
+    for path, leaf in zip(paths, types, strict=True):
+        key = next((k for k in _prefixes(path) if k in (dims or {})), None)
+        if key is None:
+            shapes.append(leaf.type.shape)
+            continue
+        used.add(key)
+        shapes.append(_named(path, leaf.type.shape, (dims or {})[key], known))
+    unused = [k for k in dims or {} if k not in used]
+    if unused:
+        raise StructureError(
+            explain(
+                f"dims: there is no argument {', '.join(unused)}",
+                f"arguments  {', '.join(paths)}",
+                hint="keys of dims are names of arguments or paths of leaves, as params/W1",
+            )
+        )
+    return shapes
+
+
+def _prefixes(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(len(parts), 0, -1)]
+
+
+def _named(
+    path: str, shape: Sequence[Extent], wanted: Any, known: dict[str, tuple[int, str]]
+) -> tuple[Extent, ...]:
+    names = (wanted,) if isinstance(wanted, str | int) or wanted is None else tuple(wanted)
+    if len(names) != len(shape):
+        raise ShapeError(
+            explain(
+                f"dims: {path} has {len(shape)} axes, not {len(names)}",
+                f"shape  {tuple(shape)}",
+                f"dims  {names}",
+            )
+        )
+    result: list[Extent] = []
+    for axis, (extent, name) in enumerate(zip(shape, names, strict=True)):
+        if name is None:
+            result.append(extent)
+        elif isinstance(name, str):
+            if isinstance(extent, int):
+                number, where = known.setdefault(name, (extent, f"{path} axis {axis}"))
+                if number != extent:
+                    raise ShapeError(
+                        explain(
+                            f"dims: {name} stands for two numbers",
+                            f"{where}  {number}",
+                            f"{path} axis {axis}  {extent}",
+                            hint="give extents that differ names that differ",
+                        )
+                    )
+            result.append(named(name))
+        elif name != extent:
+            raise ShapeError(
+                explain(
+                    f"dims: axis {axis} of {path} is {extent}, not {name}", f"shape  {tuple(shape)}"
+                )
+            )
+        else:
+            result.append(extent)
+    return tuple(result)

@@ -1,0 +1,412 @@
+"""`Array`: what stands for an array while a function is traced."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NoReturn, Self
+
+import numpy as np
+
+from chainrule.frontend.dispatch import IMPLEMENTATIONS, apply_ufunc, call_traced
+from chainrule.frontend.locate import locate, user_line
+from chainrule.frontend.updates import Updates
+from chainrule.frontend.value import Value, refuse, symbolic
+from chainrule.ir.dims import Dim, show_extent
+
+__all__ = ["Array"]
+
+_SETTING = (
+    "if it depends on an argument that is a plain Python setting, "
+    "name that argument in static_argnames"
+)
+
+
+def _operator(function: np.ufunc) -> Callable[[Any, Any], Any]:
+    def apply(self: Array, other: Any) -> Any:
+        locate(self.node.graph)
+        return IMPLEMENTATIONS[function](self, other)
+
+    return apply
+
+
+def _reflected(function: np.ufunc) -> Callable[[Any, Any], Any]:
+    def apply(self: Array, other: Any) -> Any:
+        locate(self.node.graph)
+        return IMPLEMENTATIONS[function](other, self)
+
+    return apply
+
+
+def _sign(function: np.ufunc) -> Callable[[Any], Any]:
+    def apply(self: Array) -> Any:
+        locate(self.node.graph)
+        return IMPLEMENTATIONS[function](self)
+
+    return apply
+
+
+class Array(Value):
+    """An array to come: it has a shape and a dtype, and takes part in arithmetic.
+
+    Operators, methods, NumPy's functions and those of `chainrule.numpy` make further arrays.  What
+    needs the numbers themselves (`if`, `float`, a loop over an extent not known) raises.
+
+    Attributes:
+        node: The expression.
+        weak: It stands for a Python number, which never widens an array.
+    """
+
+    __slots__ = ()
+    # Elementwise ==, hence no hash; and arrays on the left leave the operation to us.
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+    __array_priority__ = 1000
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Extents: integers, or named dims whose numbers are known at a call."""
+        graph = self.node.graph
+        return tuple([symbolic(e, graph) for e in self.node.type.shape])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype."""
+        return self.node.type.dtype.numpy
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.node.type.shape)
+
+    @property
+    def size(self) -> Any:
+        """The number of elements: an integer or an extent."""
+        return symbolic(self.node.type.size, self.node.graph)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.node.type.dtype.nbytes
+
+    @property
+    def nbytes(self) -> Any:
+        """Bytes of all elements."""
+        return self.size * self.itemsize
+
+    def __repr__(self) -> str:
+        return f"Array({self.node.type}{', weak' if self.weak else ''})"
+
+    # Arithmetic
+
+    __add__, __radd__ = _operator(np.add), _reflected(np.add)
+    __sub__, __rsub__ = _operator(np.subtract), _reflected(np.subtract)
+    __mul__, __rmul__ = _operator(np.multiply), _reflected(np.multiply)
+    __truediv__, __rtruediv__ = _operator(np.true_divide), _reflected(np.true_divide)
+    __floordiv__, __rfloordiv__ = _operator(np.floor_divide), _reflected(np.floor_divide)
+    __mod__, __rmod__ = _operator(np.remainder), _reflected(np.remainder)
+    __pow__, __rpow__ = _operator(np.power), _reflected(np.power)
+    __and__, __rand__ = _operator(np.bitwise_and), _reflected(np.bitwise_and)
+    __or__, __ror__ = _operator(np.bitwise_or), _reflected(np.bitwise_or)
+    __xor__, __rxor__ = _operator(np.bitwise_xor), _reflected(np.bitwise_xor)
+    __lshift__, __rlshift__ = _operator(np.left_shift), _reflected(np.left_shift)
+    __rshift__, __rrshift__ = _operator(np.right_shift), _reflected(np.right_shift)
+    __lt__, __le__ = _operator(np.less), _operator(np.less_equal)
+    __gt__, __ge__ = _operator(np.greater), _operator(np.greater_equal)
+    __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)  # type: ignore[assignment]
+    __neg__, __pos__, __abs__ = _sign(np.negative), _sign(np.positive), _sign(np.absolute)
+    __invert__ = _sign(np.invert)
+
+    def __matmul__(self, other: Any) -> Any:
+        return call_traced(np.matmul, (self, other), {})
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return call_traced(np.matmul, (other, self), {})
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __round__(self, ndigits: int = 0) -> Any:
+        return self.round(ndigits)
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return apply_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        del types
+        return call_traced(func, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        del dtype, copy
+        refuse(
+            "a traced value has no elements yet, so NumPy cannot make an array of it",
+            self.node,
+            "use the functions of chainrule.numpy (cnp.asarray, cnp.stack, ...) on it",
+        )
+
+    # Python's questions about the value
+
+    def __bool__(self) -> bool:
+        refuse(
+            "the truth value of a traced array is known only when the compiled function is called",
+            self.node,
+            f"choose between arrays with cnp.where(condition, a, b); {_SETTING}",
+        )
+
+    def __float__(self) -> float:
+        self._number("float", "use it as an array: traced values take part in arithmetic as they are")
+
+    def __complex__(self) -> complex:
+        self._number("complex", "complex numbers are not supported")
+
+    def __int__(self) -> int:
+        self._number("int", f"convert with .astype(int); {_SETTING}")
+
+    def __index__(self) -> int:
+        self._number("integer", f"index arrays with x[i] or cnp.take(x, i); {_SETTING}")
+
+    def item(self, *args: int) -> NoReturn:
+        """Raise UnsupportedError: there is no number yet."""
+        del args
+        self._number("number", "return the value from the compiled function, then read it")
+
+    def tolist(self) -> NoReturn:
+        """Raise UnsupportedError: there are no numbers yet."""
+        self._number("list", "return the value from the compiled function, then read it")
+
+    def _number(self, kind: str, hint: str) -> NoReturn:
+        refuse(
+            f"a traced array cannot become a Python {kind}: "
+            "its value is known only when the compiled function is called",
+            self.node,
+            hint,
+        )
+
+    def __len__(self) -> int:
+        shape = self.node.type.shape
+        if not shape:
+            raise TypeError("len() of an array without axes")
+        if isinstance(shape[0], Dim):
+            refuse(
+                f"len() of an axis of extent {show_extent(shape[0])}, "
+                "which is known only when the compiled function is called",
+                self.node,
+                "use x.shape[0] in arithmetic, or give the extent as a number in dims=",
+            )
+        return shape[0]
+
+    def __iter__(self) -> Iterator[Array]:
+        shape = self.node.type.shape
+        if not shape:
+            raise TypeError("iteration over an array without axes")
+        if isinstance(shape[0], Dim):
+            refuse(
+                f"a Python loop over an axis of extent {show_extent(shape[0])}, "
+                "which is known only when the compiled function is called",
+                self.node,
+                "work on the whole axis with array functions or cr.vmap, "
+                "or give the extent as a number in dims=",
+            )
+        return (self[i] for i in range(shape[0]))
+
+    def __contains__(self, x: Any) -> bool:
+        return bool((self == x).any())
+
+    # Indexing
+
+    def __getitem__(self, key: Any) -> Array:
+        locate(self.node.graph)
+        found: Array = IMPLEMENTATIONS[operator.getitem](self, key)
+        return found
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        del key, value
+        refuse(
+            "traced arrays cannot be changed in place",
+            self.node,
+            "write x = x.at[index].set(value), or .add(value)",
+        )
+
+    @property
+    def at(self) -> Updates:
+        """Updates out of place: `x.at[index].add(v)`, `.set(v)`, `.multiply`, `.max`, `.min`."""
+        return Updates(self)
+
+    # NumPy's methods
+
+    @property
+    def T(self) -> Array:  # noqa: N802  (NumPy's name)
+        """The transpose: all axes reversed."""
+        return self._apply(np.transpose)
+
+    @property
+    def mT(self) -> Array:  # noqa: N802
+        """The last two axes exchanged."""
+        return self._apply(np.swapaxes, -1, -2)
+
+    @property
+    def real(self) -> Self:
+        """The array: there are no complex ones."""
+        return self
+
+    @property
+    def flat(self) -> Iterator[Array]:
+        """The elements one by one, in C order."""
+        return iter(self.reshape(-1))
+
+    def _apply(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return call_traced(function, (self, *args), kwargs)
+
+    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.sum`."""
+        return self._apply(np.sum, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.mean`."""
+        return self._apply(np.mean, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.prod`."""
+        return self._apply(np.prod, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+        """Return `np.var`."""
+        return self._apply(np.var, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
+        """Return `np.std`."""
+        return self._apply(np.std, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.max`."""
+        return self._apply(np.max, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.min`."""
+        return self._apply(np.min, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.any`."""
+        return self._apply(np.any, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.all`."""
+        return self._apply(np.all, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.argmax`."""
+        return self._apply(np.argmax, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Array:
+        """Return `np.argmin`."""
+        return self._apply(np.argmin, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: Any = None, dtype: Any = None) -> Array:
+        """Return `np.cumsum`."""
+        return self._apply(np.cumsum, axis=axis, dtype=dtype)
+
+    def cumprod(self, axis: Any = None, dtype: Any = None) -> Array:
+        """Return `np.cumprod`."""
+        return self._apply(np.cumprod, axis=axis, dtype=dtype)
+
+    def reshape(self, *shape: Any) -> Array:
+        """Return `np.reshape`; the shape as one tuple or as several numbers."""
+        return self._apply(np.reshape, _one_tuple(shape))
+
+    def transpose(self, *axes: Any) -> Array:
+        """Return `np.transpose`; the axes as one tuple or as several numbers."""
+        given = _one_tuple(axes)
+        return self._apply(np.transpose, given if given else None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Array:
+        """Return `np.swapaxes`."""
+        return self._apply(np.swapaxes, axis1, axis2)
+
+    def squeeze(self, axis: Any = None) -> Array:
+        """Return `np.squeeze`."""
+        return self._apply(np.squeeze, axis=axis)
+
+    def ravel(self) -> Array:
+        """Return the array as one axis."""
+        return self._apply(np.reshape, -1)
+
+    def flatten(self) -> Array:
+        """Return the array as one axis."""
+        return self._apply(np.reshape, -1)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Array:
+        """Return `np.repeat`."""
+        return self._apply(np.repeat, repeats, axis=axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Array:
+        """Return `np.take`."""
+        return self._apply(np.take, indices, axis=axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+        """Return `np.diagonal`."""
+        return self._apply(np.diagonal, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
+        """Return `np.trace`."""
+        return self._apply(np.trace, offset, axis1, axis2)
+
+    def dot(self, b: Any) -> Array:
+        """Return `np.dot`."""
+        return self._apply(np.dot, b)
+
+    def clip(self, min: Any = None, max: Any = None) -> Array:
+        """Return `np.clip`."""
+        return self._apply(np.clip, min, max)
+
+    def round(self, decimals: int = 0) -> Array:
+        """Return `np.round`."""
+        return self._apply(np.round, decimals)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Array:
+        """Convert to another dtype; floats are cut off towards 0."""
+        del copy
+        return self._apply(np.asarray, dtype)
+
+    def copy(self) -> Self:
+        """Return the array: values never change."""
+        return self
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def conj(self) -> Self:
+        """Return the array: there are no complex ones."""
+        return self
+
+    def argsort(self, axis: int = -1) -> Array:
+        """Return `np.argsort`."""
+        return self._apply(np.argsort, axis)
+
+    def sort(self, axis: int = -1) -> NoReturn:
+        """Raise UnsupportedError: sorting in place changes the array."""
+        del axis
+        refuse("traced arrays cannot be sorted in place", self.node, "use cnp.sort(x)")
+
+    def __reduce__(self) -> NoReturn:
+        refuse(
+            "a traced value cannot be pickled",
+            self.node,
+            f"it exists only while its function is traced, at {user_line()}",
+        )
+
+
+def _one_tuple(given: Sequence[Any]) -> tuple[Any, ...]:
+    if len(given) == 1 and (given[0] is None or isinstance(given[0], Sequence)):
+        return tuple(given[0] or ())
+    return tuple(given)

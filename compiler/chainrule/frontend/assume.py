@@ -1,0 +1,57 @@
+"""What tracing takes for granted about named dims; it is verified at every call."""
+
+from __future__ import annotations
+
+from chainrule.errors import ShapeError, explain
+from chainrule.frontend.locate import user_line
+from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.ir.graph import Graph, Guard
+
+__all__ = ["at_least", "divisible"]
+
+
+def at_least(graph: Graph, extent: Extent, number: Extent, why: str) -> None:
+    """Assume that `extent` is at least `number`.
+
+    Raises:
+        ShapeError: It is known not to be.
+    """
+    rest = extent - number
+    if isinstance(rest, int):
+        known = rest >= 0
+    elif all(c >= 0 for _, c in rest.terms):
+        return  # dims are never negative
+    else:
+        _assume(graph, Guard("ge", extent, number, f"{why}: {show_extent(extent)}"))
+        return
+    if not known:
+        raise ShapeError(
+            explain(why, f"extent  {show_extent(extent)}", f"at  {user_line()}")
+        )
+
+
+def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
+    """Return `extent / by`, assuming that nothing remains.
+
+    Raises:
+        ShapeError: Something remains for certain.
+    """
+    remainder = extent % by if by != 0 else extent
+    if remainder == 0 and by != 0:
+        return extent // by
+    if isinstance(remainder, int):
+        raise ShapeError(
+            explain(
+                why,
+                f"{show_extent(extent)} is not a multiple of {show_extent(by)}",
+                f"at  {user_line()}",
+            )
+        )
+    _assume(graph, Guard("divides", by, extent, why))
+    return extent // by
+
+
+def _assume(graph: Graph, guard: Guard) -> None:
+    for extent in (guard.left, guard.right):
+        assert isinstance(extent, int | Dim), "guards are about extents"
+    graph.guards[guard] = None

@@ -1,0 +1,262 @@
+"""From what users write to nodes of one graph, one dtype and one shape.
+
+Promotion is NumPy 2's, asked of NumPy itself: Python numbers are weak.  Broadcasting is written out
+as `reshape` (which drops axes of extent 1) and `broadcast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.frontend.locate import user_line
+from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent
+from chainrule.ir.dims import Extent, Shape, show_extent
+from chainrule.ir.graph import Graph, Node
+from chainrule.ir.types import BOOL, F64, I64, Array, DType, dtype_of
+from chainrule.ir.walk import rebuild
+
+__all__ = [
+    "Operand", "as_operand", "broadcast_shape", "broadcast_to_shape", "cast", "common_dtype",
+    "graph_of", "kind_of", "node_of", "reshape", "resolve", "shape_of",
+]  # fmt: skip
+
+Operand: TypeAlias = "Value | SymbolicExtent | bool | int | float | Array"
+Kind: TypeAlias = Any
+"""A dtype, or `int` or `float` for what is weak, as `ufunc.resolve_dtypes` takes them."""
+
+_WEAK_KINDS: Final = {F64: float, I64: int}
+_BOOL: Final = np.dtype(bool)
+
+
+def as_operand(x: Any) -> Operand:
+    """Return what takes part in an operation: a traced value, a Python number or an array.
+
+    Raises:
+        StructureError: `x` is nothing of the kind.
+    """
+    if isinstance(x, Value | SymbolicExtent | bool | int | float) and not isinstance(x, np.generic):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except Exception as error:
+        raise StructureError(_not_an_array(x)) from error
+    if array.dtype == object:
+        raise StructureError(_not_an_array(x))
+    return array
+
+
+def _not_an_array(x: object) -> str:
+    return explain(
+        f"expected an array or a number, got {type(x).__name__}",
+        f"value  {x!r:.80}",
+        f"at  {user_line()}",
+        hint="lists that hold traced values become arrays by cnp.stack or cnp.array",
+    )
+
+
+def graph_of(operands: Sequence[Operand]) -> Graph:
+    """Return the graph of the traced operands; of several graphs, the largest."""
+    best: Graph | None = None
+    for x in operands:
+        if isinstance(x, Value | SymbolicExtent):
+            graph = x.graph
+            if best is None or (graph is not best and len(graph) > len(best)):
+                best = graph
+    assert best is not None, "an operand is traced"
+    return best
+
+
+def shape_of(x: Operand) -> Shape:
+    """Return the shape; that of a number is ()."""
+    if isinstance(x, Value):
+        return x.node.type.shape
+    return x.shape if isinstance(x, np.ndarray) else ()
+
+
+def kind_of(x: Operand) -> Kind:
+    """Return the dtype of what is strong, the Python type of what is weak."""
+    if isinstance(x, Value):
+        dtype = x.node.type.dtype
+        return _WEAK_KINDS.get(dtype, dtype.numpy) if x.weak else dtype.numpy
+    if isinstance(x, np.ndarray):
+        return x.dtype.newbyteorder("=")
+    return _BOOL if isinstance(x, bool) else float if isinstance(x, float) else int
+
+
+@lru_cache(maxsize=4096)
+def _resolved(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> tuple[DType, ...]:
+    dtypes = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
+    return tuple(map(dtype_of, dtypes))
+
+
+def resolve(ufunc: np.ufunc, operands: Sequence[Operand]) -> tuple[DType, ...]:
+    """Return the dtypes NumPy computes in: of the operands, then of the results.
+
+    Raises:
+        DTypeError: NumPy has no such operation, or chainrule lacks the dtype it is done in.
+    """
+    kinds = tuple(map(kind_of, operands))
+    try:
+        return _resolved(ufunc, kinds)
+    except TypeError as error:
+        lines = str(error).splitlines()
+        what = lines[0] if lines and not isinstance(error, DTypeError) else ""
+        names = ", ".join(str(k) if isinstance(k, np.dtype) else k.__name__ for k in kinds)
+        raise DTypeError(
+            explain(
+                f"{ufunc.__name__} of {names} is not supported",
+                *([what] if what else [f"NumPy computes it in {_numpy_dtypes(ufunc, kinds)}"]),
+                f"at  {user_line()}",
+                hint="convert an operand with .astype(...) first",
+            )
+        ) from None
+
+
+def _numpy_dtypes(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> str:
+    found = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
+    return ", ".join(dict.fromkeys(map(str, found)))
+
+
+@lru_cache(maxsize=4096)
+def _promoted(kinds: tuple[Kind, ...]) -> DType:
+    samples = [k if isinstance(k, np.dtype) else k(0) for k in kinds]
+    return dtype_of(np.result_type(*samples))
+
+
+def common_dtype(operands: Sequence[Operand]) -> DType:
+    """Return `np.result_type` of the operands.
+
+    Raises:
+        DTypeError: chainrule lacks the result's dtype.
+    """
+    kinds = tuple(map(kind_of, operands))
+    try:
+        return _promoted(kinds)
+    except (DTypeError, np.exceptions.DTypePromotionError):
+        names = ", ".join(str(k) if isinstance(k, np.dtype) else k.__name__ for k in kinds)
+        raise DTypeError(
+            explain(
+                f"{names} have no common dtype that is supported",
+                f"at  {user_line()}",
+                hint="convert an operand with .astype(...) first",
+            )
+        ) from None
+
+
+def cast(node: Node, dtype: DType) -> Node:
+    """Convert; nothing where the dtype is right."""
+    return node if node.type.dtype is dtype else node.graph.call("cast", node, dtype=dtype)
+
+
+def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:
+    """Return the operand as a node of `graph`, converted to `dtype`."""
+    if isinstance(x, Value):
+        node = x.node if x.node.graph is graph else _imported(x.node, graph)
+        return node if dtype is None else cast(node, dtype)
+    if isinstance(x, SymbolicExtent):
+        node = graph.call("extent", extent=plain_extent(x))
+        return node if dtype is None else cast(node, dtype)
+    if isinstance(x, np.ndarray):
+        return graph.array(x, dtype_of(x.dtype) if dtype is None else dtype)
+    if dtype is None:
+        dtype = BOOL if isinstance(x, bool) else F64 if isinstance(x, float) else I64
+    if isinstance(x, int) and not dtype.is_float and dtype is not BOOL:
+        _fits(x, dtype)
+    return graph.constant(x, dtype)
+
+
+def _fits(x: int, dtype: DType) -> None:
+    bounds = np.iinfo(dtype.numpy)
+    if not bounds.min <= x <= bounds.max:
+        raise DTypeError(
+            explain(
+                f"the Python integer {x} is out of bounds for {dtype.numpy}",
+                f"bounds  {bounds.min} to {bounds.max}",
+                f"at  {user_line()}",
+                hint="convert the array to a wider dtype first",
+            )
+        )
+
+
+def _imported(node: Node, graph: Graph) -> Node:
+    """Copy what a node depends on from another graph, once."""
+    known = graph.imported
+    if node not in known:
+        _, new = rebuild([node], graph, lambda _node, _args: None, known)
+        known.update(new)
+    return known[node]
+
+
+# Shapes
+
+
+def reshape(node: Node, shape: Shape) -> Node:
+    """Reshape; nothing where the shape is right."""
+    return node if node.type.shape == shape else node.graph.call("reshape", node, shape=shape)
+
+
+def broadcast_shape(shapes: Sequence[Shape], nodes: Sequence[Operand] = ()) -> Shape:
+    """Return the shape that shapes broadcast to.
+
+    An extent that is not a number is equal to itself only: whether it will be 1 is not known.
+
+    Raises:
+        ShapeError: They do not fit; the message lists the operands.
+    """
+    first = shapes[0]
+    if all(s == first for s in shapes[1:]):
+        return first
+    rank = max(map(len, shapes))
+    result: list[Extent] = []
+    for axis in range(rank):
+        extent: Extent = 1
+        for shape in shapes:
+            at = axis - rank + len(shape)
+            if at < 0 or shape[at] == 1:
+                continue
+            if extent not in (1, shape[at]):
+                raise ShapeError(_mismatch(axis, extent, shape[at], shapes, nodes))
+            extent = shape[at]
+        result.append(extent)
+    return tuple(result)
+
+
+def _mismatch(
+    axis: int, a: Extent, b: Extent, shapes: Sequence[Shape], operands: Sequence[Operand]
+) -> str:
+    named = not (isinstance(a, int) and isinstance(b, int))
+    facts = [
+        f"operand {i}  {describe(x.node) if isinstance(x, Value) else _show_shape(shapes[i])}"
+        for i, x in enumerate(operands or shapes)
+    ]
+    return explain(
+        f"operands do not broadcast: axis {axis} is {show_extent(a)} vs {show_extent(b)}",
+        *facts,
+        f"at  {user_line()}",
+        hint="name both extents alike in dims= if they are equal at every call"
+        if named
+        else "extents must be equal, or 1; insert an axis with expand_dims",
+    )
+
+
+def _show_shape(shape: Shape) -> str:
+    return "[" + ", ".join(map(show_extent, shape)) + "]"
+
+
+def broadcast_to_shape(node: Node, shape: Shape) -> Node:
+    """Copy a node into a shape it is known to broadcast to."""
+    own = node.type.shape
+    if own == shape:
+        return node
+    lead = len(shape) - len(own)
+    kept = [i for i, n in enumerate(own) if n != 1 or shape[lead + i] == 1]
+    if len(kept) < len(own):
+        node = reshape(node, tuple([own[i] for i in kept]))
+    return node.graph.broadcast(node, shape, tuple([lead + i for i in kept]))

@@ -1,0 +1,374 @@
+"""Pytrees: arrays nested in dicts, lists, tuples, named tuples, dataclasses and registered classes.
+
+`None` holds nothing; everything that is not a container is a leaf.  Dict keys are visited in sorted
+order.  A dataclass field with metadata `{"static": True}` belongs to the structure, not to the
+leaves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from chainrule.errors import StructureError, explain
+from chainrule.typing import PyTree
+
+__all__ = [
+    "TreeDef", "broadcast_prefix", "register_pytree_node", "tree_flatten", "tree_leaves",
+    "tree_map", "tree_paths", "tree_structure", "tree_unflatten",
+]  # fmt: skip
+
+Leaves: TypeAlias = list[Any]
+Flatten: TypeAlias = Callable[[Any], tuple[Iterable[Any], Hashable]]
+Unflatten: TypeAlias = Callable[[Any, tuple[Any, ...]], Any]
+
+
+class _Kind(NamedTuple):
+    """How one class of containers is taken apart and put together."""
+
+    flatten: Callable[[Any], tuple[tuple[Any, ...], tuple[str, ...], Hashable]]
+    "children, their names, whatever else is needed to build the container again"
+    unflatten: Callable[[Any, tuple[Any, ...]], Any]
+
+
+class TreeDef:
+    """The structure of a pytree without its leaves; hashable, equal where the structures are.
+
+    >>> tree_structure({"b": 1, "a": (2, None)})
+    {'a': (*, None), 'b': *}
+    """
+
+    __slots__ = ("_hash", "children", "cls", "data", "leaves", "names")
+
+    def __init__(
+        self, cls: type | None, data: Hashable, names: tuple[str, ...],
+        children: tuple[TreeDef, ...],
+    ) -> None:  # fmt: skip
+        self.cls: Final = cls
+        "the container's class; None for a leaf"
+        self.data: Final = data
+        self.names: Final = names
+        self.children: Final = children
+        self.leaves: Final[int] = sum(c.leaves for c in children) if cls is not None else 1
+        self._hash: Final = hash((cls, data, children))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, TreeDef)
+            and self._hash == other._hash
+            and self.cls is other.cls
+            and self.data == other.data
+            and self.children == other.children
+        )
+
+    def __repr__(self) -> str:
+        inner = [repr(c) for c in self.children]
+        if self.cls is None:
+            return "*"
+        if self.cls is _NONE:
+            return "None"
+        if self.cls is tuple:
+            return "(" + ", ".join(inner) + ("," if len(inner) == 1 else "") + ")"
+        if self.cls is list:
+            return "[" + ", ".join(inner) + "]"
+        if self.cls is dict:
+            keys = self.data if isinstance(self.data, tuple) else ()
+            return "{" + ", ".join(f"{k!r}: {c}" for k, c in zip(keys, inner, strict=True)) + "}"
+        fields = ", ".join(f"{n}={c}" for n, c in zip(self.names, inner, strict=True))
+        return f"{self.cls.__name__}({fields})"
+
+    def unflatten(self, leaves: Iterable[Any]) -> PyTree:
+        """Build the tree that has these leaves."""
+        given = list(leaves)
+        if len(given) != self.leaves:
+            raise StructureError(
+                explain(f"{len(given)} leaves for a tree of {self.leaves}", f"tree  {self}")
+            )
+        return self._build(iter(given).__next__)
+
+    def _build(self, take: Callable[[], Any]) -> Any:
+        if self.cls is None:
+            return take()
+        children = tuple([c._build(take) for c in self.children])  # noqa: SLF001
+        return _kind_of(self.cls).unflatten((self.cls, self.data), children)
+
+    def paths(self, prefix: str = "") -> list[str]:
+        """Return the names of the leaves, such as `layers/0/W`."""
+        if self.cls is None:
+            return [prefix]
+        lead = f"{prefix}/" if prefix else ""
+        return [
+            path
+            for name, child in zip(self.names, self.children, strict=True)
+            for path in child.paths(lead + name)
+        ]
+
+    def to_runtime(self) -> Any:
+        """Return the form that `chainrule_runtime.abi.Tree` describes.
+
+        What native code cannot take apart is `("custom", class name, children)`.
+
+        >>> tree_structure({"a": 1, "b": [2, None]}).to_runtime()
+        ('dict', ('a', 'b'), (0, ('list', (1, ('none',)))))
+        """
+        return self._runtime(iter(range(self.leaves)).__next__)
+
+    def _runtime(self, take: Callable[[], int]) -> Any:
+        if self.cls is None:
+            return take()
+        if self.cls is _NONE:
+            return ("none",)
+        children = tuple([c._runtime(take) for c in self.children])  # noqa: SLF001
+        if self.cls in (tuple, list):
+            return (self.cls.__name__, children)
+        keys = self.data
+        if self.cls is dict and isinstance(keys, tuple) and all(type(k) is str for k in keys):
+            return ("dict", keys, children)
+        return ("custom", self.cls.__qualname__, children)
+
+
+_NONE: Final = type(None)
+_LEAF: Final = TreeDef(None, None, (), ())
+
+
+def _sorted_keys(tree: dict[Any, Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(sorted(tree))
+    except TypeError as error:
+        raise StructureError(
+            explain(
+                "the keys of a dict cannot be sorted",
+                f"keys  {list(tree)}",
+                hint="use keys of one type, such as str",
+            )
+        ) from error
+
+
+def _flatten_dict(tree: dict[Any, Any]) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
+    keys = _sorted_keys(tree)
+    return tuple([tree[k] for k in keys]), tuple(map(str, keys)), keys
+
+
+def _flatten_sequence(tree: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
+    return tuple(tree), _numbers(len(tree)), None
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def _flatten_dataclass(tree: Any) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
+    names, static = [], []
+    for field in dataclasses.fields(tree):
+        if field.metadata.get("static"):
+            value = getattr(tree, field.name)
+            if not isinstance(value, Hashable):
+                raise StructureError(
+                    explain(
+                        f"the static field {field.name} of {type(tree).__name__} is not hashable",
+                        f"value  {value!r}",
+                        hint="static fields belong to the structure; make it a tuple or a function",
+                    )
+                )
+            static.append((field.name, value))
+        else:
+            names.append(field.name)
+    return tuple([getattr(tree, n) for n in names]), tuple(names), (tuple(names), tuple(static))
+
+
+def _unflatten_dataclass(made: tuple[type, Any], children: tuple[Any, ...]) -> Any:
+    # Not by __init__: it may convert or check arrays, and the leaves may be anything here.
+    cls, (names, static) = made
+    tree = object.__new__(cls)
+    for name, value in (*zip(names, children, strict=True), *static):
+        object.__setattr__(tree, name, value)
+    return tree
+
+
+_BUILTIN: Final[dict[type, _Kind]] = {
+    tuple: _Kind(_flatten_sequence, lambda made, children: children),
+    list: _Kind(_flatten_sequence, lambda made, children: list(children)),
+    dict: _Kind(_flatten_dict, lambda made, children: dict(zip(made[1], children, strict=True))),
+    _NONE: _Kind(lambda tree: ((), (), None), lambda made, children: None),
+}
+_NAMED_TUPLE: Final = _Kind(
+    lambda tree: (tuple(tree), tree._fields, None), lambda made, children: made[0](*children)
+)
+_DATACLASS: Final = _Kind(_flatten_dataclass, _unflatten_dataclass)
+
+
+def _kind_of(cls: type) -> _Kind | None | Any:
+    """Return how `cls` is taken apart, or None for a leaf."""
+    kind = _BUILTIN.get(cls)
+    if kind is not None:
+        return kind
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return _NAMED_TUPLE
+    return _DATACLASS if dataclasses.is_dataclass(cls) else None
+
+
+def register_pytree_node(cls: type, flatten: Flatten, unflatten: Unflatten) -> None:
+    """Make instances of `cls` containers.
+
+    Args:
+        cls: A class; subclasses are not included.
+        flatten: From an instance to `(children, data)`; `data` is hashable and part of the
+            structure.
+        unflatten: From `(data, children)` to an instance; the children may be any objects.
+
+    Raises:
+        StructureError: The class is known already.
+
+    >>> class Pair:
+    ...     def __init__(self, a, b):
+    ...         self.a, self.b = a, b
+    >>> register_pytree_node(Pair, lambda p: ((p.a, p.b), None), lambda _, children: Pair(*children))
+    >>> tree_leaves(Pair(1, {"x": 2}))
+    [1, 2]
+    """
+    if cls in _BUILTIN:
+        raise StructureError(explain(f"{cls.__name__} is registered already"))
+
+    def taken(tree: Any) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
+        children, data = flatten(tree)
+        found = tuple(children)
+        return found, _numbers(len(found)), data
+
+    _BUILTIN[cls] = _Kind(taken, lambda made, children: unflatten(made[1], children))
+
+
+register_pytree_node(
+    OrderedDict,
+    lambda tree: (tuple(tree.values()), tuple(tree)),
+    lambda keys, children: OrderedDict(zip(keys, children, strict=True)),
+)
+
+
+def tree_flatten(
+    tree: PyTree, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[Leaves, TreeDef]:
+    """Take a tree apart into its leaves, in order, and its structure.
+
+    Args:
+        tree: Any pytree.
+        is_leaf: Tells of a container that it is to be kept whole.
+
+    Returns:
+        `(leaves, structure)`, which `tree_unflatten` puts together again.
+
+    >>> tree_flatten({"b": 1, "a": [2, None]})
+    ([2, 1], {'a': [*, None], 'b': *})
+    """
+    leaves: Leaves = []
+    return leaves, _flatten_into(leaves, tree, is_leaf)
+
+
+def _flatten_into(
+    leaves: Leaves, tree: PyTree, is_leaf: Callable[[Any], bool] | None
+) -> TreeDef:
+    cls = type(tree)
+    kind = _kind_of(cls)
+    if kind is None or (is_leaf is not None and is_leaf(tree)):
+        leaves.append(tree)
+        return _LEAF
+    children, names, data = kind.flatten(tree)
+    return TreeDef(cls, data, names, tuple([_flatten_into(leaves, c, is_leaf) for c in children]))
+
+
+def tree_unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> PyTree:
+    """Put a tree together.
+
+    Raises:
+        StructureError: The number of leaves is another than the structure's.
+
+    >>> tree_unflatten(tree_structure((0, [0])), "ab")
+    ('a', ['b'])
+    """
+    return treedef.unflatten(leaves)
+
+
+def tree_leaves(tree: PyTree, is_leaf: Callable[[Any], bool] | None = None) -> Leaves:
+    """Return the leaves in order.
+
+    >>> tree_leaves({"b": 1, "a": 2})
+    [2, 1]
+    """
+    return tree_flatten(tree, is_leaf)[0]
+
+
+def tree_structure(tree: PyTree) -> TreeDef:
+    """Return the structure without the leaves.
+
+    >>> tree_structure([1, (2,)])
+    [*, (*,)]
+    """
+    return tree_flatten(tree)[1]
+
+
+def tree_paths(tree: PyTree, prefix: str = "") -> list[str]:
+    """Return the leaves' names in order.
+
+    >>> tree_paths({"layers": [{"W": 1, "b": 2}]}, "params")
+    ['params/layers/0/W', 'params/layers/0/b']
+    """
+    return tree_structure(tree).paths(prefix)
+
+
+def tree_map(
+    function: Callable[..., Any], tree: PyTree, *rest: PyTree,
+    is_leaf: Callable[[Any], bool] | None = None,
+) -> PyTree:  # fmt: skip
+    """Apply a function to the leaves of trees of one structure.
+
+    Raises:
+        StructureError: The structures differ.
+
+    >>> tree_map(lambda a, b: a + b, {"x": 1, "y": (2,)}, {"x": 10, "y": (20,)})
+    {'x': 11, 'y': (22,)}
+    """
+    leaves, structure = tree_flatten(tree, is_leaf)
+    columns = [leaves]
+    for other in rest:
+        others, theirs = tree_flatten(other, is_leaf)
+        if theirs != structure:
+            raise StructureError(
+                explain("trees differ in structure", f"first  {structure}", f"other  {theirs}")
+            )
+        columns.append(others)
+    return structure.unflatten([function(*row) for row in zip(*columns, strict=True)])
+
+
+def broadcast_prefix(prefix: PyTree, tree: PyTree, what: str) -> Leaves:
+    """Return, for each leaf of `tree`, the leaf of `prefix` it lies under; None is a leaf here.
+
+    Raises:
+        StructureError: `prefix` has a container where `tree` has another.
+    """
+    kind = _kind_of(type(prefix))
+    if prefix is None or kind is None:
+        return [prefix] * tree_structure(tree).leaves
+    mine, names, data = kind.flatten(prefix)
+    theirs = _kind_of(type(tree))
+    children, _, other = theirs.flatten(tree) if theirs is not None else ((), (), None)
+    # A list of axes may stand for a tuple of arguments.
+    alike = type(prefix) is type(tree) or {type(prefix), type(tree)} <= {list, tuple}
+    if not alike or data != other or len(mine) != len(children):
+        raise StructureError(
+            explain(
+                f"{what} does not match the structure it is for",
+                f"{what}  {prefix!r}",
+                f"structure  {tree_structure(tree)}",
+            )
+        )
+    return [
+        leaf
+        for a, b in zip(mine, children, strict=True)
+        for leaf in broadcast_prefix(a, b, what)
+    ]

@@ -1,0 +1,72 @@
+"""What a transformation returns: a function of traced values that also runs on plain ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import update_wrapper
+from typing import Any, Final, TypeAlias
+
+from chainrule.frontend.arguments import is_arraylike
+from chainrule.frontend.context import is_tracing
+from chainrule.frontend.dispatch import InGraph
+from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.trace import trace
+
+__all__ = ["Run", "Transformed", "evaluated", "has_traced"]
+
+Run: TypeAlias = Callable[[Callable[..., Any], Sequence[Any]], Any]
+"""How a function of traced values is run on plain ones: `run(function, arguments)`."""
+
+
+def has_traced(tree: Any) -> bool:
+    """Tell whether a traced value is among the leaves, or a trace is under way."""
+    return is_tracing() or any(isinstance(x, InGraph) for x in tree_flatten(tree)[0])
+
+
+def evaluated(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> Any:
+    """Trace a function and evaluate it in NumPy; leaves that are no arrays stay as they are."""
+    leaves, tree = tree_flatten((tuple(args), dict(kwargs or {})))
+    arrays = [x for x in leaves if is_arraylike(x)]
+
+    def of_arrays(*given: Any) -> Any:
+        values = iter(given)
+        full = [next(values) if is_arraylike(x) else x for x in leaves]
+        positions, keywords = tree.unflatten(full)
+        return function(*positions, **keywords)
+
+    return trace(of_arrays, *arrays).run(*arrays)
+
+
+class Transformed:
+    """A transformed function.
+
+    Inside a trace, or given traced values, it is inlined.  Given plain values it is traced and
+    evaluated by the reference interpreter; `chainrule.api` compiles it instead.
+
+    Attributes:
+        traced: The function of traced values.
+        __wrapped__: The function it was made from.
+    """
+
+    def __init__(
+        self, traced: Callable[..., Any], fn: Callable[..., Any], verb: str,
+        signature: inspect.Signature | None = None,
+    ) -> None:  # fmt: skip
+        update_wrapper(self, fn, updated=())
+        self.traced: Final = traced
+        self.__name__ = f"{verb}({getattr(fn, '__name__', type(fn).__name__)})"
+        self.__wrapped__ = fn
+        if signature is not None:
+            self.__signature__ = signature
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Inline or evaluate."""
+        if has_traced((args, kwargs)):
+            return self.traced(*args, **kwargs)
+        return evaluated(self.traced, args, kwargs)
+
+    def __repr__(self) -> str:
+        return self.__name__
