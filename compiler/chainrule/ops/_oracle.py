@@ -146,6 +146,8 @@ def shift_right(x: Array, y: Array) -> Array:
 def softmax(x: Array, *, axes: tuple[int, ...]) -> Array:
     """Return exp(x) / sum(exp(x))."""
     x_ = _wide(x)
+    if 0 in x_.shape:
+        return _like(x_, x)
     e = np.exp(x_ - np.max(np.real(x_), axis=axes, keepdims=True))
     return _like(e / np.sum(e, axis=axes, keepdims=True), x)
 
@@ -161,9 +163,13 @@ def logsumexp(x: Array, *, axes: tuple[int, ...]) -> Array:
 
 
 def log_softmax(x: Array, *, axes: tuple[int, ...]) -> Array:
-    """Return x - logsumexp(x)."""
+    """Return x - logsumexp(x), the maximum taken out of both before they are rounded."""
     x_ = _wide(x)
-    return _like(x_ - np.expand_dims(logsumexp(x_, axes=axes), axes), x)
+    if 0 in x_.shape:
+        return _like(x_, x)
+    top = np.max(np.real(x_), axis=axes, keepdims=True)
+    shifted = x_ - np.where(np.isfinite(top), top, 0)
+    return _like(shifted - np.log(np.sum(np.exp(shifted), axis=axes, keepdims=True)), x)
 
 
 def norm(x: Array, *, axes: tuple[int, ...]) -> Array:

@@ -95,10 +95,10 @@ def _scatter_value(g: Array, index: Array, *, size: int, batch: int) -> Array:
 
 
 def _scatter_batch(
-    args: Sequence[Node], flags: Sequence[bool], size: Extent, **attributes: int
+    args: Sequence[Node], flags: Sequence[bool], lanes: Extent, *, size: Extent, batch: int
 ) -> Node:
-    g, index = _align(args, flags, size)
-    return scatter_add(g, index, size=attributes["size"], batch=attributes["batch"] + 1)
+    g, index = _align(args, flags, lanes)
+    return scatter_add(g, index, size=size, batch=batch + 1)
 
 
 scatter_add: Final[Op] = declare(

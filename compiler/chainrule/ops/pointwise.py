@@ -17,7 +17,7 @@ from chainrule.ir.graph import Node
 from chainrule.ir.op import Arithmetic, Kind, Notation, Op, VectorMath
 from chainrule.ir.types import BOOL, Array, DType, Type
 from chainrule.ops import _oracle as oracle
-from chainrule.ops._declare import REALS, binary, declare, ternary, unary
+from chainrule.ops._declare import REALS, binary, declare, same_type, ternary, unary
 
 POSITIVE: Final = (0.1, 3.0)
 INSIDE: Final = (-0.9, 0.9)
@@ -100,8 +100,9 @@ clip: Final[Op] = ternary(
     "clip", np.clip,
     lambda y, x, low, high: (
         _where((low <= x) & (x <= high), x.graph.full_like(x, 1), 0.0),
-        _where(x < low, x.graph.full_like(x, 1), 0.0),
-        _where(x > high, x.graph.full_like(x, 1), 0.0),
+        # Where the ends are crossed, the result is `high`, as NumPy has it.
+        _where((x < low) & (low <= high), x.graph.full_like(x, 1), 0.0),
+        _where((x > high) | (low > high), x.graph.full_like(x, 1), 0.0),
     ),
     Arithmetic("clip"), takes="number", sympy="Min(Max(x, y), z)", flops=2,
     notation=Notation("clip({0}, {1}, {2})", r"\operatorname{{clip}}({0}, {1}, {2})"),
@@ -267,7 +268,7 @@ def _expand_sinc(x: Node, *, order: int) -> Node:
 
 sinc: Final[Op] = declare(
     Op(
-        "sinc", Kind.POINTWISE, ("order",), lambda x, *, order: x, oracle.sinc,
+        "sinc", Kind.POINTWISE, ("order",), same_type("sinc", "float"), oracle.sinc,
         Arithmetic("expand"), slopes=lambda y, x, *, order: (sinc(x, order=order + 1),),
         expand=_expand_sinc, sympy="sin(pi*x)/(pi*x)", domain=REALS, flops=40,
         notation=Notation("sinc({0})", r"\operatorname{{sinc}}({0})"),

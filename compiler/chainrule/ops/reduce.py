@@ -93,7 +93,7 @@ def _others(x: Node, axes: Axes) -> Node:
     after = exclusive_product(flat, reverse=True)
     back = graph.call("reshape", before * after, shape=lined.shape)
     inverse = tuple(int(i) for i in np.argsort(order))
-    return graph.call("transpose", back, axes=inverse) if order != inverse else back
+    return graph.call("transpose", back, axes=inverse) if lined is not x else back
 
 
 def exclusive_product(x: Node, *, reverse: bool) -> Node:
