@@ -3,3 +3,5 @@
 from chainrule.numpy.elementary import *  # noqa: F403
 from chainrule.numpy.pointwise import *  # noqa: F403
 from chainrule.numpy.reductions import *  # noqa: F403
+from chainrule.numpy.linear import *  # noqa: F403
+from chainrule.numpy.shape import *  # noqa: F403
