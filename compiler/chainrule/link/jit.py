@@ -32,8 +32,8 @@ class Loaded:
     tracker: Any
 
 
-def _parsed(text: str, target: Target, *, jit: bool) -> tuple[Any, Any]:
-    machine = target_machine(target, jit=jit)
+def _parsed(text: str, target: Target, *, jit: bool, level: int = 2) -> tuple[Any, Any]:
+    machine = target_machine(target, jit=jit, level=level)
     try:
         module = llvm.parse_assembly(text)
         module.triple = target.triple
@@ -47,13 +47,15 @@ def _parsed(text: str, target: Target, *, jit: bool) -> tuple[Any, Any]:
     return module, machine
 
 
-def object_code(text: str, target: Target, *, jit: bool = True) -> bytes:
+def object_code(text: str, target: Target, *, jit: bool = True, level: int = 2) -> bytes:
     """Compile LLVM IR to an object file. Kernels are vectorised already: no mid-end passes run.
+
+    `level` is the code generator's: 2 for kernels, 0 for code that runs once a call.
 
     Raises:
         CompileError: LLVM refuses the text.
     """
-    module, machine = _parsed(text, target, jit=jit)
+    module, machine = _parsed(text, target, jit=jit, level=level)
     return bytes(machine.emit_object(module))
 
 

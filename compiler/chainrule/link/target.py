@@ -50,7 +50,7 @@ def host() -> Target:
     return Target("host", triple, llvm.get_host_cpu_name(), features.flatten(), machine)
 
 
-def target_machine(target: Target, *, jit: bool) -> Any:
+def target_machine(target: Target, *, jit: bool, level: int = 2) -> Any:
     """Return LLVM's code generator for a target.
 
     Raises:
@@ -64,5 +64,5 @@ def target_machine(target: Target, *, jit: bool) -> Any:
     # The small code model with position-independent code: the default is the large one, and static
     # code with constants aborts the process when loaded far away.
     return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, codemodel="small", reloc="pic", jit=jit
+        cpu=target.cpu, features=target.features, opt=level, codemodel="small", reloc="pic", jit=jit
     )

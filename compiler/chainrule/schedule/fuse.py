@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from chainrule.ir.dims import named
+from chainrule.ir.dims import Dim, named
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
@@ -176,6 +176,8 @@ class _Fusion:
             reduced = set(_reduced_axes(node))
             kept = tuple(i for i in range(len(nest.space)) if i not in reduced)
             nest.rows = kept if role is Role.ROW_REDUCE else tuple(sorted(reduced))
+        elif role is Role.TOTAL_REDUCE and nest.rows is None:
+            nest.rows = ()
         for x in node.args:
             base = _base(x)
             if base not in nest.members:
@@ -239,6 +241,9 @@ class _Fusion:
             return Role.FULL
         kept = tuple(i for i in range(rank) if i not in axes)
         if nest.rows is None:
+            if not kept and isinstance(nest.space[0], Dim):
+                # A sum over a whole batch is finished only after all of its strips.
+                return Role.TOTAL_REDUCE
             return Role.ROW_REDUCE if rank - 1 in axes else Role.COLUMN_REDUCE
         if nest.rows == kept:
             return Role.ROW_REDUCE

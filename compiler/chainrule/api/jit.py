@@ -1,0 +1,295 @@
+"""`jit`: compile a function on its first call for each signature."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
+
+from chainrule.api.stages import LoweredFunction
+from chainrule.api.variant import Compilation, Variant, compile_variant
+from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
+from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike, leaf_type
+from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.trace import Traced, trace
+from chainrule.ir.dims import show_extent
+from chainrule.transform.transformed import has_traced
+from chainrule_runtime.native_callable import attach, callable_type
+
+__all__ = ["Jitted", "jit"]
+
+Key = tuple[Any, ...]
+
+
+class _Jitted:
+    """A function that compiles itself.
+
+    Attributes:
+        compilations: Every compilation with its reason and its seconds.
+        __wrapped__: The function as it was written.
+    """
+
+    compilations: list[Compilation]
+
+    def __init__(self, fn: Callable[..., Any], **options: Any) -> None:
+        functools.update_wrapper(self, fn, updated=())
+        self.compilations = []
+        self._fn = fn
+        self._options = options
+        self._dims: Dims | None = options["dims"]
+        self._static: tuple[str, ...] = tuple(options["static_argnames"])
+        self._donated: tuple[str, ...] = tuple(options["donate_argnames"])
+        self._variants: dict[Key, list[Variant]] = {}
+        self._last: Variant | None = None
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call natively if a compilation fits, else by way of Python."""
+        return self._call_slowly(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        return _again, (self._fn, self._options)
+
+    def __repr__(self) -> str:
+        return f"jit({getattr(self._fn, '__name__', self._fn)})"
+
+    def _call_slowly(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """Handle any call: inside a trace, the first of its kind, or with unusual arguments."""
+        if has_traced((args, kwargs)):
+            return self._fn(*args, **kwargs)
+        bound, leaves, tree = self._bind(args, kwargs)
+        variant = self._variant(bound, leaves, tree, args, kwargs)
+        return variant.call(leaves, out)
+
+    def lower(self, *args: Any, **kwargs: Any) -> LoweredFunction:
+        """Return the stages of compiling for these arguments (arrays or specs), without running.
+
+        >>> import numpy as np, chainrule as cr
+        >>> lowered = cr.jit(lambda x: x * 2.0).lower(np.ones(3))
+        >>> print(lowered.as_text("expr").splitlines()[2].strip())
+        %1 = mul(%0, 2.0)  : f64[3]
+        """
+        bound, leaves, _ = self._bind(args, kwargs)
+        for variant in self._variants.get(self._key(bound, leaves), []):
+            shapes = [leaf_type(x, "").type.shape for x in leaves]
+            if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):  # type: ignore[arg-type]
+                return LoweredFunction(variant.traced, variant.lowered)
+        traced = self._trace(args, kwargs, self._dims)
+        return LoweredFunction(traced, None, donated=self._donated, numerics=self._options["numerics"])
+
+    # Finding or making the code
+
+    def _bind(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Arguments, list[Any], TreeDef]:
+        static = self._static
+        bound = bind_arguments(self._fn, args, kwargs, static)
+        if self._options["lenient"]:
+            # A transformed function takes its settings where they stand.
+            loose = [
+                n.split("/")[0] for n, v in zip(bound.names, bound.values, strict=True)
+                if not all(is_arraylike(x) for x in tree_flatten(v)[0])
+            ]  # fmt: skip
+            if loose:
+                bound = bind_arguments(self._fn, args, kwargs, (*static, *loose))
+        leaves, tree = tree_flatten(bound.values)
+        return bound, leaves, tree
+
+    def _key(self, bound: Arguments, leaves: Sequence[Any]) -> Key:
+        tree = tree_flatten(bound.values)[1]
+        kinds = []
+        for i, x in enumerate(leaves):
+            found = leaf_type(x, tree.paths()[i] if not is_arraylike(x) else "")
+            kinds.append((found.type.dtype, found.type.rank, found.weak))
+        key = (tree, bound.names, bound.static, tuple(kinds))
+        try:
+            hash(key)
+        except TypeError:
+            names = ", ".join(n for n, _ in bound.static)
+            raise StructureError(
+                explain("a static argument is not hashable", f"static  {names}",
+                        hint="pass arrays as ordinary arguments")
+            ) from None  # fmt: skip
+        return key
+
+    def _variant(
+        self, bound: Arguments, leaves: list[Any], tree: TreeDef, args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Variant:  # fmt: skip
+        labels = [
+            p for name, child in zip(bound.names, tree.children, strict=True)
+            for p in child.paths(name)
+        ]  # fmt: skip
+        types_ = [leaf_type(x, p) for x, p in zip(leaves, labels, strict=True)]
+        shapes: list[Any] = [t.type.shape for t in types_]
+        key = self._key(bound, leaves)
+        with self._lock:
+            known = self._variants.get(key, [])
+            for variant in known:
+                if variant.fits(shapes):
+                    return variant
+            return self._compile(key, known, labels, shapes, bound, args, kwargs)
+
+    def _compile(
+        self, key: Key, known: list[Variant], labels: list[str], shapes: list[tuple[int, ...]],
+        bound: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any],
+    ) -> Variant:  # fmt: skip
+        began = time.perf_counter()
+        if not known:
+            first = not self._variants
+            reason = "first call" if first else "another structure, dtype or rank of arguments"
+            traced = self._trace(args, kwargs, self._dims)
+        else:
+            traced, reason = self._widened(known[-1], labels, shapes, args, kwargs)
+        positional = not kwargs and not bound.static and len(bound.names) == len(args)
+        variant = compile_variant(
+            traced, donated=self._donated, numerics=self._options["numerics"], native=positional
+        )
+        self._check_budget(variant)
+        self._variants[key] = [*known, variant]
+        self._link(variant)
+        self.compilations.append(
+            Compilation(
+                reason, ", ".join(f"{p}: {n.type}" for p, n in zip(traced.program.paths, traced.program.inputs, strict=True)),
+                time.perf_counter() - began, variant.lowered.seconds, variant.lowered.kernels,
+            )
+        )  # fmt: skip
+        return variant
+
+    def _trace(self, args: Sequence[Any], kwargs: Mapping[str, Any], dims: Dims | None) -> Traced:
+        static = list(self._static)
+        if self._options["lenient"]:
+            static += [n for n, _ in self._bind(args, kwargs)[0].static if n not in static]
+        return trace(
+            self._fn, *args, dims=dims, static_argnames=static, kwargs=kwargs,
+            name=_identifier(self._fn), numerics=self._options["numerics"],
+        )  # fmt: skip
+
+    def _widened(
+        self, before: Variant, labels: list[str], shapes: list[tuple[int, ...]],
+        args: Sequence[Any], kwargs: Mapping[str, Any],
+    ) -> tuple[Traced, str]:  # fmt: skip
+        """Trace with a name for every extent that changed since an earlier compilation.
+
+        Extents that were and became equal get one name.  If the function needs the numbers, or a
+        1 is involved, which broadcasts, the new numbers are compiled for as they are.
+        """
+        names: dict[tuple[int, int], str] = {}
+        dims: dict[str, tuple[str | int | None, ...]] = {}
+        changes = []
+        for path, node, shape in zip(labels, before.traced.program.inputs, shapes, strict=True):
+            entry: list[str | int | None] = []
+            for axis, (old, new) in enumerate(zip(node.shape, shape, strict=True)):
+                if not isinstance(old, int):
+                    entry.append(show_extent(old))
+                elif old == new:
+                    entry.append(new)
+                elif 1 in (old, new):
+                    entry.append(None)
+                    changes.append(f"{path} axis {axis} is {new}, was {old}")
+                else:
+                    name = names.setdefault((old, new), f"{path.replace('/', '_')}_{axis}")
+                    entry.append(name)
+                    changes.append(f"{path} axis {axis} is {new}, was {old}: named {name}")
+            if shape:
+                dims[path] = tuple(entry)
+        reason = "; ".join(changes) or "other extents"
+        try:
+            return self._trace(args, kwargs, dims), reason
+        except ChainruleError:
+            return self._trace(args, kwargs, self._dims), f"{reason} (its number is used)"
+
+    def _link(self, variant: Variant) -> None:
+        """Put a new native entry behind those there are."""
+        if variant.binding is None:
+            return
+        if self._last is None or self._last.binding is None:
+            attach(self, variant.binding.entry, variant.binding)
+        else:
+            self._last.binding.chain(variant.binding)
+        self._last = variant
+
+    def _check_budget(self, variant: Variant) -> None:
+        budget, arena = self._options["memory_budget"], variant.lowered.arena
+        if budget is None or not isinstance(arena, int) or arena <= budget:
+            return
+        raise UnsupportedError(
+            explain(f"{self!r} needs more memory than memory_budget", f"arena   {arena} bytes",
+                    f"budget  {budget} bytes")
+        )  # fmt: skip
+
+
+def _identifier(fn: Callable[..., Any]) -> str:
+    """Return a function's name as a symbol's name."""
+    name = getattr(fn, "__name__", type(fn).__name__)
+    return "".join(c if c.isalnum() else "_" for c in name).strip("_") or "function"
+
+
+Jitted = callable_type(_Jitted)
+
+
+def _again(fn: Callable[..., Any], options: dict[str, Any]) -> Any:
+    return Jitted(fn, **options)
+
+
+@overload
+def jit(fn: Callable[..., Any], **options: Any) -> _Jitted: ...
+@overload
+def jit(fn: None = None, **options: Any) -> Callable[[Callable[..., Any]], _Jitted]: ...
+def jit(
+    fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
+    static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),
+    threads: int | None = None, numerics: str = "fast", memory_budget: int | None = None,
+    cache: bool = True, lenient: bool = False,
+) -> Any:  # fmt: skip
+    """Compile `fn` on its first call for each signature: structure, dtypes, ranks, fixed extents.
+
+    Args:
+        fn: A function of pytrees of arrays.  It runs once for each compilation, on traced values.
+        dims: Names of extents that may change from call to call: `{"x": ("batch", 8)}`.  Without
+            it, an extent that changes at a later call becomes a named dim, at the cost of one more
+            compilation; after that, none.
+        static_argnames: Arguments that stay Python values; each value compiles anew.
+        donate_argnames: Arguments whose memory the results may take over: the same arrays come
+            back, updated in place.
+        threads: Number of threads; 1 is the only one there is so far.
+        numerics: `"fast"`, `"strict"` or `"reproducible"`.
+        memory_budget: Bytes of scratch memory a call may use.
+        cache: Keep object code for later processes (not yet used).
+        lenient: Treat arguments that are no arrays as static.
+
+    Returns:
+        A callable with `fn`'s signature and the keyword `out=`; arrays in, NumPy arrays out.
+
+    Raises:
+        UnsupportedError: An option asks for what does not exist yet.
+
+    >>> import numpy as np, chainrule as cr
+    >>> double = cr.jit(lambda x: x + x)
+    >>> double(np.array([1.0, 2.5])).tolist()
+    [2.0, 5.0]
+    """
+    if threads not in (None, 1):
+        raise UnsupportedError(explain("compiled code runs on one thread", f"threads  {threads}"))
+    if numerics not in ("fast", "strict", "reproducible"):
+        raise UnsupportedError(
+            explain(f"there is no numerics mode {numerics!r}", "modes  fast, strict, reproducible")
+        )
+    options = {
+        "dims": dims, "static_argnames": _names(static_argnames),
+        "donate_argnames": _names(donate_argnames), "numerics": numerics,
+        "memory_budget": memory_budget, "cache": cache, "lenient": lenient,
+    }  # fmt: skip
+    if fn is None:
+        return lambda function: Jitted(function, **options)
+    return Jitted(fn, **options)
+
+
+def _names(names: Sequence[str] | str) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -1,0 +1,192 @@
+"""The stages of a compilation, for those who want to see or drive them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from chainrule.api.signature import donation_pairs
+from chainrule.errors import UnsupportedError, explain
+from chainrule.frontend.trace import Traced
+from chainrule.frontend.trace import trace as trace_function
+from chainrule.ir.dims import Extent, evaluate_extent, size_of
+from chainrule.ir.program import Program
+from chainrule.ir.show import show
+from chainrule.link.jit import assembly
+from chainrule.loops.ir import show as show_kernel
+from chainrule.loops.lower import Launch, Returns, Run, StripLoop
+from chainrule.optimize import optimize
+from chainrule.pipeline import Lowered, lower_program
+from chainrule.schedule.cost import flops
+
+__all__ = ["CompiledFunction", "Cost", "LoweredFunction", "Memory", "TracedFunction", "trace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes: what a call allocates, what it reads, what it returns, what is part of the code."""
+
+    arena: int
+    inputs: int
+    outputs: int
+    constants: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The work of one call: floating-point operations, bytes of arguments and results, kernels."""
+
+    flops: int
+    bytes: int
+    kernels: int
+
+
+class CompiledFunction:
+    """Native code for one signature, and what it costs.
+
+    `memory` and `cost` are those of a call with every named dim at the given number (1 unless
+    said otherwise by `at`).
+    """
+
+    def __init__(self, traced: Traced, lowered: Lowered, dims: dict[str, int]) -> None:
+        self.traced, self.lowered, self.dims = traced, lowered, dims
+        self.code = lowered.load()
+
+    def at(self, **dims: int) -> CompiledFunction:
+        """Return the same code, counted at other extents."""
+        return CompiledFunction(self.traced, self.lowered, {**self.dims, **dims})
+
+    @property
+    def memory(self) -> Memory:
+        """Bytes in all, known before any call."""
+        program = self.lowered.optimized
+        data = [n for n in program.nodes if n.op.name == "data"]
+
+        def nbytes(nodes: Sequence[Any]) -> int:
+            return sum(self._number(size_of(n.shape)) * n.dtype.nbytes for n in nodes)
+
+        return Memory(
+            self._number(self.lowered.arena), nbytes(program.inputs), nbytes(program.outputs),
+            nbytes(data),
+        )  # fmt: skip
+
+    @property
+    def cost(self) -> Cost:
+        """Work of one call."""
+        memory = self.memory
+        work = flops(self.lowered.optimized.nodes, self.dims)
+        return Cost(work, memory.inputs + memory.outputs, self.lowered.kernels)
+
+    def _number(self, extent: Extent) -> int:
+        return evaluate_extent(extent, self.dims)
+
+
+class LoweredFunction:
+    """A function on its way to code; every stage can be printed."""
+
+    def __init__(
+        self, traced: Traced, lowered: Lowered | None, *, donated: Sequence[str] = (),
+        numerics: str = "fast",
+    ) -> None:  # fmt: skip
+        if lowered is None:
+            pairs = donation_pairs(traced, donated)
+            traced = replace(traced, program=replace(traced.program, donated=pairs))
+            lowered = lower_program(traced.program, numerics=numerics)
+        self.traced, self.lowered = traced, lowered
+
+    def as_text(self, stage: Literal["expr", "loops", "llvm", "asm"]) -> str:
+        """Return one stage as text: expressions, loops, LLVM IR, or assembly of the host."""
+        match stage:
+            case "expr":
+                return show(self.lowered.optimized)
+            case "loops":
+                return show_runs(self.lowered.runs)
+            case "llvm":
+                return self.lowered.module.text()
+            case "asm":
+                return assembly(self.lowered.module.text(), self.lowered.target)
+        raise UnsupportedError(
+            explain(f"there is no stage {stage!r}", "stages  expr, loops, llvm, asm")
+        )
+
+    def compile(self, **dims: int) -> CompiledFunction:
+        """Generate the code. Named dims are counted at these numbers, 1 where none is given."""
+        known = dict.fromkeys(self.traced.program.dims, 1)
+        return CompiledFunction(self.traced, self.lowered, {**known, **dims})
+
+
+def show_runs(runs: Sequence[Run]) -> str:
+    """Print kernels in the order in which they run, each once."""
+    seen: dict[str, int] = {}
+    lines: list[str] = []
+
+    def launch(one: Launch, indent: str) -> None:
+        text = show_kernel(one.kernel)
+        number = seen.setdefault(text, len(seen))
+        places = ", ".join(str(p) for p in one.places)
+        lines.append(f"{indent}run k{number} on {places}")
+
+    for run in runs:
+        match run:
+            case Launch():
+                launch(run, "")
+            case Returns():
+                lines.append(f"return {run.code} if {run.place}")
+            case StripLoop():
+                lines.append(f"for each strip of {run.rows} of {run.dim}")
+                for one in run.body:
+                    launch(one, "  ")
+    kernels = [f"k{number}: {text}" for text, number in seen.items()]
+    return "\n".join([*lines, "", *kernels])
+
+
+class TracedFunction:
+    """A traced program, before anything is optimised.
+
+    >>> import numpy as np, chainrule as cr
+    >>> program = cr.trace(lambda x: x * x, cr.spec(("n",)))
+    >>> print(program.show().splitlines()[2].strip())
+    %1 = mul(%0, %0)  : f64[n]
+    """
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+
+    @property
+    def program(self) -> Program:
+        """The program itself."""
+        return self.traced.program
+
+    def show(self, *, origins: bool = False) -> str:
+        """Return the program as text, with source lines if asked for."""
+        return show(self.traced.program, origins=origins)
+
+    def latex(self) -> str:
+        """Return the first result as a formula."""
+        from chainrule.inspect import formula
+
+        program = self.traced.program
+        return formula(program.outputs[0], names=dict(zip(program.inputs, program.paths, strict=True))).latex()
+
+    def optimize(self, *, numerics: str = "fast") -> TracedFunction:
+        """Return the program after the rewrite rules."""
+        program = optimize(self.traced.program, numerics=numerics)
+        return TracedFunction(replace(self.traced, program=program))
+
+    def lower(self, target: str = "host", *, numerics: str = "fast") -> LoweredFunction:
+        """Return loops and LLVM IR for a target."""
+        if target != "host":
+            raise UnsupportedError(explain(f"no code for {target} yet", "targets  host"))
+        return LoweredFunction(self.traced, None, numerics=numerics)
+
+
+def trace(fn: Callable[..., Any], *args: Any, **options: Any) -> TracedFunction:
+    """Trace a function on arrays or specs and return its program.
+
+    Args:
+        fn: A function of pytrees of arrays.
+        args: Arrays, numbers or `spec(...)`.
+        options: `dims`, `static_argnames`, `kwargs`, `name` as for `jit`.
+    """
+    return TracedFunction(trace_function(fn, *args, **options))

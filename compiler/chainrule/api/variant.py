@@ -1,0 +1,144 @@
+"""One compilation of a function: code for one structure, its dtypes, ranks and fixed extents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from chainrule.api.signature import donation_pairs, runtime_signature
+from chainrule.emit.builder import Module
+from chainrule.emit.entry import emit_entry
+from chainrule.errors import StructureError, explain
+from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.trace import Traced
+from chainrule.schedule.cost import flops
+from chainrule.ir.dims import Dim
+from chainrule.link.jit import Loaded, load, object_code
+from chainrule.pipeline import Lowered, lower_program
+from chainrule_runtime.abi import Signature, has_custom
+from chainrule_runtime.arguments import conform_all
+from chainrule_runtime.binding import Binding
+from chainrule_runtime.call import call_kernel
+from chainrule_runtime.layout import native_calls
+
+__all__ = ["Compilation", "Variant", "compile_variant"]
+
+ENTRY: Final = "chainrule_entry"
+LONG_FLOPS: Final = 200_000
+"Work above which a call lets other threads run Python: it takes some microseconds."
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What one compilation was and cost.
+
+    Attributes:
+        reason: Why it happened.
+        signature: The types of the arguments.
+        seconds: Time from the call to runnable code.
+        stages: Time spent in each stage.
+        kernels: Number of different kernels.
+    """
+
+    reason: str
+    signature: str
+    seconds: float
+    stages: dict[str, float]
+    kernels: int
+
+
+@dataclass(slots=True, eq=False)
+class Variant:
+    """Compiled code and how it is called."""
+
+    traced: Traced
+    lowered: Lowered
+    signature: Signature
+    loaded: Loaded
+    binding: Binding | None
+    donated: tuple[str, ...]
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What the kernel's error codes mean."""
+        return tuple(c.message for c in self.traced.program.checks)
+
+    def fits(self, shapes: Sequence[tuple[int, ...]]) -> bool:
+        """Tell whether arrays of these shapes (dtypes and structure agree) can be given."""
+        dims: dict[str, int] = {}
+        for node, shape in zip(self.traced.program.inputs, shapes, strict=True):
+            for extent, number in zip(node.shape, shape, strict=True):
+                if isinstance(extent, int):
+                    if extent != number:
+                        return False
+                elif _is_name(extent) and dims.setdefault(str(extent), number) != number:
+                    # One name, two numbers: an error of the caller's, told when it is called.
+                    return True
+        return True
+
+    def call(self, leaves: Sequence[Any], out: Any) -> Any:
+        """Check and convert the arguments in Python, then run."""
+        tree = self.traced.out_tree
+        arrays = conform_all(leaves, self.signature)
+        flat = None if out is None else _flat_out(tree, out)
+        results = call_kernel(
+            self.loaded.addresses[self.lowered.entry], self.signature, arrays, flat,
+            messages=self.messages,
+        )  # fmt: skip
+        return out if out is not None else tree.unflatten(results)
+
+
+def _is_name(extent: Dim) -> bool:
+    return len(extent.terms) == 1 and extent.terms[0][1] == 1 and len(extent.terms[0][0]) == 1
+
+
+def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
+    leaves, given = tree_flatten(out)
+    if given != tree:
+        raise StructureError(
+            explain("out= does not have the structure of the result", f"result  {tree}", f"out  {given}")
+        )
+    return leaves
+
+
+def compile_variant(
+    traced: Traced, *, donated: Sequence[str], numerics: str, native: bool
+) -> Variant:
+    """Compile a traced program, with its native entry where one is possible."""
+    pairs = donation_pairs(traced, donated)
+    traced = replace(traced, program=replace(traced.program, donated=pairs))
+    lowered = lower_program(traced.program, numerics=numerics)
+    began = time.perf_counter()
+    loaded = lowered.load()
+    lowered.seconds["llvm"] = time.perf_counter() - began
+    signature = runtime_signature(traced, lowered.arena)
+    binding = None
+    began = time.perf_counter()
+    if native and native_calls() and not _needs_python(signature):
+        binding = _bind(lowered, signature, loaded, tuple(c.message for c in traced.program.checks))
+    lowered.seconds["entry"] = time.perf_counter() - began
+    return Variant(traced, lowered, signature, loaded, binding, tuple(donated))
+
+
+def _needs_python(signature: Signature) -> bool:
+    """Tell whether only Python can take the arguments apart or build the results."""
+    return has_custom(signature.input_tree) or has_custom(signature.output_tree)
+
+
+def _bind(
+    lowered: Lowered, signature: Signature, loaded: Loaded, messages: tuple[str, ...]
+) -> Binding:
+    module = Module()
+    typical = {d: 64 for d in signature.dims}
+    long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
+    emit_entry(module, signature, None, ENTRY, long)
+    # The entry runs once a call: generating it fast matters more than its own speed.
+    code = object_code(module.text(), lowered.target, level=0)
+    entry = load(code, (ENTRY, f"{ENTRY}_bind"))
+    return Binding(
+        signature, entry.addresses[ENTRY], entry.addresses[f"{ENTRY}_bind"], messages=messages,
+        code=(entry, loaded), kernel=loaded.addresses[lowered.entry],
+    )  # fmt: skip
+

@@ -1,0 +1,34 @@
+"""Counting work: floating-point operations of a program, exactly, for given extents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from chainrule.ir.dims import Extent, evaluate_extent, size_of
+from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind
+
+__all__ = ["flops", "flops_of"]
+
+
+def flops_of(node: Node) -> Extent:
+    """Return the operations of one node: those of its op for each element it works on.
+
+    A contraction counts two (a product and a sum) for each term; moves count nothing.
+    """
+    match node.op.kind:
+        case Kind.CONTRACT:
+            _, summed = node.attrs
+            terms = size_of(node.args[0].shape[i] for i in summed[0])
+            return 2 * node.type.size * terms
+        case Kind.REDUCE | Kind.SCATTER:
+            return node.op.flops * node.args[0].type.size
+        case Kind.SOURCE | Kind.VIEW | Kind.WRITE | Kind.GATHER:
+            return 0
+        case _:
+            return node.op.flops * node.type.size
+
+
+def flops(nodes: Iterable[Node], dims: Mapping[str, int]) -> int:
+    """Return the operations of all `nodes`, each counted once."""
+    return sum(evaluate_extent(flops_of(n), dims) for n in nodes)
