@@ -1,0 +1,116 @@
+r"""Formulas as LaTeX: `\frac{2}{n} x^{\top} \left(x w - y\right)`; needs amsmath and amssymb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from chainrule.inspect.layout import (
+    Box,
+    Choice,
+    Fence,
+    Fraction,
+    Layout,
+    Root,
+    Row,
+    Script,
+    Sign,
+    Word,
+)
+from chainrule.inspect.notation import Name, Tree
+
+__all__ = ["formula_latex", "latex"]
+
+_SIGNS: Final = {
+    "−": "-", "⊙": r"\odot", "⊗": r"\otimes", "≠": r"\neq", "≤": r"\leq", "≥": r"\geq",
+    "∧": r"\land", "∨": r"\lor", "¬": r"\lnot ", "Σ": r"\sum", "": " ", ",": ",",
+}  # fmt: skip
+_FUNCTIONS: Final = {
+    "σ": r"\sigma", "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan",
+    "mod": r"\operatorname{mod}",
+    **{f: "\\" + f for f in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max",
+                             "min")},
+}  # fmt: skip
+_LETTERS: Final = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta",
+    "θ": "theta", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi",
+    "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "varphi", "ψ": "psi", "ω": "omega", "∞": "infty",
+    "∂": "partial",
+}  # fmt: skip
+_FENCES: Final = {
+    "(": r"\left(", ")": r"\right)", "[": r"\left[", "]": r"\right]", "‖": r"\Vert",
+    "⌊": r"\lfloor ", "⌋": r" \rfloor", "⌈": r"\lceil ", "⌉": r" \rceil",
+}  # fmt: skip
+
+
+def latex(tree: Tree) -> str:
+    """Return a tree as LaTeX for math mode."""
+    return _render(Layout(linear=False).box(tree))
+
+
+def formula_latex(
+    subject: Tree | None, tree: Tree, definitions: Sequence[tuple[str, Tree]]
+) -> str:
+    """Return a formula; with definitions, an `aligned` environment with one a line."""
+    head = latex(subject) if subject is not None else ""
+    if not definitions:
+        return f"{head} = {latex(tree)}" if head else latex(tree)
+    first = f"{head} &= {latex(tree)}" if head else f"& {latex(tree)}"
+    lines = [
+        ("" if i else r"\text{where } ") + f"{latex(Name(name))} &= {latex(part)}"
+        for i, (name, part) in enumerate(definitions)
+    ]
+    return "\\begin{aligned}\n" + " \\\\\n".join([first, *lines]) + "\n\\end{aligned}"
+
+
+def _render(box: Box) -> str:
+    match box:
+        case Word(text, role):
+            return _word(text, role)
+        case Sign(",") | Sign("", _):
+            return ", " if box.text else " "
+        case Sign(sign, spaced):
+            shown = _SIGNS.get(sign, sign)
+            return f" {shown} " if spaced else shown
+        case Row(parts):
+            return "".join(map(_render, parts))
+        case Script(base, below, above):
+            inside = _render(base)
+            if isinstance(base, Script):
+                inside = f"{{{inside}}}"
+            low = f"_{{{_render(below)}}}" if below is not None else ""
+            return inside + low + (f"^{{{_render(above)}}}" if above is not None else "")
+        case Fraction(top, bottom):
+            return rf"\frac{{{_render(top)}}}{{{_render(bottom)}}}"
+        case Root(body):
+            return rf"\sqrt{{{_render(body)}}}"
+        case Fence("|", body, _):
+            return rf"\left|{_render(body)}\right|"
+        case Fence("‖", body, _):
+            return rf"\left\Vert {_render(body)}\right\Vert"
+        case Fence(left, body, right):
+            return _FENCES[left] + _render(body) + _FENCES[right]
+        case Choice(then, condition, otherwise):
+            rows = rf"{_render(then)} & {_render(condition)} \\ {_render(otherwise)} & "
+            return rf"\begin{{cases}} {rows}\text{{otherwise}} \end{{cases}}"
+
+
+def _word(text: str, role: str) -> str:
+    if text == "ᵀ":
+        return r"\top"
+    if text in _LETTERS and role != "function":
+        return "\\" + _LETTERS[text] + " "
+    match role:
+        case "number":
+            mantissa, _, exponent = text.partition("e")
+            return rf"{mantissa} \cdot 10^{{{exponent}}}" if exponent else text
+        case "function":
+            escaped = text.replace("_", r"\_")
+            return _FUNCTIONS.get(text, rf"\operatorname{{{escaped}}}")
+        case "text":
+            return rf"\mathrm{{{text}}}".replace("_", r"\_") if any(map(str.isalpha, text)) else text
+    if len(text) == 1 or not text.replace("′", "").replace("_", "").isidentifier():
+        return "".join(rf"{c} " if c == "·" else c for c in text).replace("· ", r"\cdot ")
+    if text.endswith("′"):
+        return _word(text.rstrip("′"), role) + "'" * text.count("′")
+    return r"\mathit{" + text.replace("_", r"\_") + "}"

@@ -1,0 +1,110 @@
+"""Folding what no reader wants to see, before a graph becomes a formula.
+
+Exact for real numbers: conditions on constants are decided, exp(log_softmax(z)) is softmax(z), and
+sigmoid(-z) is 1 - sigmoid(z) where sigmoid(z) is there anyway.  The graph given is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from chainrule.ir.graph import Graph, Node, constant_value
+from chainrule.ir.types import BOOL
+from chainrule.ir.walk import reached, rebuild
+
+__all__ = ["tidied"]
+
+_FOLDED: Final = frozenset({
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "bit_and", "bit_or",
+    "bit_not", "add", "sub", "mul", "neg", "cast",
+})  # fmt: skip
+
+
+def tidied(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """Return the outputs in a fresh graph, folded, and what each node became."""
+    graph = Graph(outputs[0].graph.ops)
+    # Known beforehand, since a rule asks whether its partner occurs anywhere.
+    squashed = {n.args[0] for n in reached(outputs) if n.op.name == "sigmoid"}
+    new: dict[Node, Node] = {}
+
+    def change(node: Node, args: tuple[Node, ...]) -> Node | None:
+        rule = _RULES.get(node.op.name)
+        found = rule(node, args, graph) if rule else None
+        if found is None and node.op.name == "sigmoid" and node.args[0].op.name == "neg":
+            inner = node.args[0].args[0]
+            if inner in squashed:
+                found = 1 - graph.call("sigmoid", args[0].args[0])
+        if found is None and node.op.name in _FOLDED:
+            found = _folded(node, args, graph)
+        return found
+
+    roots, new = rebuild(outputs, graph, change)
+    return roots, new
+
+
+def _folded(node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    """Compute an op on constants."""
+    numbers = [constant_value(a) for a in args]
+    if any(n is None for n in numbers):
+        return None
+    given = [np.asarray(n, dtype=a.dtype.numpy) for n, a in zip(numbers, args, strict=True)]
+    with np.errstate(all="ignore"):
+        value = node.op.value(*given, **node.attributes)
+    return graph.full(node.shape, np.asarray(value).item(), node.dtype)
+
+
+def _select(_node: Node, args: tuple[Node, ...], _graph: Graph) -> Node | None:
+    condition, a, b = args
+    known = constant_value(condition)
+    if known is not None:
+        return a if known else b
+    return a if a is b else None
+
+
+def _both(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    return _logic(args, graph, absorbing=False)
+
+
+def _either(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    return _logic(args, graph, absorbing=True)
+
+
+def _logic(args: tuple[Node, ...], graph: Graph, *, absorbing: bool) -> Node | None:
+    if args[0].dtype is not BOOL:
+        return None
+    for this, other in (args, args[::-1]):
+        known = constant_value(this)
+        if known is not None:
+            return graph.full_like(this, absorbing) if bool(known) is absorbing else other
+    return None
+
+
+def _power(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    exponent = constant_value(args[1])
+    if exponent == 1:
+        return args[0]
+    return graph.full_like(args[0], 1) if exponent == 0 else None
+
+
+def _exp(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    (x,) = args
+    if x.op.name == "log_softmax":
+        return graph.call("softmax", x.args[0], axes=x.attributes["axes"])
+    if x.op.name != "sub" or x.args[1].op.name != "broadcast":
+        return None
+    logits, wide = x.args
+    total, kept = wide.args[0], wide.attributes["axes"]
+    if total.op.name != "logsumexp" or total.args[0] is not logits:
+        return None
+    axes = total.attributes["axes"]
+    if kept != tuple(i for i in range(logits.type.rank) if i not in axes):
+        return None
+    return graph.call("softmax", logits, axes=axes)
+
+
+_RULES: Final[Mapping[str, Callable[[Node, tuple[Node, ...], Graph], Node | None]]] = {
+    "select": _select, "bit_and": _both, "bit_or": _either, "pow": _power, "exp": _exp,
+}  # fmt: skip
