@@ -109,7 +109,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 def read(text: str, env: Mapping[str, Any], *, classes: int = 0) -> Any:
     """Return the value of a formula whose definitions, if any, follow on lines of their own."""
     first, *rest = text.split("\n")
-    values = {"π": math.pi, "∞": math.inf, "nan": math.nan, "true": True, "false": False, **env}
+    values = {"π": math.pi, "∞": math.inf, "nan": math.nan, "true": True, "false": False}
+    values |= {lowered(name): value for name, value in env.items()}
     functions = dict(FUNCTIONS)
     functions["onehot"] = lambda y: np.eye(classes)[np.asarray(y, dtype=int)]
     # The last definition uses none of the others that stand before it... in some order.
@@ -123,6 +124,14 @@ def read(text: str, env: Mapping[str, Any], *, classes: int = 0) -> Any:
             if len(waiting) > 400:
                 raise
     return Reader(first, values, functions).whole()
+
+
+def lowered(name: str) -> str:
+    """Return a name as print sets it: W1 as W₁."""
+    found = re.fullmatch(r"(.*[A-Za-z])_?(\d+)", name)
+    if not found:
+        return name
+    return found[1] + "".join("₀₁₂₃₄₅₆₇₈₉"[int(d)] for d in found[2])
 
 
 class Reader:
@@ -195,9 +204,18 @@ class Reader:
         summed = self.takes_match(INDEX)
         self.takes(" ")
         value, index = self.powered()
-        if set(index) <= {*summed, "·"}:
+        if set(index) <= {*summed, "·"} and not self.indexed_follows():
             return np.sum(value, axis=tuple(i for i, c in enumerate(index) if c != "·"))
         return self.indexed([(value, index)])
+
+    def indexed_follows(self) -> bool:
+        before = self.at
+        if not self.starts_factor():
+            return False
+        self.at += 1
+        _, index = self.powered()
+        self.at = before
+        return bool(index)
 
     def indexed(self, found: list[tuple[Any, str]]) -> Any:
         """Sum over repeated letters that are not free; free letters stand in alphabetical order."""
