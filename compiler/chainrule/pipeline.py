@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from chainrule.schedule.fuse import fuse
 from chainrule.schedule.steps import Schedule
 from chainrule.schedule.strips import cut_into_strips
 
-__all__ = ["Lowered", "Observer", "lower_program"]
+__all__ = ["Lowered", "Observer", "lower_program", "symbol"]
 
 Observer: TypeAlias = Callable[[str, object], None]
 
@@ -94,13 +95,18 @@ def lower_program(
     clock.lap("plan")
     see("plan", arena)
 
-    module = Module()
-    kernels = emit_program(module, target.machine, program.name, schedule, runs, offsets, end)
+    module, entry = Module(), symbol(program.name)
+    kernels = emit_program(module, target.machine, entry, schedule, runs, offsets, end)
     clock.lap("emit")
     see("emit", module)
     return Lowered(
-        program, plain, schedule, runs, module, program.name, arena, kernels, target, seconds
+        program, plain, schedule, runs, module, entry, arena, kernels, target, seconds
     )
+
+
+def symbol(name: str) -> str:
+    """Return a program's name as linkers take it."""
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "program"
 
 
 class _Clock:

@@ -168,7 +168,7 @@ class _Jitted:
             static += [n for n, _ in self._bind(args, kwargs)[0].static if n not in static]
         return trace(
             self._fn, *args, dims=dims, static_argnames=static, kwargs=kwargs,
-            name=_identifier(self._fn), numerics=self._options["numerics"],
+            numerics=self._options["numerics"],
         )  # fmt: skip
 
     def _widened(
@@ -223,12 +223,6 @@ class _Jitted:
             explain(f"{self!r} needs more memory than memory_budget", f"arena   {arena} bytes",
                     f"budget  {budget} bytes")
         )  # fmt: skip
-
-
-def _identifier(fn: Callable[..., Any]) -> str:
-    """Return a function's name as a symbol's name."""
-    name = getattr(fn, "__name__", type(fn).__name__)
-    return "".join(c if c.isalnum() else "_" for c in name).strip("_") or "function"
 
 
 Jitted = callable_type(_Jitted)

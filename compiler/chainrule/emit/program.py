@@ -127,7 +127,7 @@ class _Program:
         if strip is not None:
             loop, first, rows = strip
             pointers = [self._row(p, x, loop, first) for p, x in zip(launch.places, pointers, strict=True)]
-            names = {**names, loop.dim: rows}
+            names = {**names, loop.dim: rows, f"{loop.dim}.whole": names[loop.dim]}
         extents = [names[e] for e in launch.kernel.extents]
         self.b.call(name, VOID, [*pointers, *extents, self.workspace])
         self.time += 1

@@ -38,7 +38,10 @@ class Returns:
 
 @dataclass(frozen=True, slots=True)
 class StripLoop:
-    """Launches repeated for each strip of `dim`; inside, `dim` is the number of rows of the strip."""
+    """Launches repeated for each strip of `dim`; inside, `dim` is the number of rows of the strip.
+
+    Where the whole batch's extent is meant (the divisor of a mean), it is called `dim.whole`.
+    """
 
     dim: str
     rows: int
@@ -61,17 +64,20 @@ def lower(schedule: Schedule) -> list[Run]:
                     _launch(fill(n, n.dtype, n.type.size, neutral(_combine(n), n.dtype)))
                     for n in step.summed
                 ]
-                body = [x for s in step.steps for x in _lower(schedule, s, set(step.summed))]
+                summed = set(step.summed)
+                body = [x for s in step.steps for x in _lower(schedule, s, summed, step.dim)]
                 runs.append(StripLoop(step.dim, step.rows, tuple(body)))
             case _:
-                runs += _lower(schedule, step, set())
+                runs += _lower(schedule, step, set(), None)
     return runs
 
 
-def _lower(schedule: Schedule, step: Nest | Single | Copy, summed: set[Node]) -> Iterator[Launch]:
+def _lower(
+    schedule: Schedule, step: Nest | Single | Copy, summed: set[Node], strip: str | None
+) -> Iterator[Launch]:
     match step:
         case Nest():
-            values = lower_nest(schedule, step, summed)
+            values = lower_nest(schedule, step, summed, strip)
             if values is None:
                 return
             for n, role in step.members.items():

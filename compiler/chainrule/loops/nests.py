@@ -25,20 +25,24 @@ KEEP_FLOPS: Final = 8
 "A value of at least so many operations is kept for later passes, not computed again."
 
 
-def lower_nest(schedule: Schedule, nest: Nest, summed: Set[Node]) -> Values | None:
+def lower_nest(
+    schedule: Schedule, nest: Nest, summed: Set[Node], strip: str | None
+) -> Values | None:
     """Return the loops of a nest, or None if nothing it makes is wanted.
 
     Members in `summed` add to what memory holds: the nest sees one strip of the batch.
     """
-    lowering = _Nest(schedule, nest, summed)
+    lowering = _Nest(schedule, nest, summed, strip)
     return lowering.run() if lowering.sinks else None
 
 
 class _Nest:
-    def __init__(self, schedule: Schedule, nest: Nest, summed: Set[Node]) -> None:
+    def __init__(
+        self, schedule: Schedule, nest: Nest, summed: Set[Node], strip: str | None
+    ) -> None:
         self.schedule, self.nest, self.summed = schedule, nest, summed
         self.rows, self.columns = nest.rows or (), nest.columns
-        self.values = Values(lambda node: schedule.in_memory(node, nest.level))
+        self.values = Values(lambda node: schedule.in_memory(node, nest.level), strip)
         self.vars = [f"i{k}" for k in range(len(nest.space))]
         self.sinks = [
             n for n, role in nest.members.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from chainrule.ir.dims import Extent, named, names_of
+from chainrule.ir.dims import Extent, named, names_of, substitute_extent
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.types import BOOL, I64, DType
@@ -53,8 +53,10 @@ class _Scope:
 class Values:
     """Emits the statements of one kernel; the place to ask for the value of a node's element."""
 
-    def __init__(self, in_memory: Callable[[Node], bool]) -> None:
+    def __init__(self, in_memory: Callable[[Node], bool], strip: str | None = None) -> None:
+        """`strip` names the dim that stands for a strip's rows here, not for the whole batch."""
         self.in_memory = in_memory
+        self.strip = strip
         self.scopes: list[_Scope] = [_Scope(frozenset())]
         self.buffers: dict[Place, Buffer] = {}
         self._depends: dict[str, frozenset[str]] = {}
@@ -222,7 +224,9 @@ class Values:
                 assert number is not None, "a constant has a value"
                 return self.number(number, node.dtype)
             case "extent":
-                return self.position(node.attrs[0])
+                (extent,) = node.attrs
+                whole = {self.strip: named(f"{self.strip}.whole")} if self.strip else {}
+                return self.position(substitute_extent(extent, whole))
             case "iota":
                 wide = self.position(index[0])
                 if node.dtype is I64:

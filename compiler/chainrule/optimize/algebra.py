@@ -54,7 +54,8 @@ def _thin(bound: Binding) -> bool:
     a, b = bound["y"], bound["z"]
     if a.op.name != "broadcast" or b.op.name != "broadcast":
         return False
-    return len({*a.attributes["axes"], *b.attributes["axes"]}) < a.type.rank
+    axes = {*a.attributes["axes"], *b.attributes["axes"]}
+    return len(axes) < int(a.type.rank)
 
 
 SIGNS: Final = (

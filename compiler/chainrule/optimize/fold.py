@@ -29,6 +29,8 @@ def _evaluated(node: Node, numbers: list[Number]) -> Number:
 
 def _fold(node: Node) -> Node | None:
     """Compute a pointwise op of constants."""
+    if any(a.op.name not in ("constant", "broadcast") for a in node.args):
+        return None
     numbers = [constant_value(a) for a in node.args]
     known = [n for n in numbers if n is not None]
     if len(known) < len(numbers) or node.op.name == "stop_gradient":

@@ -56,14 +56,14 @@ def match(pattern: Pattern, node: Node, bound: Binding) -> Binding | None:
         return None
     if any(node.attributes[k] != v for k, v in pattern.attributes):
         return None
-    found: Binding | None = bound
     if pattern.axes:
-        found = _bind(pattern.axes, node.attributes["axes"], bound)
-        if found is None:
+        with_axes = _bind(pattern.axes, node.attributes["axes"], bound)
+        if with_axes is None:
             return None
-    straight = _match_all(pattern.args, node.args, found)
+        bound = with_axes
+    straight = _match_all(pattern.args, node.args, bound)
     if straight is None and node.op.commutative:
-        return _match_all(pattern.args, node.args[::-1], found)
+        return _match_all(pattern.args, node.args[::-1], bound)
     return straight
 
 
@@ -78,12 +78,12 @@ def _bind(name: str, value: Any, bound: Binding) -> Binding | None:
 def _match_all(
     patterns: Sequence[Pattern], nodes: Sequence[Node], bound: Binding
 ) -> Binding | None:
-    found: Binding | None = bound
     for pattern, node in zip(patterns, nodes, strict=True):
-        found = match(pattern, node, found)
+        found = match(pattern, node, bound)
         if found is None:
             return None
-    return found
+        bound = found
+    return bound
 
 
 def _match_along(pattern: Pattern, node: Node, bound: Binding) -> Binding | None:
@@ -131,6 +131,14 @@ def _model(pattern: Pattern, sibling: Node, like: Node) -> Node:
     return like if pattern.op == "select" and sibling.dtype is BOOL else sibling
 
 
+class _Entry(NamedTuple):
+    """A rule with what its left side asks of the arguments' ops."""
+
+    heads: tuple[str, ...]
+    rule: Rule
+    integers: bool
+
+
 class Rewriter:
     """Applies rules and steps until none fits; keeps what it has found for every node.
 
@@ -146,13 +154,16 @@ class Rewriter:
         self.attempts = 0
         self._reals: Final = reals
         self._normal: Final[dict[Node, Node]] = {}
-        self._rules: Final[dict[str, list[tuple[tuple[str, ...], Rule, bool]]]] = {}
+        self._rules: Final[dict[str, list[_Entry]]] = {}
+        self._fitting: Final[dict[tuple[str, tuple[str, ...]], tuple[_Entry, ...]]] = {}
         self._steps: Final[dict[str, list[Step]]] = {}
         for rule in rules:
             # On integers a ring's rules are exact, so strict compilation runs those as well.
             if reals or rule.keeps is Keeps.BITS or rule.integers:
-                entry = (tuple(map(_head, rule.before.args)), rule, rule.integers)
-                self._rules.setdefault(rule.before.op, []).append(entry)
+                heads = tuple(map(_head, rule.before.args))
+                self._rules.setdefault(rule.before.op, []).append(
+                    _Entry(heads, rule, rule.integers)
+                )
         for step in steps:
             if reals or step.keeps is Keeps.BITS:
                 for name in step.ops:
@@ -216,25 +227,29 @@ class Rewriter:
             better = step.apply(node)
             if better is not None and better is not node:
                 return better
-        heads: tuple[str, ...] | None = None
-        for needed, rule, integers in self._rules.get(name, ()):
+        if name not in self._rules:
+            return None
+        # The heads of the arguments rule out nearly all rules, so what is left is remembered.
+        heads = tuple(map(_node_head, node.args))
+        fitting = self._fitting.get((name, heads))
+        if fitting is None:
+            fitting = tuple(e for e in self._rules[name] if _may_fit(e.heads, heads))
+            self._fitting[name, heads] = fitting
+        for entry in fitting:
             self.attempts += 1
-            if heads is None:
-                heads = tuple(map(_node_head, node.args))
-            if not _may_fit(needed, heads) or not self._allowed(rule, node, integers):
-                continue
-            bound = match(rule.before, node, {})
+            rule = entry.rule
+            bound = match(rule.before, node, {}) if self._allowed(entry, node) else None
             if bound is not None and (rule.when is None or rule.when(bound)):
                 after = build(rule.result, bound, node)
                 if after.type == node.type and after is not node:
                     return after
         return None
 
-    def _allowed(self, rule: Rule, node: Node, integers: bool) -> bool:
+    def _allowed(self, entry: _Entry, node: Node) -> bool:
         dtype = node.args[-1].dtype
         if dtype.is_float or dtype is BOOL:
-            return self._reals or rule.keeps is Keeps.BITS
-        return integers
+            return self._reals or entry.rule.keeps is Keeps.BITS
+        return entry.integers
 
 
 def _name(target: Node, mark: int, origins: dict[Origin, None]) -> None:

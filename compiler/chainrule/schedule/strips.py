@@ -178,6 +178,8 @@ def _reads_ok(steps: list[Nest | Single], dim: str, totals: set[Node]) -> bool:
     members = {n for s in steps for n in s.nodes}
     seen: set[Node] = set()
     waiting = [x for n in members for x in n.args]
+    if any(n.op.kind is Kind.GATHER and _picks_rows(n, dim) for n in members):
+        return False
     while waiting:
         x = waiting.pop()
         if x in seen:
@@ -190,9 +192,18 @@ def _reads_ok(steps: list[Nest | Single], dim: str, totals: set[Node]) -> bool:
             return False
         if x.op.kind is Kind.VIEW and has and not _view_keeps_rows(x, dim):
             return False
+        if x.op.kind is Kind.GATHER and _picks_rows(x, dim):
+            return False
         if x not in members:
             waiting.extend(x.args)
     return True
+
+
+def _picks_rows(gather: Node, dim: str) -> bool:
+    """Tell whether a gather reads rows other than its own."""
+    (batch,) = gather.attrs
+    source = gather.args[0]
+    return any(dim in names_of(e) for e in source.shape[batch:])
 
 
 def _view_keeps_rows(x: Node, dim: str) -> bool:

@@ -1,0 +1,235 @@
+"""What is between the brackets of `x[...]`: from NumPy's indices to slices and integer arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import DTypeError, UnsupportedError, explain
+from chainrule.frontend.array import Array
+from chainrule.frontend.assume import at_least
+from chainrule.frontend.locate import user_line
+from chainrule.frontend.value import SymbolicExtent, describe, plain_extent
+from chainrule.ir.dims import Dim, Extent, Shape, show_extent
+from chainrule.ir.graph import Graph, Node
+from chainrule.ir.types import BOOL
+
+__all__ = ["Picked", "Region", "normalize_slice", "parse"]
+
+
+@dataclass
+class Region:
+    """The basic part of an index: a slice of every axis.
+
+    Attributes:
+        starts: First element on each axis.
+        shape: Number of elements on each axis.
+        steps: Distances between them.
+        dropped: Axes that an integer removes.
+    """
+
+    starts: list[Extent] = field(default_factory=list)
+    shape: list[Extent] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+
+    def is_whole(self, shape: Shape) -> bool:
+        """Tell whether nothing is left out."""
+        return not self.dropped and all(
+            s == 0 and n == m and k == 1
+            for s, n, m, k in zip(self.starts, self.shape, shape, self.steps, strict=True)
+        )
+
+
+@dataclass
+class Picked:
+    """An index taken apart.
+
+    Attributes:
+        region: Slices and integers, on the array's axes.
+        arrays: The axes that integer arrays index, with those arrays.
+        entries: What the result's axes are, in the order written: an axis of the array, None for a
+            new one, and "arrays" where the axes of the integer arrays go.
+    """
+
+    region: Region
+    arrays: list[tuple[int, Any]]
+    entries: list[int | str | None]
+
+
+def parse(key: Any, node: Node) -> Picked:
+    """Take an index of `node` apart.
+
+    Raises:
+        IndexError: There are too many indices, or one is out of range for certain.
+        UnsupportedError: A traced mask.
+        DTypeError: An array that is not of integers.
+    """
+    items = _expanded(list(key) if isinstance(key, tuple) else [key], node)
+    mixed = any(isinstance(i, Array | np.ndarray) for i in items)
+    region, arrays = Region(), []
+    entries: list[int | str | None] = []
+    places: list[int] = []
+    axis = 0
+    for position, item in enumerate(items):
+        if item is None:
+            entries.append(None)
+            continue
+        extent = node.shape[axis]
+        if isinstance(item, slice):
+            start, length, step = normalize_slice(item, extent, node.graph)
+            entries.append(axis)
+        elif isinstance(item, Array | np.ndarray):
+            start, length, step = 0, extent, 1
+            arrays.append((axis, item))
+            places.append(position)
+        else:
+            start, length, step = _integer(item, extent, axis, node), 1, 1
+            region.dropped.append(axis)
+            if mixed:
+                places.append(position)
+        region.starts.append(start)
+        region.shape.append(length)
+        region.steps.append(step)
+        axis += 1
+    if arrays:
+        # Indices that stand side by side leave their axes there; separated ones put them first.
+        together = places == list(range(places[0], places[0] + len(places)))
+        before = sum(1 for p, i in enumerate(items) if p < places[0] and (i is None or isinstance(i, slice)))
+        entries.insert(before if together else 0, "arrays")
+    return Picked(region, arrays, entries)
+
+
+def _expanded(items: list[Any], node: Node) -> list[Any]:
+    """Convert items, expand masks, and write the ellipsis out."""
+    converted: list[Any] = []
+    for item in items:
+        converted += _converted(item, node)
+    used = sum(i is not None and i is not Ellipsis for i in converted)
+    if used > node.type.rank:
+        raise IndexError(
+            explain(
+                f"{used} indices for an array of {node.type.rank} axes",
+                f"operand  {describe(node)}",
+                f"at  {user_line()}",
+            )
+        )
+    dots = [i for i, x in enumerate(converted) if x is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError(explain("an index has one ellipsis at most", f"at  {user_line()}"))
+    rest = [slice(None)] * (node.type.rank - used)
+    at = dots[0] if dots else len(converted)
+    return [*converted[:at], *rest, *converted[at + 1 :]]
+
+
+def _converted(item: Any, node: Node) -> list[Any]:
+    if item is None or item is Ellipsis or isinstance(item, slice | SymbolicExtent):
+        return [item]
+    if isinstance(item, bool | np.bool_):
+        raise UnsupportedError(
+            explain("True and False as an index are not available for traced values",
+                    f"at  {user_line()}", hint="insert axes with None")
+        )  # fmt: skip
+    if isinstance(item, int | np.integer):
+        return [int(item)]
+    if isinstance(item, Array):
+        if item.node.dtype is BOOL:
+            raise UnsupportedError(
+                explain(
+                    "a mask as an index makes an array whose shape depends on values",
+                    f"mask  {describe(item.node)}",
+                    f"at  {user_line()}",
+                    hint="keep the shape with cnp.where(mask, x, 0), then reduce",
+                )
+            )
+        if item.node.dtype.is_float:
+            _not_integers(describe(item.node))
+        return [item]
+    array = np.asarray(item)
+    if array.dtype == bool:
+        return list(array.nonzero())
+    if array.size == 0 and array.dtype.kind == "f" and isinstance(item, list):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        _not_integers(f"{array.dtype}")
+    del node
+    return [int(array)] if array.ndim == 0 else [array]
+
+
+def _not_integers(what: str) -> None:
+    raise DTypeError(
+        explain("indices are integers, slices, None, ... or arrays of integers", f"index  {what}",
+                f"at  {user_line()}", hint="convert with .astype(int)")
+    )  # fmt: skip
+
+
+def _integer(item: Any, extent: Extent, axis: int, node: Node) -> Extent:
+    if isinstance(item, Dim):
+        index = plain_extent(item)
+        at_least(node.graph, extent, index + 1, "the index is beyond the end")
+        return index
+    if isinstance(extent, int):
+        if not -extent <= item < extent:
+            raise IndexError(
+                explain(
+                    f"index {item} is out of range for axis {axis} of extent {extent}",
+                    f"operand  {describe(node)}",
+                    f"at  {user_line()}",
+                )
+            )
+        return int(item % extent)
+    needed = item + 1 if item >= 0 else -item
+    at_least(node.graph, extent, needed, f"index {item} needs an extent of at least {needed}")
+    return item if item >= 0 else extent + item
+
+
+def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, Extent, int]:
+    """Return first element, number of elements and step.
+
+    On an extent that is not a number, bounds are taken to lie within it: a guard says so.
+    """
+    step = 1 if item.step is None else item.step.__index__()
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
+    bounds = [plain_extent(b) for b in (item.start, item.stop)]
+    for b in bounds:
+        if isinstance(b, Array):
+            raise UnsupportedError(
+                explain("a slice bound that is a traced value makes an unknown shape",
+                        f"bound  {describe(b.node)}", f"at  {user_line()}",
+                        hint="take a window of known length with cnp.take(x, start + cnp.arange(n))")
+            )  # fmt: skip
+    if isinstance(extent, int) and not any(isinstance(b, Dim) for b in bounds):
+        start, stop, step = slice(*bounds, step).indices(extent)
+        return start, len(range(start, stop, step)), step
+    low, high = bounds
+    if step < 0:
+        # From start down to stop, exclusive; the default stop is before the first element.
+        start = extent - 1 if low is None else _bound(low, extent, graph, last=1)
+        length = start + 1 if high is None else start - _bound(high, extent, graph, last=1)
+        return start, _rounded_up(length, -step), step
+    start = 0 if low is None else _bound(low, extent, graph)
+    stop = extent if high is None else _bound(high, extent, graph)
+    length = stop - start
+    if isinstance(length, int):
+        length = max(length, 0)
+    else:
+        at_least(graph, length, 0, "a slice that ends before it begins")
+    return start, _rounded_up(length, step), step
+
+
+def _bound(bound: Any, extent: Extent, graph: Graph, last: int = 0) -> Extent:
+    """Return a bound counted from the front, assuming that it lies within the extent."""
+    if isinstance(bound, Dim):
+        at_least(graph, extent, bound + last, f"a slice beyond {show_extent(extent)}")
+        return bound
+    number = bound.__index__()
+    needed = number + last if number >= 0 else -number
+    at_least(graph, extent, needed, f"a slice bound of {number} needs an extent of at least {needed}")
+    return number if number >= 0 else extent + number
+
+
+def _rounded_up(length: Extent, step: int) -> Extent:
+    return length if step == 1 else (length + (step - 1)) // step
