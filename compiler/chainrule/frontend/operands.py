@@ -164,12 +164,22 @@ def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:
         node = graph.call("extent", extent=plain_extent(x))
         return node if dtype is None else cast(node, dtype)
     if isinstance(x, np.ndarray):
-        return graph.array(x, dtype_of(x.dtype) if dtype is None else dtype)
+        return _captured(x, graph, dtype_of(x.dtype) if dtype is None else dtype)
     if dtype is None:
         dtype = BOOL if isinstance(x, bool) else F64 if isinstance(x, float) else I64
     if isinstance(x, int) and not dtype.is_float and dtype is not BOOL:
         _fits(x, dtype)
     return graph.constant(x, dtype)
+
+
+def _captured(array: Array, graph: Graph, dtype: DType) -> Node:
+    """Return a plain array as a constant; one number everywhere takes no memory."""
+    if array.size > 1:
+        # Bits, not values: 0.0 and -0.0 differ, NaN equals itself.
+        bits = np.ascontiguousarray(array).reshape(-1).view(f"V{array.itemsize}")
+        if bits[0] == bits[-1] and (bits == bits[0]).all():
+            return graph.full(array.shape, array.flat[0].item(), dtype)
+    return graph.array(array, dtype)
 
 
 def _fits(x: int, dtype: DType) -> None:
