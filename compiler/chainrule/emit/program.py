@@ -127,7 +127,10 @@ class _Program:
         if strip is not None:
             loop, first, rows = strip
             pointers = [self._row(p, x, loop, first) for p, x in zip(launch.places, pointers, strict=True)]
-            names = {**names, loop.dim: rows, f"{loop.dim}.whole": names[loop.dim]}
+            names = {
+                **names, loop.dim: rows, f"{loop.dim}.whole": names[loop.dim],
+                f"{loop.dim}.first": first,
+            }  # fmt: skip
         extents = [names[e] for e in launch.kernel.extents]
         self.b.call(name, VOID, [*pointers, *extents, self.workspace])
         self.time += 1
@@ -167,4 +170,5 @@ class _Program:
             for launch in loop.body:
                 self.launch(launch, (loop, first, rows))
 
-        b.loop(0, total, loop.rows, [], strip)
+        # An empty batch is one empty strip: sums that the first strip writes are then 0.
+        b.loop(0, total, loop.rows, [], strip, at_least_once=True)

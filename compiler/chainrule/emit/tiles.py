@@ -21,7 +21,7 @@ def tile_spec(tile: Tile) -> Contraction:
     return Contraction(
         ltype(tile.out.buffer.dtype), _known(tile.m), _known(tile.n), _known(tile.k),
         (_known(am), _known(ak)), (_known(bk), _known(bn)), (_known(cm), _known(cn)),
-        accumulate=tile.accumulate,
+        accumulate=tile.accumulate if isinstance(tile.accumulate, bool) else None,
     )  # fmt: skip
 
 
@@ -48,4 +48,6 @@ def emit_tile(
         for o in (tile.a, tile.b, tile.out)
     ]
     sizes = [tile.m, tile.n, tile.k, *tile.a.strides, *tile.b.strides, *tile.out.strides]
-    b.call(name, VOID, [*pointers, *(emit_extent(b, e, names) for e in sizes), workspace])
+    adding = [] if isinstance(tile.accumulate, bool) else [emit_extent(b, tile.accumulate, names)]
+    numbers = [emit_extent(b, e, names) for e in sizes]
+    b.call(name, VOID, [*pointers, *numbers, workspace, *adding])

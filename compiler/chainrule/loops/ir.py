@@ -137,6 +137,8 @@ class Operand:
 class Tile:
     """out[m, n] = (or +=) sum over k of a[m, k] * b[k, n], by register-tiled code.
 
+    `accumulate` may be an extent: the sum is added where that is not 0 (at every strip but the
+    first).
     `tail` is computed on each finished element before it is stored: its value named `result`,
     the element itself named `sum`, its place by the variables `row` and `column`.
     """
@@ -147,7 +149,7 @@ class Tile:
     m: Extent
     n: Extent
     k: Extent
-    accumulate: bool
+    accumulate: bool | Extent
     tail: tuple[Assign, ...] = ()
     result: str = "sum"
 
@@ -201,11 +203,13 @@ def _show(body: tuple[Statement, ...], indent: str, lines: list[str]) -> None:
                 lines.append(f"{indent}for {variable} < {show_extent(extent)}, {kind}{way}")
                 _show(inner, indent + "  ", lines)
             case Tile():
-                sign = "+=" if s.accumulate else "="
+                open_ = not isinstance(s.accumulate, bool)
+                sign = "=" if s.accumulate is False else "+="
+                when = f" if {show_extent(s.accumulate)}" if open_ else ""
                 sizes = " x ".join(show_extent(e) for e in (s.m, s.n, s.k))
                 lines.append(
                     f"{indent}tile {_operand(s.out)} {sign} {_operand(s.a)} @ {_operand(s.b)}"
-                    f"  ({sizes})"
+                    f"  ({sizes}){when}"
                 )
                 _show(s.tail, indent + "  ", lines)
                 if s.tail:

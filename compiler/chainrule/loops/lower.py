@@ -13,7 +13,7 @@ from chainrule.ir.types import DType
 from chainrule.loops.collapse import collapse
 from chainrule.loops.ir import Accumulator, Assign, For, Kernel, Position, Store, Tile, statements
 from chainrule.loops.nests import lower_nest
-from chainrule.loops.singles import fill, lower_copy, lower_single
+from chainrule.loops.singles import fill, lower_copy, lower_single, overwrites
 from chainrule.loops.values import Place, Values
 from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single, Strips
 
@@ -62,8 +62,8 @@ def lower(schedule: Schedule) -> list[Run]:
             case Strips():
                 runs += [
                     _launch(fill(n, n.dtype, n.type.size, neutral(_combine(n), n.dtype)))
-                    for n in step.summed
-                ]
+                    for n in step.summed if not overwrites(n)
+                ]  # fmt: skip
                 summed = set(step.summed)
                 body = [x for s in step.steps for x in _lower(schedule, s, summed, step.dim)]
                 runs.append(StripLoop(step.dim, step.rows, tuple(body)))
@@ -85,7 +85,7 @@ def _lower(
                     yield _launch(fill(n, n.dtype, n.type.size, neutral(_combine(n), n.dtype)))
             yield _launch(values)
         case Single(_, node):
-            for found in lower_single(schedule, step, summed=node in summed):
+            for found in lower_single(schedule, step, strip if node in summed else None):
                 yield _launch(found)
         case Copy():
             yield _launch(lower_copy(schedule, step))
@@ -146,4 +146,5 @@ def _mentioned(s: object) -> set[str]:
             found += [s.m, s.n, s.k]
             for o in (s.a, s.b, s.out):
                 found += [o.offset, *o.strides]
+            found.append(s.accumulate)
     return set().union(*(names_of(e) for e in found)) if found else set()

@@ -48,19 +48,25 @@ def _copy(
         values.close(v, x.shape[-1 - k], vector=k == 0)
 
 
-def lower_single(schedule: Schedule, step: Single, *, summed: bool) -> list[Values]:
+def overwrites(node: Node) -> bool:
+    """Tell whether the first of several strips writes a sum, so that nothing need clear it."""
+    return node.op.name == "contract" and len(node.attrs[1][0]) == 1
+
+
+def lower_single(schedule: Schedule, step: Single, strip: str | None) -> list[Values]:
     """Return the kernels of one op, to be run in order.
 
-    `summed`: the op's result adds up over strips; it has been set to zero before them.
+    `strip`: the dim in whose strips the op's result adds up.
     """
     node = step.node
+    summed = strip is not None
 
     def in_memory(n: Node) -> bool:
         return schedule.in_memory(n, step.level)
 
     match node.op.name:
         case "contract":
-            return _contract(node, in_memory_of=schedule, level=step.level, summed=summed)
+            return _contract(node, schedule, step.level, strip)
         case "cumsum" | "recurrence":
             return [_recurrence(node, Values(in_memory))]
         case "scatter_add":
@@ -160,8 +166,7 @@ class _Axis:
     out: Extent
 
 
-def _contract(node: Node, *, in_memory_of: Schedule, level: int, summed: bool) -> list[Values]:
-    schedule = in_memory_of
+def _contract(node: Node, schedule: Schedule, level: int, strip: str | None) -> list[Values]:
     values = Values(lambda n: schedule.in_memory(n, level))
     a, b = node.args
     batch, sums = node.attrs
@@ -192,17 +197,21 @@ def _contract(node: Node, *, in_memory_of: Schedule, level: int, summed: bool) -
             o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)
         ]
     tm, tn, tk = tile
+    adds: bool | Extent = strip is not None or bool(rest[2])
+    if strip is not None and overwrites(node):
+        # The number of the strip's first row: 0 at the first strip alone.
+        adds = named(f"{strip}.first")
     values.emit(
         Tile(
             Operand(values.buffer(a_base, node.dtype), offsets[0], (tm.a, tk.a)),
             Operand(values.buffer(b_base, node.dtype), offsets[1], (tk.b, tn.b)),
             Operand(values.buffer(node, node.dtype), offsets[2], (tm.out, tn.out)),
-            tm.extent, tn.extent, tk.extent, accumulate=summed or bool(rest[2]),
+            tm.extent, tn.extent, tk.extent, adds,
         )
     )  # fmt: skip
     for i, x in reversed(list(enumerate(loops))):
         values.close(f"i{i}", x.extent, vector=False)
-    if rest[2] and not summed:
+    if rest[2] and strip is None:
         return [fill(node, node.dtype, node.type.size, 0), values]
     return [values]
 

@@ -35,7 +35,7 @@ class Operands:
         values: Sequence[Value],
     ) -> None:  # fmt: skip
         self.b, self.machine, self.epilogue = b, machine, epilogue
-        self.extra = values[13:]
+        self.extra = values[14:] if spec.accumulate is None else values[13:]
         self.reads_c = epilogue is not None and epilogue.reads_c
         self.a, self.b_matrix, self.c, self.workspace = *values[:3], values[12]
         spec = spec.with_unit_strides()
@@ -53,7 +53,7 @@ class Operands:
         )
         self.bn_elements, self.bk_elements = bn, bk
         self.tile = main_tile(machine, self.nbytes)
-        self.add = b.i64(int(spec.accumulate))
+        self.add = values[13] if spec.accumulate is None else b.i64(int(spec.accumulate))
         # What C is read for must not be a partial sum, and a panel holds only so many rows.
         self.copies = copies_b(spec) and not (self.reads_c and spec.k is None)
         self.worth_copying = self._worth_copying() if self.copies else None

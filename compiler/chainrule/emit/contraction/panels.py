@@ -62,7 +62,7 @@ class Panels(Operands):
         def block(first: Value, _: list[Value]) -> None:
             length = b.smin(b.sub(self.k, first), depth)
             later = b.cast("zext", b.icmp("sgt", first, 0), I64)
-            add = self.add if spec.accumulate else later
+            add = self.add if spec.accumulate else b.or_(self.add, later)
             if self.epilogue is None:
                 self._block(first, length, add, None)
             else:

@@ -29,7 +29,7 @@ class Contraction:
         a: Strides of A along m and k, in elements; None where known only at run time.
         b: Strides of B along k and n.
         c: Strides of C along m and n.
-        accumulate: Add to what C holds instead of overwriting it.
+        accumulate: Add to what C holds instead of overwriting it; None: an argument tells.
         strict: Each element is one chain of additions with k ascending, whatever m and n: the
             bits of a row do not depend on how many rows there are.
     """
@@ -41,7 +41,7 @@ class Contraction:
     a: Strides
     b: Strides
     c: Strides
-    accumulate: bool
+    accumulate: bool | None
     strict: bool = False
 
     @property
@@ -54,7 +54,7 @@ class Contraction:
         """A name that two contractions share exactly when they are equal."""
         fields = [self.m, self.n, self.k, *self.a, *self.b, *self.c]
         words = ["r" if f is None else str(f) for f in fields]
-        flags = ("acc" if self.accumulate else "set") + (".strict" if self.strict else "")
+        flags = {True: "acc", False: "set", None: "may"}[self.accumulate] + (".strict" if self.strict else "")
         return f"{self.dtype.mangled}.{'.'.join(words)}.{flags}"
 
     def transposed(self) -> Contraction:
