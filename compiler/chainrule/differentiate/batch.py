@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
+from chainrule.ir.types import I64
 from chainrule.ir.walk import depends_on, topological
 
 __all__ = ["batched"]
@@ -20,7 +21,10 @@ def batched(
     `given` maps nodes to their batched forms (the new axis, of extent `size`, is axis 0).  Returns,
     for each output, its new form and whether it has the axis.
     """
-    nodes = topological(outputs)
+    graph = next(iter(given)).graph
+    first = min(node.id for node in given)
+    checks = [c for c in graph.checks if c.failed.id > first]
+    nodes = topological([*outputs, *(c.failed for c in checks)])
     active = depends_on(nodes, given)
     new: dict[Node, Node] = dict(given)
     for y in nodes:
@@ -32,9 +36,11 @@ def batched(
         origins = y.graph.origins.get(y)
         if origins:
             y.graph.origins.setdefault(new[y], {}).update(origins)
-    for one in [c for c in (outputs[0].graph.checks if outputs else ()) if c.failed in new]:
-        everywhere = new[one.failed].graph.call("max", new[one.failed], axes=(0,))
-        everywhere.graph.check(everywhere, one.message)
+    for one in [c for c in checks if c.failed in active]:
+        # By a sum, because there may be no examples.
+        count = graph.call("sum", graph.call("cast", new[one.failed], dtype=I64), axes=(0,))
+        graph.check(count > 0, one.message)
+        del graph.checks[one]
     return [(new.get(y, y), y in active) for y in outputs]
 
 

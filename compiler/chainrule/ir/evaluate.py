@@ -11,7 +11,7 @@ from chainrule.ir.dims import Dim, evaluate_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import Array
-from chainrule.ir.walk import users
+from chainrule.ir.walk import topological, users
 
 __all__ = ["bind_dims", "evaluate"]
 
@@ -38,7 +38,11 @@ def evaluate(program: Program, *arrays: Array) -> list[Array]:
         IndexError: One of the program's checks failed.
     """
     dims = bind_dims(program, arrays)
-    nodes = program.nodes
+    # What the checks need comes first: they speak before an operation meets a bad index.
+    early = topological([c.failed for c in program.checks])
+    known = set(early)
+    nodes = [*early, *(n for n in program.nodes if n not in known)]
+    failed = {c.failed: c.message for c in reversed(program.checks)}
     left = {node: len(found) for node, found in users(nodes).items()}
     for node in program.results:
         left[node] = left.get(node, 0) + 1
@@ -52,13 +56,12 @@ def evaluate(program: Program, *arrays: Array) -> list[Array]:
             given = {k: _number(v, dims) for k, v in node.attributes.items()}
             result = np.asarray(node.op.value(*[values[a] for a in node.args], **given))
             values[node] = result.astype(node.dtype.numpy, copy=False)
+            if node in failed and bool(values[node]):
+                raise IndexError(failed[node])
             for argument in dict.fromkeys(node.args):
                 left[argument] -= 1
                 if not left[argument]:
                     del values[argument]
-    for one in program.checks:
-        if bool(values[one.failed]):
-            raise IndexError(one.message)
     return [values[node] for node in program.outputs]
 
 

@@ -1,0 +1,238 @@
+"""Dense derivatives: `jacfwd`, `jacrev`, `hessian`, and Hessian-vector products."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chainrule.errors import StructureError, explain
+from chainrule.frontend.array import Array
+from chainrule.frontend.operands import cast, node_of, as_operand, reshape
+from chainrule.frontend.pytree import tree_flatten
+from chainrule.ir.graph import Graph, Node
+from chainrule.ir.types import I64, Type
+from chainrule.numpy.shape import permuted
+from chainrule.transform.batching import vmap
+from chainrule.transform.gradients import choose, grad, vjp
+from chainrule.transform.inline import graph_for
+from chainrule.transform.tangents import jvp
+from chainrule.transform.transformed import Transformed
+
+__all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev"]
+
+
+def _basis(graph: Graph, type_: Type) -> Node:
+    """Return unit arrays of a type, one for each element, along a first axis."""
+    size = type_.size
+    counter = graph.call("iota", length=size, dtype=I64)
+    square = (size, size)
+    same = graph.broadcast(counter, square, (0,)).equals(graph.broadcast(counter, square, (1,)))
+    return reshape(cast(same, type_.dtype), (size, *type_.shape))
+
+
+def _zero(graph: Graph, type_: Type) -> Array:
+    return Array(graph.full(type_.shape, 0.0, type_.dtype))
+
+
+def jacrev(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    argnames: str | Sequence[str] | None = None,
+) -> Transformed:  # fmt: skip
+    """Make the function that returns the Jacobian of `fn`, by rows: one pull-back an output.
+
+    Cheaper than `jacfwd` where there are fewer outputs than inputs.
+
+    Args:
+        fn: A function that returns a pytree of floating-point arrays.
+        argnums: Which positional arguments to differentiate with respect to.
+        argnames: Their names, instead.
+
+    Returns:
+        A function of the same arguments.  Its result nests as that of `fn`; each leaf of shape S
+        becomes a tree like the argument (a tuple for several) of arrays S + the leaf's shape.
+
+    Raises:
+        DTypeError: A chosen argument is not of floating point.
+
+    >>> import numpy as np
+    >>> jacrev(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
+    """
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian")
+        graph = graph_for((args, kwargs))
+
+        def of_leaves(*leaves: Any) -> Any:
+            return chosen.call(leaves)
+
+        lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
+        result, pullback = vjp(of_leaves, *lifted)
+        outputs, tree = tree_flatten(result)
+        rows = []
+        for i, output in enumerate(outputs):
+            type_ = output.node.type
+
+            def row(unit: Any, i: int = i) -> Any:
+                units = [_zero(graph, o.node.type) for o in outputs]
+                units[i] = unit
+                return pullback(tree.unflatten(units))
+
+            pulled = vmap(row).traced(Array(_basis(graph, type_)))
+            rows.append(
+                chosen.nested([Array(reshape(g.node, (*type_.shape, *g.node.shape[1:]))) for g in pulled])
+            )
+        return tree.unflatten(rows)
+
+    return Transformed(traced, fn, "jacrev")
+
+
+def jacfwd(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    argnames: str | Sequence[str] | None = None,
+) -> Transformed:  # fmt: skip
+    """Make the function that returns the Jacobian of `fn`, by columns: one push-forward an input.
+
+    Cheaper than `jacrev` where there are fewer inputs than outputs.
+
+    Args:
+        fn: A function that returns a pytree of floating-point arrays.
+        argnums: Which positional arguments to differentiate with respect to.
+        argnames: Their names, instead.
+
+    Returns:
+        A function of the same arguments.  Its result nests as that of `jacrev`.
+
+    Raises:
+        DTypeError: A chosen argument is not of floating point.
+
+    >>> import numpy as np
+    >>> jacfwd(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
+    """
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian")
+        graph = graph_for((args, kwargs))
+
+        def of_leaves(*leaves: Any) -> Any:
+            return chosen.call(leaves)
+
+        lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
+        columns: list[list[Node]] = []
+        tree = None
+        for i, leaf in enumerate(lifted):
+            type_ = leaf.node.type
+
+            def column(unit: Any, i: int = i) -> Any:
+                along = [_zero(graph, x.node.type) for x in lifted]
+                along[i] = unit
+                return jvp(of_leaves, lifted, along)[1]
+
+            pushed, tree = tree_flatten(vmap(column).traced(Array(_basis(graph, type_))))
+            columns.append([_last_axis_first(t.node, type_) for t in pushed])
+        assert tree is not None, "an argument is chosen"
+        per_output = zip(*columns, strict=True)
+        return tree.unflatten([chosen.nested([Array(n) for n in row]) for row in per_output])
+
+    return Transformed(traced, fn, "jacfwd")
+
+
+def _last_axis_first(tangents: Node, type_: Type) -> Node:
+    """Move the axis of directions to the end and give it the argument's shape."""
+    rank = tangents.type.rank
+    moved = permuted(tangents, [*range(1, rank), 0])
+    return reshape(moved, (*moved.shape[:-1], *type_.shape))
+
+
+def jacobian(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    argnames: str | Sequence[str] | None = None,
+) -> Transformed:  # fmt: skip
+    """Make the function that returns the Jacobian of `fn`; the same as `jacrev`."""
+    return jacrev(fn, argnums, argnames=argnames)
+
+
+def hessian(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    argnames: str | Sequence[str] | None = None,
+) -> Transformed:  # fmt: skip
+    """Make the function that returns the second derivatives of `fn`, forward over reverse.
+
+    Args:
+        fn: A function that returns floating-point arrays; usually one number.
+        argnums: Which positional arguments to differentiate with respect to.
+        argnames: Their names, instead.
+
+    Returns:
+        A function of the same arguments.  For a number and an argument of shape S its result has
+        shape S + S; pytrees nest twice.
+
+    >>> import numpy as np
+    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0])).tolist()
+    [[4.0, 2.0], [2.0, 0.0]]
+    """
+    inner = jacrev(fn, argnums, argnames=argnames)
+    outer = jacfwd(inner.traced, argnums, argnames=argnames)
+    return Transformed(outer.traced, fn, "hessian")
+
+
+def hvp(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transformed:
+    """Make the function that multiplies the Hessian of `fn` with a vector, without forming it.
+
+    Forward over reverse, at a few times the cost of the gradient.
+
+    Args:
+        fn: A function that returns one floating-point number.
+        argnums: Which positional arguments the Hessian is of.
+
+    Returns:
+        A function of the same arguments and, last, a vector nested as the gradient.  It returns
+        the product, nested likewise.
+
+    Raises:
+        ShapeError: `fn` returns an array with axes.
+        StructureError: The vector nests otherwise.
+
+    >>> import numpy as np
+    >>> hvp(lambda x: (x**3).sum())(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tolist()
+    [6.0, 12.0]
+    """
+    gradient = grad(fn, argnums).traced
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        if len(args) < 2:
+            raise StructureError(
+                explain("hvp: the arguments of the function, then a vector", f"given  {len(args)}")
+            )
+        *primals, vector = args
+        chosen = choose(fn, tuple(primals), kwargs, argnums, None, "hvp")
+
+        def of_chosen(*values: Any) -> Any:
+            full = list(primals)
+            for key, value in zip(chosen.keys, values, strict=True):
+                assert isinstance(key, int), "hvp chooses by number"
+                full[key] = value
+            return gradient(*full, **kwargs)
+
+        vectors = (vector,) if chosen.single else tuple(vector)
+        return jvp(of_chosen, chosen.value, vectors)[1]
+
+    return Transformed(traced, fn, "hvp", _with_vector(fn))
+
+
+def _with_vector(fn: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return None
+    positional = [
+        p for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]  # fmt: skip
+    if len(positional) != len(signature.parameters) or any(p.name == "v" for p in positional):
+        return None
+    extra = inspect.Parameter("v", positional[-1].kind if positional else inspect.Parameter.POSITIONAL_ONLY)
+    plain = [p.replace(default=inspect.Parameter.empty) for p in positional]
+    return signature.replace(parameters=[*plain, extra])
