@@ -225,3 +225,17 @@ def test_indices_and_masks_fold() -> None:
     assert optimized(graph.call("cast", graph.call("cast", x, dtype=F64), dtype=F64))[0] is x
     n = graph.call("extent", extent=3)
     assert optimized(n * 2 + 1)[0] is graph.constant(7, I64)
+
+
+def test_a_sum_over_one_hot_rows_is_no_sum() -> None:
+    graph = Graph(OPS)
+    x, place = graph.input("x", Type(F64, (6,))), graph.input("p", Type(I64, (6,)))
+    counter = graph.broadcast(graph.call("iota", length=3, dtype=I64), (6, 3), (1,))
+    hot = counter.equals(graph.broadcast(place, (6, 3), (0,)))
+    y = graph.call("sum", graph.select(hot, graph.broadcast(x, (6, 3), (0,)), 0.0), axes=(1,))
+    before = program_of([y], [x, place])
+    after = optimize(before)
+    assert "sum" not in [n.op.name for n in after.nodes]
+    # Places outside the row count for nothing.
+    arrays = [np.arange(1.0, 7), np.array([0, 2, 1, 3, -1, 7])]
+    np.testing.assert_array_equal(evaluate(after, *arrays)[0], evaluate(before, *arrays)[0])

@@ -13,7 +13,7 @@ from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.types import F32
 from chainrule.optimize.rule import Binding, Guard, Keeps, Rule, call, constant, wild
 
-__all__ = ["ALGEBRA", "LOGIC", "POWERS", "SELECTIONS", "SIGNS"]
+__all__ = ["ALGEBRA", "PRODUCTS"]
 
 REALS: Final = Keeps.REALS
 x, y, z, w = wild("x"), wild("y"), wild("z"), wild("w")
@@ -63,6 +63,7 @@ SIGNS: Final = (
     Rule(x * -1, -x),
     Rule(x / 1, x),
     Rule(x / -1, -x),
+    Rule(x + x, x * 2),
     Rule(x - 0, x),
     Rule(x + -0.0, x),
     # -0.0 + 0 is +0.0: true of reals, not of floats.
@@ -128,19 +129,22 @@ POWERS: Final = (
     Rule(x**1, x),
     Rule(x**0, 1),
     Rule(1**x, 1),
-    Rule(x**2, x * x, REALS),
-    Rule(x**3, (x * x) * x, REALS),
-    Rule(x**4, (x * x) * (x * x), REALS),
     Rule(x**-1, 1 / x, REALS),
-    Rule(x**-2, 1 / (x * x), REALS),
     # pow(-inf, 0.5) is +inf and no real number; sqrt(-inf) is NaN.
     Rule(x**0.5, call("sqrt", x), REALS),
     Rule(x**-0.5, call("rsqrt", x), REALS),
-    Rule(x**1.5, x * call("sqrt", x), REALS),
     Rule(1 / call("sqrt", x), call("rsqrt", x), REALS),
     Rule(call("log", call("exp", x)), x, REALS),
     Rule(call("log1p", call("expm1", x)), x, REALS),
-    Rule(1 / call("exp", x), call("exp", -x), REALS),
+)
+
+# Not before differentiation: 3 x**2 is a better derivative than that of (x * x) * x.
+PRODUCTS: Final = (
+    Rule(x**2, x * x, REALS),
+    Rule(x**3, (x * x) * x, REALS),
+    Rule(x**4, (x * x) * (x * x), REALS),
+    Rule(x**-2, 1 / (x * x), REALS),
+    Rule(x**1.5, x * call("sqrt", x), REALS),
 )
 
 SELECTIONS: Final = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
-from chainrule.optimize.algebra import ALGEBRA
+from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.expand import rewired
 from chainrule.optimize.fold import FOLDING
@@ -19,7 +19,8 @@ from chainrule.optimize.views import VIEWS
 
 __all__ = ["optimize", "stabilize"]
 
-RULES: Final = (*STABLE, *ALGEBRA)
+BEFORE: Final = (*STABLE, *ALGEBRA)
+RULES: Final = (*BEFORE, *PRODUCTS)
 STEPS: Final = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
 
 
@@ -41,4 +42,4 @@ def stabilize(outputs: Sequence[Node]) -> list[Node]:
     """
     if not outputs:
         return []
-    return Rewriter(outputs[0].graph, RULES, (*FOLDING, *VIEWS, *LIFTS)).run(outputs)
+    return Rewriter(outputs[0].graph, BEFORE, (*FOLDING, *VIEWS, *LIFTS)).run(outputs)

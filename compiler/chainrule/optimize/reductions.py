@@ -140,6 +140,30 @@ def _sum_of_contraction(node: Node) -> Node | None:
     return einsum(x.args[0], a_names, x.args[1], b_names, left, sizes)
 
 
+def _sum_of_one_hot(node: Node) -> Node | None:
+    """Sum a row that is zero but for one place: the value there, if the place is in the row."""
+    (x,), axes = node.args, node.attributes["axes"]
+    if len(axes) != 1 or x.op.name != "select" or x.args[0].op.name != "equal":
+        return None
+    (axis,) = axes
+    condition, value, zero = x.args
+    everything = tuple(range(x.type.rank))
+    value, value_names = peeled(value, everything)
+    if constant_value(zero) != 0 or axis in value_names:
+        return None
+    sides = [peeled(side, everything) for side in condition.args]
+    for (counter, counter_names), (place, names) in (sides, sides[::-1]):
+        if counter.op.name == "iota" and counter_names == (axis,) and axis not in names:
+            graph, out = node.graph, _left(node)
+            sizes = dict(zip(everything, x.shape, strict=True))
+            end = count(graph, [x.shape[axis]], place.dtype)
+            inside = (place >= 0) & (place < graph.broadcast(end, place.shape, ()))
+            return graph.select(
+                spread_to(inside, names, out, sizes), spread_to(value, value_names, out, sizes), 0
+            )
+    return None
+
+
 def _cumsum_of_zero(node: Node) -> Node | None:
     (x,) = node.args
     return x if constant_value(x) == 0 else None
@@ -151,6 +175,7 @@ REDUCTIONS: Final = (
     Step(("sum", "prod"), _merge, Keeps.REALS),
     Step(("sum",), _sum_of_copies, Keeps.REALS),
     Step(("max", "min"), _extreme_of_copies),
+    Step(("sum",), _sum_of_one_hot, Keeps.REALS),
     Step(("sum",), _sum_of_view, Keeps.REALS),
     Step(("sum",), _sum_of_product, Keeps.REALS),
     Step(("sum",), _sum_of_contraction, Keeps.REALS),

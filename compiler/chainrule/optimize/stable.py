@@ -137,7 +137,6 @@ LOGARITHMS: Final = (
     becomes(log(exp(x) / y), x - log(y)),
     becomes(log(y / exp(x)), log(y) - x),
     becomes(log(1 / x), -log(x)),
-    becomes(log(x * x), 2 * log(abs_(x))),
 )  # fmt: skip
 
 EXPONENTIALS: Final = (
@@ -166,14 +165,28 @@ EXPONENTIALS: Final = (
     becomes(exp(x - along(reduced("logsumexp", x), x)), reduced("softmax", x)),
 )
 
+def _norms(square: Callable[[Pattern], Pattern]) -> tuple[Rule, ...]:
+    return (
+        becomes(log(square(x)), 2 * log(abs_(x))),
+        becomes(square(abs_(x)), square(x)),
+        becomes(sqrt(square(x)), abs_(x)),
+        becomes(sqrt(square(x) + square(y)), call("hypot", x, y)),
+        becomes(
+            sqrt((square(x) + square(y)) + square(z)), call("hypot", call("hypot", x, y), z)
+        ),
+        becomes(sqrt(square(x) + c), call("hypot", x, sqrt(c)), _positive),
+        becomes(sqrt(total(square(x))), reduced("norm", x)),
+        becomes(
+            sqrt(total(square(x)) * s), reduced("norm", x) * sqrt(s), _is_reciprocal_count
+        ),
+        becomes(sqrt(total(square(x)) / s), reduced("norm", x) / sqrt(s), _is_count),
+    )  # fmt: skip
+
+
+# Squares are written as powers before differentiation and as products after it.
 NORMS: Final = (
-    becomes(sqrt(x * x), abs_(x)),
-    becomes(sqrt(x * x + y * y), call("hypot", x, y)),
-    becomes(sqrt((x * x + y * y) + z * z), call("hypot", call("hypot", x, y), z)),
-    becomes(sqrt(x * x + c), call("hypot", x, sqrt(c)), _positive),
-    becomes(sqrt(total(x * x)), reduced("norm", x)),
-    becomes(sqrt(total(x * x) * s), reduced("norm", x) * sqrt(s), _is_reciprocal_count),
-    becomes(sqrt(total(x * x) / s), reduced("norm", x) / sqrt(s), _is_count),
+    *_norms(lambda a: a * a),
+    *_norms(lambda a: a**2),
     becomes(reduced("norm", abs_(x)), reduced("norm", x)),
     becomes(reduced("norm", -x), reduced("norm", x)),
     becomes(call("hypot", abs_(x), y), call("hypot", x, y)),
