@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from chainrule.api.signature import donation_pairs
 from chainrule.errors import UnsupportedError, explain
+from chainrule.frontend.signature import donation_pairs
 from chainrule.frontend.trace import Traced
 from chainrule.frontend.trace import trace as trace_function
 from chainrule.ir.dims import Extent, evaluate_extent, size_of

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from chainrule.api.signature import donation_pairs, runtime_signature
 from chainrule.emit.builder import Module
 from chainrule.emit.entry import emit_entry
 from chainrule.errors import StructureError, explain
 from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
 from chainrule.schedule.cost import flops
 from chainrule.ir.dims import Dim

@@ -128,7 +128,8 @@ class Module:
             f"{t}{' noalias' if n in noalias else ''} %a.{n}" for t, n in arguments
         )  # fmt: skip
         linkage = "internal " if internal else ""
-        lines.append(f"define {linkage}{result} @{name}({inner}) {attrs} {{")
+        # "no-builtins": a loop that fills memory stays one, so the code needs no C library.
+        lines.append(f'define {linkage}{result} @{name}({inner}) {attrs} "no-builtins" {{')
         lines.append("entry:")
         return Builder(self, lines), [Value(t, f"%a.{n}") for t, n in arguments]
 
