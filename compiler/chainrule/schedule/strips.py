@@ -57,13 +57,14 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     # Steps that need a finished sum go behind the strips; the rest, before.
     behind: list[Step] = []
     before: list[Step] = []
-    late = set(made)
+    # What is not stored is recomputed by its readers, so it ties nothing to its step.
+    late = {n for n in made if n in schedule.stored}
     for s in tail:
         if s in inside:
             continue
         if _uses(s, late):
             behind.append(s)
-            late |= set(s.nodes)
+            late |= {n for n in s.nodes if n in schedule.stored}
         else:
             before.append(s)
     if any(_uses(s, late - made) for s in steps):
