@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.differentiate.reverse import pull_back
-from chainrule.inspect.formula import Formula, formula
+from chainrule.inspect.formulas import Formula, formula
 from chainrule.ir.dims import Extent, evaluate_extent, named
 from chainrule.ir.evaluate import bind_dims, evaluate
 from chainrule.ir.graph import Graph, Node

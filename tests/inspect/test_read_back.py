@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chainrule.inspect.formula import formula
+from chainrule.inspect.formulas import formula
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.types import F64, I64, Type
