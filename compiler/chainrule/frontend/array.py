@@ -13,6 +13,7 @@ from chainrule.frontend.locate import locate, user_line
 from chainrule.frontend.updates import Updates
 from chainrule.frontend.value import Value, refuse, symbolic
 from chainrule.ir.dims import Dim, show_extent
+from chainrule.ir.graph import Node
 
 __all__ = ["Array"]
 
@@ -61,6 +62,11 @@ class Array(Value):
     # Elementwise ==, hence no hash; and arrays on the left leave the operation to us.
     __hash__: ClassVar[None]  # type: ignore[assignment]
     __array_priority__ = 1000
+
+    def __new__(cls, node: Node, weak: bool = False) -> Self:
+        """Make the handle that the node's graph asks for."""
+        del weak
+        return object.__new__(node.graph.handle or cls)
 
     # What it is
 

@@ -143,8 +143,10 @@ class Guard(NamedTuple):
 class Graph:
     """Owns nodes, their origins, and the checks and guards made on the way."""
 
-    def __init__(self, ops: OpTable) -> None:
+    def __init__(self, ops: OpTable, handle: type | None = None) -> None:
         self.ops: Final = ops
+        self.handle: Final = handle
+        "the class users hold this graph's nodes in, where it is not the usual one"
         self.origins: Final[dict[Node, dict[Origin, None]]] = {}
         self.checks: Final[dict[Check, None]] = {}
         self.guards: Final[dict[Guard, None]] = {}

@@ -47,7 +47,7 @@ def aligned(args: tuple[Any, ...], ufunc: np.ufunc) -> tuple[list[Node], bool, t
     Returns:
         The nodes, whether all operands are weak, and the dtypes of the operands and the result.
     """
-    operands = [x if type(x) is Array else as_operand(x) for x in args]
+    operands = [x if isinstance(x, Array) else as_operand(x) for x in args]
     dtypes = resolve(ufunc, operands)
     graph = graph_of(operands)
     shape = broadcast_shape([shape_of(x) for x in operands], operands)
