@@ -239,3 +239,53 @@ def test_a_sum_over_one_hot_rows_is_no_sum() -> None:
     # Places outside the row count for nothing.
     arrays = [np.arange(1.0, 7), np.array([0, 2, 1, 3, -1, 7])]
     np.testing.assert_array_equal(evaluate(after, *arrays)[0], evaluate(before, *arrays)[0])
+
+
+def flops(node: Node) -> int:
+    """Count the multiplications of the contractions below a node."""
+    total = 0
+    for n in reached([node]):
+        if n.op.name == "contract":
+            extents = [int(str(e)) for e in n.shape]
+            extents += [int(str(n.args[0].shape[i])) for i in n.attributes["summed"][0]]
+            total += int(np.prod(extents))
+    return total
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_matrix_chains_take_the_cheaper_order(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    graph = Graph(OPS)
+    count = int(random.integers(3, 6))
+    extents = [int(e) for e in random.choice([1, 2, 9, 30], count + 1)]
+    matrices = [
+        graph.input(f"m{i}", Type(F64, (a, b)))
+        for i, (a, b) in enumerate(zip(extents, extents[1:]))
+    ]
+    pending = list(matrices)
+    while len(pending) > 1:
+        at = int(random.integers(len(pending) - 1))
+        pair = graph.call("contract", pending[at], pending[at + 1], batch=((), ()),
+                          summed=((1,), (0,)))  # fmt: skip
+        pending[at : at + 2] = [pair]
+    before = program_of(pending, matrices)
+    after = optimize(before)
+    check(after)
+    arrays = [random.normal(size=n.shape) for n in matrices]  # type: ignore[arg-type]
+    np.testing.assert_allclose(
+        evaluate(after, *arrays)[0], evaluate(before, *arrays)[0], rtol=1e-10, atol=1e-10
+    )
+    assert flops(after.outputs[0]) <= flops(before.outputs[0])
+    if count == 3:
+        p, q, r, s = extents
+        assert flops(after.outputs[0]) <= min(p * q * r + p * r * s, q * r * s + p * q * s) / 0.9
+
+
+def test_a_product_that_is_needed_elsewhere_stays_whole() -> None:
+    graph = Graph(OPS)
+    a, b = graph.input("a", Type(F64, (9, 9))), graph.input("b", Type(F64, (9, 9)))
+    v = graph.input("v", Type(F64, (9,)))
+    given = {"batch": ((), ()), "summed": ((1,), (0,))}
+    ab = graph.call("contract", a, b, **given)
+    after = optimize(program_of([ab, graph.call("contract", ab, v, **given)], [a, b, v]))
+    assert sum(n.op.name == "contract" for n in after.nodes) == 2

@@ -68,7 +68,10 @@ def _without(x: Node, names: Names, wanted: set[int]) -> tuple[Node, Names]:
 def einsum(
     a: Node, a_names: Names, b: Node, b_names: Names, out: Names, sizes: Mapping[int, Extent]
 ) -> Node:
-    """Return the sum of a*b over the axes that `out` does not name."""
+    """Return the sum of a*b over the axes in `sizes` that `out` does not name.
+
+    Over an axis that neither operand has, the sum is a product with its extent.
+    """
     graph, dtype = a.graph, a.dtype
     both = {*a_names, *b_names}
     alone = [sizes[n] for n in sizes if n not in both and n not in out]

@@ -8,7 +8,11 @@ from chainrule.ir.graph import Check, Node
 from chainrule.ir.op import Arithmetic, Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import rebuild, topological
+from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
+from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.fold import FOLDING
+from chainrule.optimize.lift import LIFTS
+from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
 from chainrule.optimize.views import VIEWS
 
@@ -22,11 +26,12 @@ def _is_composite(node: Node) -> bool:
     )
 
 
-def expand(program: Program) -> Program:
-    """Replace composite ops and `stop_gradient` by their definitions.
+def expand(program: Program, *, numerics: str = "strict") -> Program:
+    """Replace composite ops and `stop_gradient` by their definitions, and simplify what comes out.
 
     Softmax, its logarithm and logsumexp of one argument share maximum, exponentials and sum, since
-    their definitions are built of the same nodes.  Nothing here is turned back into a composite.
+    their definitions are built of the same nodes.  Stable forms are not looked for any more: they
+    would turn definitions back into composites.
     """
     graph = program.graph
 
@@ -45,7 +50,9 @@ def expand(program: Program) -> Program:
     results = list(program.results)
     while any(n.op.name == "stop_gradient" or _is_composite(n) for n in topological(results)):
         results, _ = rebuild(results, graph, change)
-    results = Rewriter(graph, (), (*FOLDING, *VIEWS), reals=False).run(results)
+    steps = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
+    rewriter = Rewriter(graph, (*ALGEBRA, *PRODUCTS), steps, reals=numerics == "fast")
+    results = rewriter.run(results)
     return rewired(program, results)
 
 

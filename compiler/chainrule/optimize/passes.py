@@ -8,6 +8,7 @@ from typing import Final
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
+from chainrule.optimize.chains import order_chains
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.expand import rewired
 from chainrule.optimize.fold import FOLDING
@@ -30,8 +31,10 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     In mode `fast` the results are the same real numbers; in `strict` and `reproducible` they are
     the same bits.  Linear in the nodes.
     """
-    rewriter = Rewriter(program.graph, RULES, STEPS, reals=numerics == "fast")
-    return rewired(program, rewriter.run(program.results))
+    fast = numerics == "fast"
+    rewriter = Rewriter(program.graph, RULES, STEPS, reals=fast)
+    results = rewriter.run(program.results)
+    return rewired(program, rewriter.run(order_chains(results)) if fast else results)
 
 
 def stabilize(outputs: Sequence[Node]) -> list[Node]:
