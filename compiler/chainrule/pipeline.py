@@ -76,7 +76,7 @@ def lower_program(
     clock.lap("optimize")
     see("optimize", lean)
 
-    plain = optimize(expand(lean), numerics=numerics)
+    plain = expand(lean, numerics=numerics)
     clock.lap("expand")
     see("expand", plain)
 

@@ -222,6 +222,8 @@ class _Kernel:
     def _combined(self, combine: Combine, dtype: DType, old: Value, new: Value) -> Value:
         b = self.b
         match combine:
+            case "sum" if dtype.kind == "bool":
+                return b.or_(old, new)
             case "sum":
                 return b.binary("fadd" if dtype.is_float else "add", old, new)
             case "prod":

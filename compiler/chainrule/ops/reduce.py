@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.errors import ShapeError, explain
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
-from chainrule.ir.op import Kind, Notation, Op, Special
+from chainrule.ir.op import Arithmetic, Kind, Notation, Op, Special
 from chainrule.ir.types import I64, Array, Type
 from chainrule.ops import _oracle as oracle
 from chainrule.ops._declare import declare, same_type
@@ -158,7 +158,22 @@ max_: Final[Op] = _extreme("max", np.max, r"\max")
 min_: Final[Op] = _extreme("min", np.min, r"\min")
 
 
-def _arg(name: str, value: Callable[..., Any]) -> Op:
+def _first(x: Node, extreme: Op, axis: int) -> Node:
+    """Return the first place of the extreme, or of a NaN."""
+    graph = x.graph
+    hit = x.equals(spread(extreme(x, axes=(axis,)), x, (axis,)))
+    if x.dtype.is_float:
+        hit = hit | graph.call("not_equal", x, x)
+    counter = graph.call("iota", length=x.shape[axis], dtype=I64)
+    places = graph.broadcast(counter, x.shape, (axis,))
+    return min_(graph.select(hit, places, FAR), axes=(axis,))
+
+
+FAR: Final = 1 << 62
+"A place beyond every array."
+
+
+def _arg(name: str, value: Callable[..., Any], extreme: Op) -> Op:
     def infer(x: Type, *, axis: int) -> Type:
         if x.shape[axis] == 0:
             raise ShapeError(explain(f"{name} of an empty axis", f"operand  {x}", f"axis  {axis}"))
@@ -167,7 +182,8 @@ def _arg(name: str, value: Callable[..., Any]) -> Op:
     return declare(
         Op(
             name, Kind.REDUCE, ("axis",), infer,
-            lambda x, *, axis: np.asarray(value(x, axis=axis)), Special(),
+            lambda x, *, axis: np.asarray(value(x, axis=axis)), Arithmetic("expand"),
+            expand=lambda x, *, axis: _first(x, extreme, axis),
             batch=lambda args, flags, size, *, axis: args[0].graph.call(
                 name, args[0], axis=axis + 1
             ),
@@ -176,8 +192,8 @@ def _arg(name: str, value: Callable[..., Any]) -> Op:
     )  # fmt: skip
 
 
-argmax: Final[Op] = _arg("argmax", np.argmax)
-argmin: Final[Op] = _arg("argmin", np.argmin)
+argmax: Final[Op] = _arg("argmax", np.argmax, max_)
+argmin: Final[Op] = _arg("argmin", np.argmin, min_)
 
 # Composites: one node for the chain rule, expanded into the ops above before scheduling
 
