@@ -2,23 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
-from chainrule import transform
+from chainrule import symbols, transform
 from chainrule.api.jit import Jitted, jit
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = ["function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize",
+           "value_and_grad", "vjp", "vmap"]  # fmt: skip
+
+P = ParamSpec("P")
+Function = Callable[..., Any]
 
 
-def grad(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return jit(transform.grad(fn, *args, **kwargs), lenient=True)
+def _compiled(
+    transformation: Callable[Concatenate[Function, P], Function],
+) -> Callable[Concatenate[Function, P], Function]:
+    """Make the functions a transformation returns compile themselves.
+
+    Arguments that are no arrays (settings) are taken as static where they stand.
+    """
+
+    @wraps(transformation)
+    def transformed(fn: Function, *args: P.args, **kwargs: P.kwargs) -> Function:
+        return jit(transformation(fn, *args, **kwargs), lenient=True)
+
+    return transformed
 
 
-def value_and_grad(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return jit(transform.value_and_grad(fn, *args, **kwargs), lenient=True)
+grad = _compiled(transform.grad)
+value_and_grad = _compiled(transform.value_and_grad)
+vmap = _compiled(transform.vmap)
+hvp = _compiled(transform.hvp)
+jacfwd = _compiled(transform.jacfwd)
+jacrev = _compiled(transform.jacrev)
 
 
-def vjp(fn, *primals, has_aux=False):
-    return transform.vjp(fn, *primals, has_aux=has_aux)
+@wraps(transform.jacobian)
+def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
+    """Return the function of the Jacobian; given an expression and symbols, an expression."""
+    if symbols.is_expression(fn):
+        return symbols.jacobian(fn, argnums)
+    return jit(transform.jacobian(fn, argnums, **kwargs), lenient=True)
+
+
+@wraps(transform.hessian)
+def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
+    """Return the function of second derivatives; given an expression and a symbol, an expression."""
+    if symbols.is_expression(fn):
+        return symbols.hessian(fn, argnums)
+    return jit(transform.hessian(fn, argnums, **kwargs), lenient=True)
+
+
+def _run(function: Function, args: Sequence[Any]) -> Any:
+    """Compile a function and call it once."""
+    return Jitted(function, **_ONCE)(*args)
+
+
+_ONCE = {
+    "dims": None, "static_argnames": (), "donate_argnames": (), "numerics": "fast",
+    "memory_budget": None, "cache": True, "lenient": True,
+}  # fmt: skip
+
+
+@wraps(transform.jvp)
+def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any], **kwargs: Any) -> Any:
+    """Return value and directional derivative; compiled anew at each call outside of `jit`."""
+    return transform.jvp(fn, primals, tangents, run=_run, **kwargs)
+
+
+@wraps(transform.vjp)
+def vjp(fn: Function, *primals: Any, **kwargs: Any) -> Any:
+    """Return value and pull-back; compiled anew at each call outside of `jit`."""
+    return transform.vjp(fn, *primals, run=_run, **kwargs)
+
+
+@wraps(transform.linearize)
+def linearize(fn: Function, *primals: Any, **kwargs: Any) -> Any:
+    """Return value and derivative as a function; compiled anew at each call outside of `jit`."""
+    return transform.linearize(fn, *primals, run=_run, **kwargs)
+
+
+def function(inputs: Sequence[Any], outputs: Mapping[str, Any] | Any) -> Jitted:
+    """Compile expressions of symbols into a function of arrays.
+
+    Args:
+        inputs: The symbols, in the order of the function's arguments.
+        outputs: An expression, or a pytree of them; its structure is the result's.
+
+    Returns:
+        A compiled function of arrays of the symbols' shapes; named extents may differ from call
+        to call.
+
+    Raises:
+        StructureError: An output depends on a symbol that is not among the inputs.
+
+    >>> import numpy as np, chainrule as cr
+    >>> x = cr.symbol("x", ("n",))
+    >>> f = cr.function([x], {"value": (x * x).sum(), "slope": cr.gradient((x * x).sum(), x)})
+    >>> f(np.array([1.0, 2.0]))["slope"].tolist()
+    [2.0, 4.0]
+    """
+    fn, dims = symbols.as_function(inputs, outputs)
+    return jit(fn, dims=dims)

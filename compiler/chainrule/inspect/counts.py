@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chainrule.ir.dims import evaluate_extent
-from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.types import Type
 from chainrule.ir.walk import topological
+from chainrule.schedule.cost import flops_of
 
-__all__ = ["Counts", "count", "node_flops"]
+__all__ = ["Counts", "count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def count(program: Program, dims: Mapping[str, int] | None = None) -> Counts:
     """
     numbers = dims or {}
     nodes = topological(program.outputs)
-    work = [(n, node_flops(n, numbers)) for n in nodes]
+    work = [(n, evaluate_extent(flops_of(n), numbers)) for n in nodes]
     return Counts(
         flops=sum(f for _, f in work),
         contraction_flops=sum(f for n, f in work if n.op.kind is Kind.CONTRACT),
@@ -74,24 +74,6 @@ def count(program: Program, dims: Mapping[str, int] | None = None) -> Counts:
         input_bytes=_bytes([n.type for n in program.inputs], numbers),
         output_bytes=_bytes([n.type for n in program.outputs], numbers),
     )
-
-
-def node_flops(node: Node, dims: Mapping[str, int]) -> int:
-    """Return the floating-point operations of one node; moves and integer work count nothing."""
-    kind = node.op.kind
-    if kind in (Kind.SOURCE, Kind.VIEW, Kind.WRITE, Kind.GATHER):
-        return 0
-    if not any(t.dtype.is_float for t in (node.type, *(a.type for a in node.args))):
-        return 0
-    if kind is Kind.CONTRACT:
-        first, (summed, _) = node.args[0], node.attributes["summed"]
-        terms = 1
-        for axis in summed:
-            terms *= evaluate_extent(first.shape[axis], dims)
-        return 2 * evaluate_extent(node.type.size, dims) * terms
-    # A reduction or a scatter visits each element of its argument, other ops make each of theirs.
-    largest = max(evaluate_extent(t.size, dims) for t in (node.type, *(a.type for a in node.args)))
-    return node.op.flops * largest
 
 
 def _bytes(types: Sequence[Type], dims: Mapping[str, int]) -> int:

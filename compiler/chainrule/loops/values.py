@@ -104,12 +104,14 @@ class Values:
     def assign(self, dtype: DType, value: Expression, depends: frozenset[str]) -> str:
         """Name a value, in the outermost loop where all it depends on is there."""
         scope = next(s for s in self.scopes if depends <= s.variables)
-        known = scope.known.get(value)
+        # Numbers by their text: 0.0 and -0.0 are equal, and so are 1, 1.0 and True.
+        key = (dtype, repr(value) if isinstance(value, Number) else value)
+        known = scope.known.get(key)
         if known is not None:
             return known
         name = self.name()
         scope.statements.append(Assign(name, dtype, value))
-        scope.known[value] = name
+        scope.known[key] = name
         self._dtypes[name] = dtype
         self._depends[name] = depends
         return name

@@ -12,10 +12,13 @@ __all__ = ["flops", "flops_of"]
 
 
 def flops_of(node: Node) -> Extent:
-    """Return the operations of one node: those of its op for each element it works on.
+    """Return the floating-point operations of one node; moves and integer work count nothing.
 
-    A contraction counts two (a product and a sum) for each term; moves count nothing.
+    A contraction counts two (a product and a sum) for each term, a reduction or scatter its op's
+    for each element of its argument, the others for each element of theirs.
     """
+    if not any(t.dtype.is_float for t in (node.type, *(a.type for a in node.args))):
+        return 0
     match node.op.kind:
         case Kind.CONTRACT:
             _, summed = node.attrs
