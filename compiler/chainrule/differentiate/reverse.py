@@ -39,9 +39,9 @@ def pull_back(
             adjoint[node] = adjoint[node] + g if node in adjoint else g
     graph = outputs[0].graph
     for y in reversed(nodes):
-        g = adjoint.get(y)
-        if g is None or (y in stops and active.isdisjoint(y.args)):
+        if y not in adjoint or (y in stops and active.isdisjoint(y.args)):
             continue
+        g = adjoint[y]
         with graph.origin(_origin(graph, y)):
             wanted = [x in active for x in y.args]
             for x, gx, want in zip(y.args, _pulled(y, g, wanted), wanted, strict=True):

@@ -21,7 +21,7 @@ from chainrule.ir.types import BOOL, F64, I64, Array, DType, dtype_of
 from chainrule.ir.walk import rebuild
 
 __all__ = [
-    "Operand", "as_operand", "broadcast_shape", "broadcast_to_shape", "cast", "common_dtype",
+    "Operand", "as_operand", "as_strong", "broadcast_shape", "broadcast_to_shape", "cast", "common_dtype",
     "graph_of", "kind_of", "node_of", "reshape", "resolve", "shape_of",
 ]  # fmt: skip
 
@@ -50,6 +50,14 @@ def as_operand(x: Any) -> Operand:
     if array.dtype == object:
         raise StructureError(_not_an_array(x))
     return array
+
+
+def as_strong(x: Any) -> Operand:
+    """Return an operand as `np.asarray` makes it: numbers are arrays, and not weak."""
+    operand = as_operand(x)
+    if isinstance(operand, Value):
+        return operand.strong()
+    return operand if isinstance(operand, SymbolicExtent) else np.asarray(operand)
 
 
 def _not_an_array(x: object) -> str:

@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 
 from chainrule.inspect.notation import (
     Applied,
+    Compared,
     Expanded,
+    Indicator,
     MatrixProduct,
     Name,
     Number,
@@ -28,7 +30,7 @@ from chainrule.inspect.notation import (
 )
 
 __all__ = ["ONE", "ZERO", "add", "divide", "expand", "linear", "multiply", "number", "power",
-           "reduced", "subtract"]  # fmt: skip
+           "reduced", "root", "subtract"]  # fmt: skip
 
 ONE: Final = Number(Fraction(1))
 ZERO: Final = Number(Fraction(0))
@@ -114,7 +116,9 @@ def multiply(*trees: Tree, over: Sequence[Tree] = ()) -> Tree:
     for name in common.elements():
         factors.remove(name)
         below.remove(name)
+    coefficient, factors, below = _roots(coefficient, factors, below)
     coefficient, factors, below = _means(coefficient, factors, below)
+    factors = _without_masks(factors)
     if coefficient < 0:
         for i, factor in enumerate(factors):
             flipped = _flipped(factor)
@@ -122,6 +126,84 @@ def multiply(*trees: Tree, over: Sequence[Tree] = ()) -> Tree:
                 coefficient, factors[i] = -coefficient, flipped
                 break
     return _join(coefficient, _gather_powers(factors), _gather_powers(below))
+
+
+def root(radicand: Fraction, pi: int = 0) -> Tree:
+    """Return √(radicand π**pi), squares taken out, in the form with the root above the line.
+
+    >>> root(Fraction(1, 2)) == divide(ONE, Applied("sqrt", (number(2),), 0))
+    True
+    """
+    top, p = _square(radicand.numerator)
+    bottom, q = _square(radicand.denominator)
+    circle = (Name("π", 0, extent=True),)
+    above = _join(Fraction(p), circle if pi > 0 else ())
+    below = _join(Fraction(q), circle if pi < 0 else ())
+    factors: tuple[Tree, ...] = ()
+    over: tuple[Tree, ...] = ()
+    if above != ONE and below != ONE:
+        inside = _join(Fraction(p, q), circle if pi > 0 else (), circle if pi < 0 else ())
+        factors = (Applied("sqrt", (inside,), 0),)
+    elif above != ONE:
+        factors = (Applied("sqrt", (above,), 0),)
+    elif below != ONE:
+        over = (Applied("sqrt", (below,), 0),)
+    return _join(Fraction(top, bottom), factors, over)
+
+
+def _square(n: int) -> tuple[int, int]:
+    """Split n into a square's root and the rest."""
+    taken, k = 1, 2
+    while k * k <= n:
+        while n % (k * k) == 0:
+            n //= k * k
+            taken *= k
+        k += 1
+    return taken, n
+
+
+def _radicand(tree: Tree) -> tuple[Fraction, int] | None:
+    """Return r and k of a constant √(r π**k)."""
+    if not isinstance(tree, Applied) or tree.function != "sqrt":
+        return None
+    c, factors, over = split(tree.arguments[0])
+    circle = Name("π", 0, extent=True)
+    if set(factors) | set(over) <= {circle} and len(factors) + len(over) < 2:
+        return c, len(factors) - len(over)
+    return None
+
+
+def _roots(
+    coefficient: Fraction, factors: list[Tree], over: list[Tree]
+) -> tuple[Fraction, list[Tree], list[Tree]]:
+    """Multiply constant roots with one another."""
+    above = [(f, _radicand(f)) for f in factors]
+    below = [(o, _radicand(o)) for o in over]
+    constants = [(r, 1) for _, r in above if r] + [(r, -1) for _, r in below if r]
+    if len(constants) < 2:
+        return coefficient, factors, over
+    inside, pi = Fraction(1), 0
+    for (r, k), sign in constants:
+        inside *= r if sign > 0 else 1 / r
+        pi += sign * k
+    circle = Name("π", 0, extent=True)
+    whole = [circle] * (abs(pi) // 2)
+    c, more, under = split(root(inside, pi % 2 if pi > 0 else -(-pi % 2)))
+    factors = [f for f, r in above if not r] + [*more, *(whole if pi > 0 else ())]
+    over = [o for o, r in below if not r] + [*under, *(whole if pi < 0 else ())]
+    return coefficient * c, factors, over
+
+
+def _without_masks(factors: list[Tree]) -> list[Tree]:
+    """Drop [x != 0] beside a factor x, which is 0 there anyway."""
+    return [
+        f for f in factors
+        if not (
+            isinstance(f, Indicator) and isinstance(f.condition, Compared)
+            and f.condition.sign == "!=" and f.condition.right == ZERO
+            and f.condition.left in factors
+        )
+    ]  # fmt: skip
 
 
 def divide(a: Tree, b: Tree) -> Tree:
@@ -209,11 +291,12 @@ def add(*trees: Tree) -> Tree:
     collected = _collect(terms)
     if len(collected) < 2:
         return _join(*collected[0]) if collected else ZERO
+    kept = _factored(collected)
     if any(isinstance(f, Sum) for p in collected for f in p.factors):
         short = expand(collected)
-        if short is not None:
+        if short is not None and leaves(short) < leaves(kept):
             return short
-    return _factored(collected)
+    return kept
 
 
 def _distributed(tree: Tree) -> tuple[Tree, ...]:
@@ -241,8 +324,9 @@ def _factored(parts: list[Parts]) -> Tree:
     """Take out what all terms share: factors, denominators, an equal number."""
     over = _shared([p.over for p in parts])
     factors = _shared([p.factors for p in parts])
-    # x y + x stays: x (y + 1) is no clearer.
-    if any(len(p.factors) == len(factors) and not p.over for p in parts):
+    # x y + x stays: x (y + 1) is no clearer, unless x is long.
+    bare = any(len(p.factors) == len(factors) for p in parts)
+    if bare and sum(map(leaves, factors)) <= 2:
         factors = []
     sizes = {abs(p.coefficient) for p in parts}
     common = sizes.pop() if len(sizes) == 1 else Fraction(1)
@@ -285,7 +369,7 @@ def _ordered(terms: Sequence[Tree]) -> list[Tree]:
 
 
 def expand(parts: Sequence[Parts]) -> Tree | None:
-    """Multiply sums out and collect; return the result where it is shorter, else None."""
+    """Multiply sums out and collect; None where there are too many terms."""
     monomials: list[Parts] = []
     for c, factors, over in parts:
         rows = [Parts(c, (), over)]
@@ -299,11 +383,9 @@ def expand(parts: Sequence[Parts]) -> Tree | None:
     if any(isinstance(f, Sum) for p in monomials for f in p.factors):
         return None
     collected = _collect(_join(c, sorted(_gather_powers(f), key=repr), o) for c, f, o in monomials)
-    before = leaves(Sum(tuple(_join(*p) for p in parts)))
     if not collected:
         return ZERO
-    after = _join(*collected[0]) if len(collected) == 1 else _factored(collected)
-    return after if leaves(after) < before else None
+    return _join(*collected[0]) if len(collected) == 1 else _factored(collected)
 
 
 def _product(a: Parts, b: Parts) -> Parts:

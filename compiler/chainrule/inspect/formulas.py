@@ -226,8 +226,8 @@ def _is_simple(tree: Tree) -> bool:
             return True
         case Transposed(body) | Power(body, Number()):
             return _is_simple(body)
-        case Applied(_, (argument,)):
-            return isinstance(argument, Name)
+        case Applied(_, (argument,), rank):
+            return isinstance(argument, Name) or rank == 0
         case Product(_, factors, over):
             # One short array, scaled.
             arrays = [f for f in (*factors, *over) if f.rank]

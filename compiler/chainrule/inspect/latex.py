@@ -75,7 +75,7 @@ def _render(box: Box) -> str:
         case Row(parts):
             return "".join(map(_render, parts))
         case Script(base, below, above):
-            inside = _render(base)
+            inside = _render(base).rstrip()
             if isinstance(base, Script):
                 inside = f"{{{inside}}}"
             low = f"_{{{_render(below)}}}" if below is not None else ""
@@ -104,13 +104,15 @@ def _word(text: str, role: str) -> str:
         case "number":
             mantissa, _, exponent = text.partition("e")
             return rf"{mantissa} \cdot 10^{{{exponent}}}" if exponent else text
+        case "index":
+            return "".join(r"\cdot " if c == "·" else f"{c} " for c in text).strip()
         case "function":
             escaped = text.replace("_", r"\_")
             return _FUNCTIONS.get(text, rf"\operatorname{{{escaped}}}")
         case "text":
             return rf"\mathrm{{{text}}}".replace("_", r"\_") if any(map(str.isalpha, text)) else text
-    if len(text) == 1 or not text.replace("′", "").replace("_", "").isidentifier():
-        return "".join(rf"{c} " if c == "·" else c for c in text).replace("· ", r"\cdot ")
+    if len(text) == 1:
+        return text
     if text.endswith("′"):
         return _word(text.rstrip("′"), role) + "'" * text.count("′")
     return r"\mathit{" + text.replace("_", r"\_") + "}"

@@ -34,7 +34,7 @@ FENCES: Final = {"abs": "||", "floor": "⌊⌋", "ceil": "⌈⌉"}
 SIGNS: Final = {"!=": "≠", "<=": "≤", ">=": "≥", "and": "∧", "or": "∨", "not": "¬"}
 ALONG_LAST: Final = frozenset({"softmax", "log_softmax", "cumsum", "reverse_cumsum"})
 
-Role: TypeAlias = Literal["name", "number", "function", "text"]
+Role: TypeAlias = Literal["name", "number", "function", "index", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +184,8 @@ class Layout:
                 )
                 return self._bracketed(body, inside), ATOM
             case n.Picked(body, index):
-                row = Script(self.at_least(index, ATOM), Word("i"))
-                inside = Row((Word("i"), Sign(","), row))
+                row = Script(self.at_least(index, ATOM), Word("i", "index"))
+                inside = Row((Word("i", "index"), Sign(","), row))
                 if self.linear:
                     return self._bracketed(body, inside), ATOM
                 return Script(self.at_least(body, ATOM), inside), ATOM
@@ -220,6 +220,10 @@ class Layout:
             positive = n.Product(-tree.coefficient, tree.factors, tree.over)
             return Row((Sign("−", spaced=False), self.at_least(positive, PRODUCT))), SUM
         top, bottom = decimal(tree.coefficient)
+        if tree.over and not bottom and tree.coefficient.denominator <= 10**6:
+            # 1 / (10 n), not 0.1 / n.
+            p, q = tree.coefficient.numerator, tree.coefficient.denominator
+            top, bottom = str(p), "" if q == 1 else str(q)
         if not tree.factors and not tree.over and not bottom:
             return Word(top, "number"), ATOM
         numbers: list[Box] = [] if top == "1" else [Word(top, "number")]
@@ -288,8 +292,8 @@ class Layout:
         letters = "".join(FREE[a] for a in tree.axes)
         shown = "".join(FREE[a] if a in tree.axes else "·" for a in range(max(tree.axes) + 1))
         head: Box = Sign("Σ", spaced=False) if name == "sum" else Word(name, "function")
-        body = Script(self.at_least(tree.body, ATOM), Word(shown))
-        return _spaced([Script(head, Word(letters)), body]) or body, PRODUCT
+        body = Script(self.at_least(tree.body, ATOM), Word(shown, "index"))
+        return _spaced([Script(head, Word(letters, "index")), body]) or body, PRODUCT
 
     def _indexed(self, tree: n.Indexed) -> Box:
         letters = FREE[: tree.rank] + BOUND
@@ -297,10 +301,10 @@ class Layout:
         parts: list[Box] = []
         if used:
             parts.append(
-                Script(Sign("Σ", spaced=False), Word("".join(letters[i] for i in used)))
+                Script(Sign("Σ", spaced=False), Word("".join(letters[i] for i in used), "index"))
             )
         for factor, at in tree.factors:
-            index = Word("".join(letters[i] for i in at))
+            index = Word("".join(letters[i] for i in at), "index")
             parts.append(Script(self.at_least(factor, ATOM), index))
         return _spaced(parts) or Row(())
 
@@ -316,7 +320,7 @@ class Layout:
         head: Box = Word(SYMBOLS.get(name, name), "function")
         hidden = name in ALONG_LAST and tree.axes == (tree.rank - 1,)
         if tree.axes and not hidden:
-            head = Script(head, Word("".join(FREE[a] for a in tree.axes)))
+            head = Script(head, Word("".join(FREE[a] for a in tree.axes), "index"))
         return self._call(head, arguments), ATOM
 
     def _derivative(self, arguments: Sequence[Tree]) -> Box:

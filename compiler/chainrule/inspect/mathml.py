@@ -85,7 +85,7 @@ def _render(box: Box) -> str:
             left = 'style="text-align: left"'
             rows = (
                 f"<mtr><mtd {left}>{_render(then)}</mtd>"
-                f"<mtd {left}><mtext>if </mtext>{_render(condition)}</mtd></mtr>"
+                f"<mtd {left}><mtext>if&#xA0;</mtext>{_render(condition)}</mtd></mtr>"
                 f"<mtr><mtd {left}>{_render(otherwise)}</mtd>"
                 f"<mtd {left}><mtext>otherwise</mtext></mtd></mtr>"
             )
@@ -110,6 +110,8 @@ def _word(text: str, role: str) -> str:
             return f"<mn>{text}</mn>"
         case "text":
             return f"<mtext>{escape(text)}</mtext>" if text != "ᵀ" else "<mo>⊤</mo>"
+        case "index":
+            return "".join(f"<mi>{c}</mi>" if c != "·" else "<mo>·</mo>" for c in text)
         case "function":
             return f'<mi mathvariant="normal">{escape(text)}</mi>'
     return f"<mi>{escape(text)}</mi>"

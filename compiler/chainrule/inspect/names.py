@@ -98,4 +98,11 @@ def _letter(node: Node, otherwise: str) -> str:
         return otherwise
     if node.op.name in _ACTIVATIONS and node.type.rank:
         return "h"
-    return "z" if node.op.name in ("contract", "add") and node.type.rank else ""
+    layer = node.op.name == "add" and any(_is_product(a) for a in node.args)
+    return "z" if (layer or node.op.name == "contract") and node.type.rank else ""
+
+
+def _is_product(node: Node) -> bool:
+    while node.op.name in ("broadcast", "reshape", "cast"):
+        node = node.args[0]
+    return node.op.name == "contract"

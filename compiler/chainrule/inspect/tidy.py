@@ -17,6 +17,9 @@ from chainrule.ir.walk import reached, rebuild
 
 __all__ = ["tidied"]
 
+NEAR: Final = 64
+"How many nodes a rule looks at below the one it is for."
+
 _FOLDED: Final = frozenset({
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "bit_and", "bit_or",
     "bit_not", "add", "sub", "mul", "neg", "cast",
@@ -56,12 +59,53 @@ def _folded(node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
     return graph.full(node.shape, np.asarray(value).item(), node.dtype)
 
 
-def _select(_node: Node, args: tuple[Node, ...], _graph: Graph) -> Node | None:
+def _select(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
     condition, a, b = args
     known = constant_value(condition)
     if known is not None:
         return a if known else b
-    return a if a is b else None
+    if a is b:
+        return a
+    return _inside_clip(condition, a, b, graph) if constant_value(b) == 0 else None
+
+
+def _inside_clip(condition: Node, a: Node, b: Node, graph: Graph) -> Node | None:
+    """Replace clip(u, low, high) by u in what is selected only where low <= u <= high."""
+    if condition.op.name != "bit_and":
+        return None
+    below, above = condition.args
+    if below.op.name != "less_equal" or above.op.name != "less_equal":
+        return None
+    if below.args[1] is not above.args[0]:
+        below, above = above, below
+    (low, u), (same, high) = below.args, above.args
+    if u is not same:
+        return None
+    clip = _near(a, u, low, high)
+    if clip is None:
+        return None
+    (inside,), _ = rebuild([a], graph, _changed, {clip: u})
+    return graph.select(condition, inside, b)
+
+
+def _near(node: Node, *args: Node) -> Node | None:
+    """Look for a clip of these arguments among the next few nodes below."""
+    waiting = [node]
+    for one in waiting:
+        if one.op.name == "clip" and one.args == args:
+            return one
+        if len(waiting) < NEAR:
+            waiting += one.args
+    return None
+
+
+def _changed(node: Node, args: tuple[Node, ...]) -> Node | None:
+    """Fold what a replacement made foldable: u - u."""
+    if node.op.name == "sub" and args[0] is args[1]:
+        return node.graph.full_like(node, 0)
+    if node.op.name == "mul" and any(constant_value(a) == 0 for a in args):
+        return node.graph.full_like(node, 0)
+    return None
 
 
 def _both(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:

@@ -6,12 +6,8 @@ trace; what matrix notation cannot say falls back to functions with NumPy's name
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Final, TypeAlias
-
-import numpy as np
 
 from chainrule.inspect import algebra
 from chainrule.inspect.contraction import contracted
@@ -32,6 +28,7 @@ from chainrule.inspect.notation import (
     Tree,
     children,
 )
+from chainrule.inspect.numbers import number_tree
 from chainrule.inspect.place import (
     Placed,
     aligned,
@@ -43,13 +40,10 @@ from chainrule.inspect.place import (
 )
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
-from chainrule.ir.types import F32, DType
 
-__all__ = ["number_tree", "translate"]
+__all__ = ["translate"]
 
 Builder: TypeAlias = Callable[[Node, Sequence[Placed]], Placed]
-LARGEST_DENOMINATOR: Final = 100_000
-"A float that is p/q for a q up to this is taken to mean that fraction."
 
 
 def translate(node: Node, args: Sequence[Placed]) -> Placed:
@@ -58,22 +52,6 @@ def translate(node: Node, args: Sequence[Placed]) -> Placed:
     if builder is not None:
         return builder(node, args)
     return _pointwise(node, args) if node.op.kind is Kind.POINTWISE else _function(node, args)
-
-
-def number_tree(value: float | bool, dtype: DType) -> Tree:
-    """Return a constant as the fraction or short decimal that a person would have written."""
-    if isinstance(value, bool):
-        return Name("true" if value else "false")
-    if math.isnan(value):
-        return Name("nan")
-    if math.isinf(value):
-        return algebra.multiply(algebra.number(1 if value > 0 else -1), Name("∞"))
-    exact = Fraction(value)
-    near = exact.limit_denominator(LARGEST_DENOMINATOR)
-    if near and float(dtype.numpy.type(float(near))) == value:
-        return Number(near)
-    shortest = np.float32(value) if dtype is F32 else np.float64(value)
-    return Number(Fraction(str(shortest)))
 
 
 def _pointwise(node: Node, args: Sequence[Placed]) -> Placed:
@@ -109,7 +87,10 @@ def _comparison(sign: str) -> Builder:
                 if hot is not None:
                     return hot
         axes = frame(args)
-        return place(Compared(sign, *(aligned(a, axes) for a in args)), axes)
+        left, right = (aligned(a, axes) for a in args)
+        if sign in ("=", "!=") and isinstance(left, Number):
+            left, right = right, left
+        return place(Compared(sign, left, right), axes)
 
     return builder
 

@@ -304,7 +304,8 @@ def triu(m: Any, k: int = 0) -> Array:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     """Return powers of a vector as columns, as `numpy.vander`."""
     count = x.shape[0] if N is None else N
-    columns = [x**0]
+    x = x.astype(np.promote_types(x.dtype, int))
+    columns = [np.ones_like(x)]
     for _ in range(count - 1):
         columns.append(columns[-1] * x)
     return stack(columns if increasing else columns[::-1], axis=1)

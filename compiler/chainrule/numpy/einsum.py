@@ -12,7 +12,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import array_function
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
-    as_operand,
+    as_strong,
     cast,
     common_dtype,
     graph_of,
@@ -193,7 +193,7 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True, **options: 
     del optimize
     if options or not isinstance(subscripts, str):
         raise _wrong("subscripts are a string, and there are no other options", str(subscripts))
-    values = [as_operand(x) for x in operands]
+    values = [as_strong(x) for x in operands]
     graph, dtype = graph_of(values), common_dtype(values)
     nodes = [node_of(x, graph, dtype) for x in values]
     groups, output = parse(subscripts, [n.type.rank for n in nodes])

@@ -15,6 +15,7 @@ from chainrule.frontend.operands import as_operand, cast, node_of, reshape
 from chainrule.ir.graph import Node
 from chainrule.ir.types import F64
 from chainrule.numpy import linear, shape
+from chainrule.numpy.creation import eye
 from chainrule.numpy.indexing import diagonal as diagonal_of
 from chainrule.numpy.indexing import trace as trace_of
 from chainrule.numpy.reductions import normalized_axes
@@ -125,7 +126,7 @@ def matrix_power(a: Any, n: int) -> Array:
         n //= 2
         square = square @ square if n else square
     if result is None:
-        return Array((np.eye(a.shape[-1]) + a * 0).node)
+        return Array((eye(a.shape[-1], dtype=a.dtype) + a * 0).node)
     return Array(result.node)
 
 

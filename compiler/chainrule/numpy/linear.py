@@ -12,7 +12,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import array_function
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
-    as_operand,
+    as_strong,
     broadcast_to_shape,
     cast,
     graph_of,
@@ -33,7 +33,7 @@ __all__ = ["dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vd
 
 def pair(a: Any, b: Any) -> tuple[Node, Node]:
     """Return two factors in one graph and the dtype of their product."""
-    operands = [as_operand(a), as_operand(b)]
+    operands = [as_strong(a), as_strong(b)]
     dtype = resolve(np.multiply, operands)[-1]
     graph = graph_of(operands)
     return node_of(operands[0], graph, dtype), node_of(operands[1], graph, dtype)

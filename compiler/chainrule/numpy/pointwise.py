@@ -15,6 +15,7 @@ from chainrule.frontend.operands import (
     as_operand,
     broadcast_shape,
     broadcast_to_shape,
+    cast,
     graph_of,
     kind_of,
     node_of,
@@ -26,13 +27,13 @@ from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, DType
 
 __all__ = [
-    "acos", "acosh", "add", "aligned", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
+    "acos", "acosh", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
     "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "cos",
     "cosh", "divide", "equal", "exp", "expm1", "floor_divide", "fmod", "greater", "greater_equal",
     "hypot", "invert", "left_shift", "less", "less_equal", "log", "log1p", "logaddexp",
     "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod",
-    "multiply", "named_like", "negative", "not_equal", "pointwise", "remainder", "right_shift",
+    "multiply", "negative", "not_equal", "remainder", "right_shift",
     "sign", "sin", "sinh", "sqrt", "subtract", "tan", "tanh", "true_divide",
 ]  # fmt: skip
 
@@ -167,7 +168,19 @@ bitwise_xor = _function("bit_xor", np.bitwise_xor)
 bitwise_not = bitwise_invert = invert = _function("bit_not", np.invert)
 left_shift = bitwise_left_shift = _function("shift_left", np.left_shift)
 right_shift = bitwise_right_shift = _function("shift_right", np.right_shift)
-logical_and = _function("bit_and", np.logical_and)
-logical_or = _function("bit_or", np.logical_or)
-logical_not = _function("bit_not", np.logical_not)
-logical_xor = _function("bit_xor", np.logical_xor)
+
+
+def _truth(name: str, ufunc: np.ufunc) -> Callable[..., Any]:
+    """Declare logic: what is not 0 is true, NaN too."""
+
+    def logic(*args: Any) -> Array:
+        nodes, _, _ = aligned(args, ufunc)
+        return Array(nodes[0].graph.call(name, *(cast(n, BOOL) for n in nodes)))
+
+    return named_like(array_function(ufunc)(logic), ufunc)
+
+
+logical_and = _truth("bit_and", np.logical_and)
+logical_or = _truth("bit_or", np.logical_or)
+logical_not = _truth("bit_not", np.logical_not)
+logical_xor = _truth("bit_xor", np.logical_xor)

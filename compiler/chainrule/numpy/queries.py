@@ -71,7 +71,8 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 @array_function(np.polyval)
 def polyval(p: Any, x: Any) -> Any:
     """Evaluate a polynomial, highest power first, by Horner's rule, as `numpy.polyval`."""
-    result: Any = 0 * x
-    for i in range(len(p)):
-        result = result * x + p[i]
+    coefficients = p if isinstance(p, Array) else np.asarray(p)
+    result: Any = np.zeros_like(x)
+    for i in range(len(coefficients)):
+        result = result * x + coefficients[i]
     return result

@@ -22,7 +22,7 @@ from chainrule.ops.reduce import cumulative_product
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "average", "count_nonzero", "cumprod",
     "cumsum", "cumulative_prod", "cumulative_sum", "max", "mean", "min", "nanmax", "nanmean",
-    "nanmin", "nansum", "normalized_axes", "prod", "ptp", "std", "sum", "trapezoid", "var",
+    "nanmin", "nansum", "prod", "ptp", "std", "sum", "trapezoid", "var",
 ]  # fmt: skip
 
 Axis = Any

@@ -14,6 +14,7 @@ from chainrule.frontend.dispatch import array_function, first_traced
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
+    as_strong,
     broadcast_shape,
     broadcast_to_shape,
     cast,
@@ -337,7 +338,7 @@ def concatenate(arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype:
     del out
     if isinstance(arrays, Array):
         arrays = list(arrays)
-    operands = [as_operand(x) for x in arrays]
+    operands = [as_strong(x) for x in arrays]
     wanted = dtype_of(dtype) if dtype is not None else common_dtype(operands)
     graph = graph_of(operands)
     nodes = [node_of(x, graph, wanted) for x in operands]
@@ -386,7 +387,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None) -> 
     del out
     if isinstance(arrays, Array):
         arrays = list(arrays)
-    operands = [as_operand(x) for x in arrays]
+    operands = [as_strong(x) for x in arrays]
     shapes = [shape_of(x) for x in operands]
     for i, s in enumerate(shapes):
         if s != shapes[0]:

@@ -95,7 +95,7 @@ def binary(
     slopes: Callable[[Node, Node, Node], Sequence[Slope]] | None, native: Native, *,
     takes: Takes = "float", **facts: Any,
 ) -> Op:
-    """Declare y = f(a, b) by its two partial derivatives, from the result and the arguments."""  # fmt: skip
+    """Declare y = f(a, b) by its two partial derivatives, of the result and the arguments."""
     return _pointwise(name, value, slopes, native, takes, (), **facts)
 
 

@@ -10,11 +10,10 @@ import math
 from typing import Any
 
 import numpy as np
-
 from chainrule.ir.types import Array
 
-__all__ = ["erf", "erfc", "floor_divide", "fmod", "log1mexp", "log_softmax", "logsumexp", "norm", "power",
-           "relu", "remainder", "rsqrt", "shift_left", "shift_right", "sigmoid", "sinc",
+__all__ = ["erf", "erfc", "floor_divide", "fmod", "log1mexp", "log_softmax", "logsumexp", "norm",
+           "power", "relu", "remainder", "rsqrt", "shift_left", "shift_right", "sigmoid", "sinc",
            "softmax", "softplus", "xlogy"]  # fmt: skip
 
 
@@ -138,9 +137,9 @@ def shift_right(x: Array, y: Array) -> Array:
     """Return x / 2**y rounded down; shifting everything out leaves the sign."""
     bits = np.asarray(x).dtype.itemsize * 8
     kept = (np.asarray(y) >= 0) & (np.asarray(y) < bits)
-    return np.right_shift(x, np.where(kept, y, bits - 1).astype(np.asarray(x).dtype)) * np.where(
-        kept | (np.asarray(x) < 0), 1, 0
-    ).astype(np.asarray(x).dtype)
+    dtype = np.asarray(x).dtype
+    shifted = np.right_shift(x, np.where(kept, y, bits - 1).astype(dtype))
+    return np.asarray(np.where(kept | (np.asarray(x) < 0), shifted, 0), dtype=dtype)
 
 
 def softmax(x: Array, *, axes: tuple[int, ...]) -> Array:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-
 from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
@@ -31,6 +30,10 @@ def free_axes(rank: int, *taken: tuple[int, ...]) -> tuple[int, ...]:
 def _type(a: Type, b: Type, *, batch: Pairs, summed: Pairs) -> Type:
     if a.dtype is not b.dtype:
         raise DTypeError(explain("matmul: dtypes differ", f"{a}", f"{b}"))
+    if a.dtype.kind == "bool":
+        raise DTypeError(
+            explain("matmul is not defined for bool", f"{a}", f"{b}", hint="cast to a number first")
+        )
     for i, j in (*zip(*batch, strict=True), *zip(*summed, strict=True)):
         if a.shape[i] != b.shape[j]:
             raise ShapeError(
@@ -65,7 +68,8 @@ def _letters(a_rank: int, b_rank: int, batch: Pairs, summed: Pairs) -> tuple[str
 
 def _value(a: Array, b: Array, *, batch: Pairs, summed: Pairs) -> Array:
     x, y, z = _letters(a.ndim, b.ndim, batch, summed)
-    return np.einsum(f"{x},{y}->{z}", a, b)
+    result: Array = np.einsum(f"{x},{y}->{z}", a, b)
+    return result
 
 
 def _pull_first(g: Node, a: Node, b: Node, batch: Pairs, summed: Pairs) -> Node:

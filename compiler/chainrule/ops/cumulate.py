@@ -1,7 +1,7 @@
 """Running combinations along one axis.
 
-One primitive is enough: the linear recurrence r_j = a_j r_{j-1} + b_j.  Cumulative sums and products
-are recurrences, and its adjoint is a recurrence run the other way, so derivatives of any order are
+One primitive is enough: the linear recurrence r_j = a_j r_{j-1} + b_j.  Cumulative sums and
+products are recurrences, and its adjoint is a recurrence run the other way, so derivatives of any order are
 exact, zeros included.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special

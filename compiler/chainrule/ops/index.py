@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special
@@ -29,7 +28,8 @@ def _gather_type(x: Type, index: Type, *, batch: int) -> Type:
 def _gather_value(x: Array, index: Array, *, batch: int) -> Array:
     lead = np.ix_(*map(np.arange, index.shape[:batch]))
     lined = [a.reshape(a.shape + (1,) * (index.ndim - batch)) for a in lead]
-    return x[(*lined, index)]
+    picked: Array = x[(*lined, index)]
+    return picked
 
 
 def _gather_pull(g: Node, _y: Node, x: Node, index: Node, *, batch: int) -> tuple[Node, None]:

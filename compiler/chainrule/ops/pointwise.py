@@ -11,8 +11,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
-
-from chainrule.errors import DTypeError, ShapeError, explain
+from chainrule.errors import ShapeError, explain
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Arithmetic, Kind, Notation, Op, VectorMath
 from chainrule.ir.types import BOOL, Array, DType, Type
@@ -21,6 +20,7 @@ from chainrule.ops._declare import REALS, binary, declare, same_type, ternary, u
 
 POSITIVE: Final = (0.1, 3.0)
 INSIDE: Final = (-0.9, 0.9)
+_GAUSS: Final = 2 / math.sqrt(math.pi)
 
 
 def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
@@ -39,7 +39,8 @@ sub: Final[Op] = binary(
 )  # fmt: skip
 mul: Final[Op] = binary(
     "mul", np.multiply, lambda y, a, b: (b, a), Arithmetic("mul"), takes="number",
-    commutative=True, sympy="x*y", domain=REALS, notation=Notation("{0} * {1}", r"{0} \odot {1}", 2),
+    commutative=True, sympy="x*y", domain=REALS,
+    notation=Notation("{0} * {1}", r"{0} \odot {1}", 2),
 )  # fmt: skip
 div: Final[Op] = binary(
     "div", np.divide, lambda y, a, b: (1 / b, -(y / b)), Arithmetic("div"),
@@ -159,36 +160,88 @@ def _function(
     )  # fmt: skip
 
 
-exp: Final[Op] = _function("exp", np.exp, lambda y, x: y, (1.1, 1.1), sympy="exp(x)", domain=REALS, latex=r"\exp")
-expm1: Final[Op] = _function("expm1", np.expm1, lambda y, x: exp(x), (1.5, 2.0), sympy="exp(x) - 1", domain=REALS)
-log: Final[Op] = _function("log", np.log, lambda y, x: 1 / x, (1.1, 1.1), sympy="log(x)", domain=POSITIVE, latex=r"\log")
-log1p: Final[Op] = _function("log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0))
+exp: Final[Op] = _function(
+    "exp", np.exp, lambda y, x: y, (1.1, 1.1), sympy="exp(x)", domain=REALS, latex=r"\exp",
+)  # fmt: skip
+expm1: Final[Op] = _function(
+    "expm1", np.expm1, lambda y, x: exp(x), (1.5, 2.0), sympy="exp(x) - 1", domain=REALS,
+)  # fmt: skip
+log: Final[Op] = _function(
+    "log", np.log, lambda y, x: 1 / x, (1.1, 1.1), sympy="log(x)", domain=POSITIVE, latex=r"\log",
+)  # fmt: skip
+log1p: Final[Op] = _function(
+    "log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0),
+)  # fmt: skip
 log1mexp: Final[Op] = unary(
     "log1mexp", oracle.log1mexp, lambda y, x: -1 / expm1(-x), Arithmetic("expand"),
     sympy="log(1 - exp(x))", domain=(-2.5, -0.1), flops=40, expand=lambda x: _where(
         x > -math.log(2), log(-expm1(x)), log1p(-exp(x))
     ), notation=Notation("log1mexp({0})", r"\operatorname{{log1mexp}}({0})"),
 )  # fmt: skip
-sigmoid: Final[Op] = _function("sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))", domain=REALS, latex=r"\sigma")
-softplus: Final[Op] = _function("softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))", domain=REALS)
+sigmoid: Final[Op] = _function(
+    "sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))",
+    domain=REALS, latex=r"\sigma",
+)  # fmt: skip
+softplus: Final[Op] = _function(
+    "softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))",
+    domain=REALS,
+)  # fmt: skip
 
 # Trigonometric and hyperbolic functions
 
-sin: Final[Op] = _function("sin", np.sin, lambda y, x: cos(x), (1.1, 1.1), sympy="sin(x)", domain=REALS, latex=r"\sin")
-cos: Final[Op] = _function("cos", np.cos, lambda y, x: -sin(x), (1.1, 1.1), sympy="cos(x)", domain=REALS, latex=r"\cos")
-tan: Final[Op] = _function("tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2), latex=r"\tan")
-asin: Final[Op] = _function("asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="asin(x)", domain=INSIDE, latex=r"\arcsin")
-acos: Final[Op] = _function("acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="acos(x)", domain=INSIDE, latex=r"\arccos")
-atan: Final[Op] = _function("atan", np.arctan, lambda y, x: 1 / (1 + x * x), (2.5, 3.0), sympy="atan(x)", domain=REALS, latex=r"\arctan")
-sinh: Final[Op] = _function("sinh", np.sinh, lambda y, x: cosh(x), (2.5, 3.0), sympy="sinh(x)", domain=REALS, latex=r"\sinh")
-cosh: Final[Op] = _function("cosh", np.cosh, lambda y, x: sinh(x), (2.5, 3.0), sympy="cosh(x)", domain=REALS, latex=r"\cosh")
-tanh: Final[Op] = _function("tanh", np.tanh, lambda y, x: 1 - y * y, (1.1, 2.0), sympy="tanh(x)", domain=REALS, latex=r"\tanh")
-asinh: Final[Op] = _function("asinh", np.arcsinh, lambda y, x: 1 / hypot(x, 1), (2.5, 3.0), sympy="asinh(x)", domain=REALS)
-acosh: Final[Op] = _function("acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), (2.5, 3.0), sympy="acosh(x)", domain=(1.2, 3.0))
-atanh: Final[Op] = _function("atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), (2.5, 3.0), sympy="atanh(x)", domain=INSIDE)
-erf: Final[Op] = _function("erf", oracle.erf, lambda y, x: _GAUSS * exp(-(x * x)), (1.1, 2.0), sympy="erf(x)", domain=REALS)
-erfc: Final[Op] = _function("erfc", oracle.erfc, lambda y, x: -_GAUSS * exp(-(x * x)), (2.5, 8.0), sympy="erfc(x)", domain=REALS)
-_GAUSS: Final = 2 / math.sqrt(math.pi)
+sin: Final[Op] = _function(
+    "sin", np.sin, lambda y, x: cos(x), (1.1, 1.1), sympy="sin(x)", domain=REALS, latex=r"\sin",
+)  # fmt: skip
+cos: Final[Op] = _function(
+    "cos", np.cos, lambda y, x: -sin(x), (1.1, 1.1), sympy="cos(x)", domain=REALS, latex=r"\cos",
+)  # fmt: skip
+tan: Final[Op] = _function(
+    "tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2),
+    latex=r"\tan",
+)  # fmt: skip
+asin: Final[Op] = _function(
+    "asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="asin(x)",
+    domain=INSIDE, latex=r"\arcsin",
+)  # fmt: skip
+acos: Final[Op] = _function(
+    "acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="acos(x)",
+    domain=INSIDE, latex=r"\arccos",
+)  # fmt: skip
+atan: Final[Op] = _function(
+    "atan", np.arctan, lambda y, x: 1 / (1 + x * x), (2.5, 3.0), sympy="atan(x)", domain=REALS,
+    latex=r"\arctan",
+)  # fmt: skip
+sinh: Final[Op] = _function(
+    "sinh", np.sinh, lambda y, x: cosh(x), (2.5, 3.0), sympy="sinh(x)", domain=REALS,
+    latex=r"\sinh",
+)  # fmt: skip
+cosh: Final[Op] = _function(
+    "cosh", np.cosh, lambda y, x: sinh(x), (2.5, 3.0), sympy="cosh(x)", domain=REALS,
+    latex=r"\cosh",
+)  # fmt: skip
+tanh: Final[Op] = _function(
+    "tanh", np.tanh, lambda y, x: 1 - y * y, (1.1, 2.0), sympy="tanh(x)", domain=REALS,
+    latex=r"\tanh",
+)  # fmt: skip
+asinh: Final[Op] = _function(
+    "asinh", np.arcsinh, lambda y, x: 1 / hypot(x, 1), (2.5, 3.0), sympy="asinh(x)", domain=REALS,
+)  # fmt: skip
+acosh: Final[Op] = _function(
+    "acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), (2.5, 3.0), sympy="acosh(x)",
+    domain=(1.2, 3.0),
+)  # fmt: skip
+atanh: Final[Op] = _function(
+    "atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), (2.5, 3.0), sympy="atanh(x)",
+    domain=INSIDE,
+)  # fmt: skip
+erf: Final[Op] = _function(
+    "erf", oracle.erf, lambda y, x: _GAUSS * exp(-(x * x)), (1.1, 2.0), sympy="erf(x)",
+    domain=REALS,
+)  # fmt: skip
+erfc: Final[Op] = _function(
+    "erfc", oracle.erfc, lambda y, x: -_GAUSS * exp(-(x * x)), (2.5, 8.0), sympy="erfc(x)",
+    domain=REALS,
+)  # fmt: skip
 
 # Functions of two arguments whose expansion would lose a value or a derivative
 
@@ -200,7 +253,8 @@ def _hypot_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
 
 hypot: Final[Op] = binary(
     "hypot", np.hypot, _hypot_slopes, VectorMath("hypot", 2.5, 3.0), sympy="sqrt(x**2 + y**2)",
-    flops=20, commutative=True, notation=Notation("hypot({0}, {1})", r"\operatorname{{hypot}}({0}, {1})"),
+    flops=20, commutative=True,
+    notation=Notation("hypot({0}, {1})", r"\operatorname{{hypot}}({0}, {1})"),
 )  # fmt: skip
 
 
@@ -292,12 +346,27 @@ equal, not_equal, less, less_equal, greater, greater_equal = (
     for name, value, symbol in _COMPARISONS
 )  # fmt: skip
 
-bit_and: Final[Op] = binary("bit_and", np.bitwise_and, None, Arithmetic("and"), takes="bits", commutative=True, notation=Notation("{0} & {1}", r"{0} \land {1}", 0))
-bit_or: Final[Op] = binary("bit_or", np.bitwise_or, None, Arithmetic("or"), takes="bits", commutative=True, notation=Notation("{0} | {1}", r"{0} \lor {1}", 0))
-bit_xor: Final[Op] = binary("bit_xor", np.bitwise_xor, None, Arithmetic("xor"), takes="bits", commutative=True)
-bit_not: Final[Op] = unary("bit_not", np.invert, None, Arithmetic("not"), takes="bits", notation=Notation("not {0}", r"\lnot {0}"))
-shift_left: Final[Op] = binary("shift_left", oracle.shift_left, None, Arithmetic("shift_left"), takes="integer")
-shift_right: Final[Op] = binary("shift_right", oracle.shift_right, None, Arithmetic("shift_right"), takes="integer")
+bit_and: Final[Op] = binary(
+    "bit_and", np.bitwise_and, None, Arithmetic("and"), takes="bits", commutative=True,
+    notation=Notation("{0} & {1}", r"{0} \land {1}", 0),
+)  # fmt: skip
+bit_or: Final[Op] = binary(
+    "bit_or", np.bitwise_or, None, Arithmetic("or"), takes="bits", commutative=True,
+    notation=Notation("{0} | {1}", r"{0} \lor {1}", 0),
+)  # fmt: skip
+bit_xor: Final[Op] = binary(
+    "bit_xor", np.bitwise_xor, None, Arithmetic("xor"), takes="bits", commutative=True,
+)  # fmt: skip
+bit_not: Final[Op] = unary(
+    "bit_not", np.invert, None, Arithmetic("not"), takes="bits",
+    notation=Notation("not {0}", r"\lnot {0}"),
+)  # fmt: skip
+shift_left: Final[Op] = binary(
+    "shift_left", oracle.shift_left, None, Arithmetic("shift_left"), takes="integer",
+)  # fmt: skip
+shift_right: Final[Op] = binary(
+    "shift_right", oracle.shift_right, None, Arithmetic("shift_right"), takes="integer",
+)  # fmt: skip
 
 # Selection and conversion
 
@@ -328,7 +397,10 @@ select: Final[Op] = declare(
     Op(
         "select", Kind.POINTWISE, (), _select_type, np.where, Arithmetic("select"),
         pull=_select_pull, push=_select_push,
-        notation=Notation("where({0}, {1}, {2})", r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}"),
+        notation=Notation(
+            "where({0}, {1}, {2})",
+            r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}",
+        ),
     )
 )  # fmt: skip
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-
 from chainrule.errors import ShapeError, explain
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node

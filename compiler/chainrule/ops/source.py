@@ -6,7 +6,6 @@ import struct
 from typing import Any, Final
 
 import numpy as np
-
 from chainrule.ir.op import Kind, Notation, Op, Special
 from chainrule.ir.types import I64, Array, DType, Type
 from chainrule.ops._declare import declare
@@ -25,8 +24,8 @@ def _constant_value(*, dtype: DType, bits: bytes) -> Array:
 
 
 input_: Final[Op] = declare(
-    Op("input", Kind.SOURCE, ("name", "type", "serial"), lambda *, name, type, serial: type,
-       _no_value, Special(), flops=0)  # noqa: A006  (the attribute's name)
+    Op("input", Kind.SOURCE, ("name", "type", "serial"), lambda **given: given["type"],
+       _no_value, Special(), flops=0)
 )  # fmt: skip
 constant: Final[Op] = declare(
     Op("constant", Kind.SOURCE, ("dtype", "bits"), lambda *, dtype, bits: Type(dtype, ()),

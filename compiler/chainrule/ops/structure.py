@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-
 from chainrule.errors import ShapeError, explain
 from chainrule.ir.dims import Extent, Shape, show_extent, size_of
 from chainrule.ir.graph import Node
@@ -30,7 +29,8 @@ def _linear_push(tangents: tuple[Node, ...], y: Node, *_args: Node, **_attribute
 
 
 def _broadcast_type(x: Type, *, shape: Shape, axes: tuple[int, ...]) -> Type:
-    assert len(axes) == x.rank and list(axes) == sorted(set(axes)), f"bad axes {axes} for {x}"
+    rising = list(axes) == sorted(set(axes))
+    assert rising and len(axes) == x.rank, f"bad axes {axes} for {x}"  # noqa: PT018
     for own, axis in zip(x.shape, axes, strict=True):
         if own != shape[axis]:
             raise ShapeError(
@@ -185,7 +185,8 @@ def _concatenate_type(*types: Type, axis: int) -> Type:
     first = types[0]
     total: Extent = 0
     for t in types:
-        others = [(a, b) for i, (a, b) in enumerate(zip(t.shape, first.shape)) if i != axis]
+        pairs = enumerate(zip(t.shape, first.shape, strict=False))
+        others = [(a, b) for i, (a, b) in pairs if i != axis]
         if t.rank != first.rank or t.dtype is not first.dtype or any(a != b for a, b in others):
             raise ShapeError(
                 explain("concatenate: arrays do not agree off the axis", *map(str, types),
@@ -196,7 +197,8 @@ def _concatenate_type(*types: Type, axis: int) -> Type:
 
 
 def _concatenate_pull(g: Node, _y: Node, *args: Node, axis: int) -> tuple[Node, ...]:
-    pulled, at = [], 0
+    pulled: list[Node] = []
+    at: Extent = 0
     for x in args:
         starts = tuple(at if i == axis else 0 for i in range(x.type.rank))
         pulled.append(
@@ -209,7 +211,10 @@ def _concatenate_pull(g: Node, _y: Node, *args: Node, axis: int) -> tuple[Node, 
 def _concatenate_push(
     tangents: tuple[Node | None, ...], y: Node, *args: Node, axis: int
 ) -> Node:
-    full = [y.graph.full_like(x, 0.0) if t is None else t for t, x in zip(tangents, args)]
+    full = [
+        y.graph.full_like(x, 0.0) if t is None else t
+        for t, x in zip(tangents, args, strict=True)
+    ]
     return y.graph.call("concatenate", *full, axis=axis)
 
 

@@ -1,6 +1,6 @@
 """Chains of contractions in the order that multiplies least.
 
-`A @ B @ v` is read from the left, a product of matrices; `A @ (B @ v)` takes a fraction of the work.
+`A @ B @ v` reads as a product of matrices; `A @ (B @ v)` takes a fraction of the work.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from chainrule.ir.dims import Extent, evaluate_extent, names_of
 from chainrule.ir.graph import Node
-from chainrule.ir.walk import rebuild, reached, users
+from chainrule.ir.walk import reached, rebuild, users
 from chainrule.optimize.contractions import Names, einsum, named_axes
 
 __all__ = ["order_chains"]

@@ -101,7 +101,7 @@ def einsum(
 
 
 def named_axes(node: Node) -> tuple[Names, Names, Names, dict[int, Extent]]:
-    """Return names for the axes of a contraction: of its operands, its result, and their extents."""
+    """Name the axes of a contraction: of its operands, of its result, and their extents."""
     a, b = node.args
     batch, summed = node.attributes["batch"], node.attributes["summed"]
     a_names = tuple(range(a.type.rank))

@@ -1,7 +1,7 @@
 """Constant folding, and what is known of broadcast values.
 
-Constants fold in the node's own element type with the op's own NumPy meaning, which differs from what
-the compiled code would compute by no more than the op's error budget.
+Constants fold in the node's own element type with the op's own NumPy meaning, which differs from
+what compiled code would compute by no more than the op's error budget.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-
 from chainrule.ir.graph import Node, Number, constant_value
 from chainrule.ir.op import VectorMath
 from chainrule.ir.types import BOOL, DType

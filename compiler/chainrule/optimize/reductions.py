@@ -78,7 +78,8 @@ def _extreme_of_copies(node: Node) -> Node | None:
     if inner:
         source = node.graph.call(node.op.name, source, axes=inner)
     left = _left(node)
-    return node.graph.broadcast(source, node.shape, tuple(left.index(a) for a in own if a not in axes))
+    kept = tuple(left.index(a) for a in own if a not in axes)
+    return node.graph.broadcast(source, node.shape, kept)
 
 
 def _sum_of_view(node: Node) -> Node | None:

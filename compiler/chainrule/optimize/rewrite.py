@@ -1,7 +1,7 @@
 """The engine: matching, building, and one walk that rewrites arguments before results.
 
-Nothing recurses over the graph (only over a pattern, a few levels deep), and every node is rewritten
-to a form that no rule changes, within a bound, so the work is linear in the nodes.
+Nothing recurses over the graph (only over a pattern, a few levels deep), and every node is
+rewritten to a form that no rule changes, within a bound, so the work is linear in the nodes.
 """
 
 from __future__ import annotations
@@ -220,11 +220,11 @@ class Rewriter:
 
     def _better(self, node: Node) -> Node | None:
         # Steps come first: they fold constants and shrink shapes, which the rules need not repeat.
-        name = node.op.name
+        name: str = node.op.name
         kind = "pointwise" if node.op.kind is Kind.POINTWISE else ""
         for step in (*self._steps.get(name, ()), *self._steps.get(kind, ())):
             self.attempts += 1
-            better = step.apply(node)
+            better: Node | None = step.apply(node)
             if better is not None and better is not node:
                 return better
         if name not in self._rules:
@@ -274,8 +274,11 @@ def _node_head(node: Node) -> str:
 
 def _may_fit(needed: tuple[str, ...], heads: tuple[str, ...]) -> bool:
     """Look one level down before matching: nearly all rules are ruled out here."""
-    if all(not n or n == h or (h == "#" and n == "broadcast") for n, h in zip(needed, heads)):
-        return True
-    return len(heads) == 2 and all(
-        not n or n == h or (h == "#" and n == "broadcast") for n, h in zip(needed, heads[::-1])
+    orders = (heads, heads[::-1]) if len(heads) == 2 else (heads,)
+    return any(
+        all(
+            not n or n == h or (h == "#" and n == "broadcast")
+            for n, h in zip(needed, order, strict=True)
+        )
+        for order in orders
     )

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from chainrule.ir.graph import Node
-
 __all__ = ["Binding", "Guard", "Keeps", "Pattern", "Rule", "along", "call", "constant", "reduced",
            "wild"]  # fmt: skip
 
