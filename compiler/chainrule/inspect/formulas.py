@@ -30,6 +30,8 @@ LAYER: Final = 5
 "In a formula that is not small, a layer's cotangent with this many is defined on its own."
 SHARED: Final = 3
 "A part used more than once with at least this many is defined once."
+ROUNDS: Final = 8
+"How often the choice of parts is revised, at most."
 SEEN_THROUGH: Final = frozenset({"broadcast", "reshape", "cast", "neg", "transpose"})
 
 
@@ -125,20 +127,23 @@ class _Parts:
         self.cotangents = _cotangents(nodes)
         self.uses = _uses(nodes)
         self.layers = _layers(nodes, self.cotangents)
+        self.plain: set[Node] = set()
+        "nodes that turned out not to be worth a name"
 
     def named(self) -> tuple[Tree, tuple[Definition, ...]]:
         """Return the root's tree and the definitions that it needs."""
-        chosen = self._chosen(layered=False)
-        found = self._translated(chosen, self._names(chosen))
-        if leaves_of(found[self.root].tree) > SMALL:
-            chosen = self._chosen(layered=True)
-        while True:
+        layered = False
+        for _ in range(ROUNDS):
+            chosen = self._chosen(layered=layered)
             names = self._names(chosen)
             found = self._translated(chosen, names)
             useless = self._useless(chosen, found, names)
-            if not useless:
+            self.plain |= useless
+            if useless:
+                continue
+            if layered or leaves_of(found[self.root].tree) <= SMALL:
                 break
-            chosen -= useless
+            layered = True
         trees = {names[n]: found[n].tree for n in chosen}
         tree = _spread(found[self.root], self.root)
         return tree, tuple(Definition(n, trees[n]) for n in _met(tree, trees))
@@ -174,7 +179,7 @@ class _Parts:
             inner = node.op.name == "contract" and node in self.cotangents
             if inner or any(a in deep for a in node.args):
                 deep.add(node)
-            if node is not self.root and node.op.kind.name != "SOURCE":
+            if node is not self.root and node not in self.plain and node.op.kind.name != "SOURCE":
                 size = leaves_of(value.tree)
                 layer = {"layered": layered, "deep": node in deep}
                 if not _is_simple(value.tree) and self._deserves(node, size, **layer):
