@@ -76,12 +76,14 @@ class _Jitted:
         %1 = mul(%0, 2.0)  : f64[3]
         """
         bound, leaves, _ = self._bind(args, kwargs)
+        shapes: list[Any] = [leaf_type(x, "").type.shape for x in leaves]
         for variant in self._variants.get(self._key(bound, leaves), []):
-            shapes = [leaf_type(x, "").type.shape for x in leaves]
-            if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):  # type: ignore[arg-type]
-                return LoweredFunction(variant.traced, variant.lowered)
+            if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):
+                return LoweredFunction(variant.traced, variant.lowered, shapes)
         traced = self._trace(args, kwargs, self._dims)
-        return LoweredFunction(traced, None, donated=self._donated, numerics=self._options["numerics"])
+        return LoweredFunction(
+            traced, None, shapes, donated=self._donated, numerics=self._options["numerics"]
+        )
 
     # Finding or making the code
 

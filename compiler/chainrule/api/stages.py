@@ -10,7 +10,7 @@ from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.signature import donation_pairs
 from chainrule.frontend.trace import Traced
 from chainrule.frontend.trace import trace as trace_function
-from chainrule.ir.dims import Extent, evaluate_extent, size_of
+from chainrule.ir.dims import Dim, Extent, Shape, evaluate_extent, size_of
 from chainrule.ir.program import Program
 from chainrule.ir.show import show
 from chainrule.link.jit import assembly
@@ -86,14 +86,21 @@ class LoweredFunction:
     """A function on its way to code; every stage can be printed."""
 
     def __init__(
-        self, traced: Traced, lowered: Lowered | None, *, donated: Sequence[str] = (),
-        numerics: str = "fast",
+        self, traced: Traced, lowered: Lowered | None, shapes: Sequence[Shape] = (), *,
+        donated: Sequence[str] = (), numerics: str = "fast",
     ) -> None:  # fmt: skip
+        """Lower a traced program, unless that is done; `shapes` are those of actual arguments."""
         if lowered is None:
             pairs = donation_pairs(traced, donated)
             traced = replace(traced, program=replace(traced.program, donated=pairs))
             lowered = lower_program(traced.program, numerics=numerics)
         self.traced, self.lowered = traced, lowered
+        self._dims = {
+            str(extent): number
+            for node, shape in zip(traced.program.inputs, shapes, strict=False)
+            for extent, number in zip(node.shape, shape, strict=False)
+            if isinstance(extent, Dim) and isinstance(number, int)
+        }
 
     def as_text(self, stage: Literal["expr", "loops", "llvm", "asm"]) -> str:
         """Return one stage as text: expressions, loops, LLVM IR, or assembly of the host."""
@@ -111,9 +118,13 @@ class LoweredFunction:
         )
 
     def compile(self, **dims: int) -> CompiledFunction:
-        """Generate the code. Named dims are counted at these numbers, 1 where none is given."""
-        known = dict.fromkeys(self.traced.program.dims, 1)
-        return CompiledFunction(self.traced, self.lowered, {**known, **dims})
+        """Generate the code.
+
+        Memory and cost are counted with named dims as the arguments of `lower` had them, or as
+        given here; 1 where neither says.
+        """
+        known = {**dict.fromkeys(self.traced.program.dims, 1), **self._dims, **dims}
+        return CompiledFunction(self.traced, self.lowered, known)
 
 
 def show_runs(runs: Sequence[Run]) -> str:
