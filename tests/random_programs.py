@@ -1,8 +1,8 @@
 """Seeded random programs over all ops, with valid shapes and tame values.
 
-`random_program(seed)` returns a program and arrays to run it on.  Nodes are evaluated while they are
-made, so that one whose value is not finite, or large, is not used any further: what the tests compare
-are then ordinary numbers.
+`random_program(seed)` returns a program and arrays to run it on.  Nodes are evaluated while they
+are made, so that one whose value is not finite, or large, is not used any further: what the tests
+compare are then ordinary numbers.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-
 from chainrule.ir.dims import Extent, evaluate_extent, named
 from chainrule.ir.evaluate import _number
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import F64, I64, Array, DType, Type
+from chainrule.ir.walk import reached
 from chainrule.ops import OPS
 from chainrule.ops.cumulate import recurrence
 from chainrule.ops.reduce import cumulative_product
@@ -251,10 +251,13 @@ class Maker:
         if not x.type.rank:
             return None
         axis = int(self.random.integers(x.type.rank))
+
+        def off_axis(n: Node) -> tuple[Extent, ...]:
+            return (*n.shape[:axis], *n.shape[axis + 1 :])
+
         others = [
             n for n in self.pool
-            if n.type.rank == x.type.rank
-            and all(a == b for i, (a, b) in enumerate(zip(n.shape, x.shape)) if i != axis)
+            if n.type.rank == x.type.rank and off_axis(n) == off_axis(x)
         ]  # fmt: skip
         return self.graph.call("concatenate", x, self.pick(others), axis=axis)
 
@@ -346,9 +349,8 @@ class Maker:
 
 def random_program(
     seed: int, *, nodes: int = 12, dtype: DType = F64, dims: bool = False, smooth: bool = False,
-    outputs: int = 2,
 ) -> Case:  # fmt: skip
-    """Return a program of about `nodes` ops and arrays to run it on.
+    """Return a program of about `nodes` ops and arrays to run it on; its results use all of them.
 
     With `dims` some extents are the named dims n and m.  With `smooth` every op is differentiable
     where it is used, so that differences are meaningful.
@@ -360,7 +362,8 @@ def random_program(
     if dims:
         maker.new_input((named("n"), named("m")))
     maker.grow(nodes)
-    results = [*maker.pool[-1:], *(maker.any() for _ in range(outputs - 1))]
+    used = {a for n in reached(maker.pool) for a in n.args}
+    results = [n for n in maker.pool if n not in used and n not in maker.inputs]
     names = tuple(f"x{i}" for i in range(len(maker.inputs)))
     program = Program(
         f"random_{seed}", tuple(maker.inputs), tuple(results), names,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from tests.random_programs import Case, random_program
 
+import numpy as np
 from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
@@ -13,7 +14,6 @@ from chainrule.ir.program import Program, check
 from chainrule.ir.show import show
 from chainrule.ir.types import Array
 from chainrule.optimize import expand, optimize, stabilize
-from tests.random_programs import Case, random_program
 
 SEEDS = range(80)
 

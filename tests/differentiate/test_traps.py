@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
+from tests.differentiate.traps import TRAPS, Trap, total
 
+import numpy as np
 from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
@@ -15,7 +16,6 @@ from chainrule.ir.program import Program, check
 from chainrule.ir.types import F32, F64, Array, DType, Type
 from chainrule.ops import OPS
 from chainrule.optimize import expand, optimize, stabilize
-from tests.differentiate.traps import TRAPS, Trap, total
 
 PASSES: dict[str, Callable[[Program], Program]] = {
     "raw": lambda p: p,
@@ -29,7 +29,8 @@ PASSES: dict[str, Callable[[Program], Program]] = {
 def backwards(y: Node, inputs: list[Node]) -> list[Node]:
     one = y.graph.full_like(y, 1.0)
     found = pull_back([y], [one], inputs)
-    return [x.graph.full_like(x, 0.0) if g is None else g for x, g in zip(inputs, found)]
+    return [x.graph.full_like(x, 0.0) if g is None else g
+            for x, g in zip(inputs, found, strict=True)]  # fmt: skip
 
 
 def forwards(y: Node, inputs: list[Node]) -> list[Node]:

@@ -1,7 +1,7 @@
 """Gradient traps: points where differentiation by the book goes wrong, with the exact answers.
 
-A trap is a scalar function of nodes, a point, and its exact gradient there.  The number in `source` is
-the thread in which users of some library met it.  What counts as exact, by `kind`:
+A trap is a scalar function of nodes, a point, and its exact gradient there.  The number in `source`
+is the thread in which users of some library met it.  What counts as exact, by `kind`:
 
 * `math`: there is one right value;
 * `convention`: the function has a kink; the subgradient of least norm is taken;
@@ -16,15 +16,42 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-
 from chainrule.ir.graph import Node
-from chainrule.ops.cumulate import recurrence  # noqa: F401  (declares what cumprod needs)
+from chainrule.ir.types import I64
 from chainrule.ops.pointwise import (
-    abs_, acos, atan2, clip, cos, exp, expm1, floor, hypot, log, log1p, logaddexp, maximum,
-    minimum, pow_, relu, sigmoid, sin, sinc, sqrt, tanh, xlogy,
+    abs_,
+    acos,
+    atan2,
+    clip,
+    cos,
+    exp,
+    expm1,
+    floor,
+    hypot,
+    log,
+    log1p,
+    logaddexp,
+    maximum,
+    minimum,
+    pow_,
+    relu,
+    sigmoid,
+    sin,
+    sinc,
+    sqrt,
+    tanh,
+    xlogy,
 )  # fmt: skip
 from chainrule.ops.reduce import (
-    cumulative_product, log_softmax, logsumexp, max_, norm, prod, softmax, spread, sum_,
+    cumulative_product,
+    log_softmax,
+    logsumexp,
+    max_,
+    norm,
+    prod,
+    softmax,
+    spread,
+    sum_,
 )  # fmt: skip
 
 INF = math.inf
@@ -82,13 +109,11 @@ def deviation(x: Node) -> Node:
 
 def std(x: Node) -> Node:
     """Return the standard deviation, without correction."""
-    return norm(deviation(x), axes=(0,)) / math.sqrt(float(x.shape[0]))  # type: ignore[arg-type]
+    return norm(deviation(x), axes=(0,)) / math.sqrt(int(str(x.shape[0])))
 
 
 def take(x: Node, places: list[int]) -> Node:
     """Pick elements."""
-    from chainrule.ir.types import I64
-
     return x.graph.call("gather", x, x.graph.array(np.array(places), I64), batch=0)
 
 
@@ -99,8 +124,6 @@ def array(x: Node, numbers: list[float]) -> Node:
 
 def second_is(x: Node) -> Node:
     """Return the mask [False, True, False, ...]."""
-    from chainrule.ir.types import I64
-
     return x.graph.call("iota", length=x.shape[0], dtype=I64).equals(1)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from chainrule.errors import DTypeError
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind, Op
@@ -127,7 +126,9 @@ def _pointwise(op: Op, dtype: DType, shape: tuple[int, ...]) -> Iterator[Sample]
             break
 
 
-def samples(op: Op, dtype: DType = F64, shapes: list[tuple[int, ...]] | None = None) -> list[Sample]:
+def samples(
+    op: Op, dtype: DType = F64, shapes: list[tuple[int, ...]] | None = None
+) -> list[Sample]:
     """Return calls of `op` on arrays of `dtype`; none where it is not defined for it."""
     if op.kind is Kind.POINTWISE:
         return [s for shape in shapes or SHAPES for s in _pointwise(op, dtype, shape)]

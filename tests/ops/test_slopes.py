@@ -6,10 +6,11 @@ import functools
 from typing import Any
 
 import mpmath
-import numpy as np
 import pytest
 import sympy
+from tests.ops.samples import samples
 
+import numpy as np
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node, constant_value
@@ -18,7 +19,6 @@ from chainrule.ir.program import Program
 from chainrule.ir.types import F64, Array, Type
 from chainrule.ir.walk import topological
 from chainrule.ops import OPS
-from tests.ops.samples import samples
 
 LETTERS = sympy.symbols("x y z", real=True)
 KINKED = {"maximum", "minimum", "clip", "relu", "abs", "remainder", "fmod", "sign", "floor", "ceil",
@@ -69,7 +69,7 @@ def evaluated(nodes: list[Node], inputs: tuple[Node, ...], arrays: Array) -> lis
 
 def expression(op: Op) -> Any:
     assert op.sympy is not None, f"{op.name}: name the SymPy function"
-    return sympy.sympify(op.sympy, locals=dict(zip("xyz", LETTERS)))
+    return sympy.sympify(op.sympy, locals=dict(zip("xyz", LETTERS, strict=True)))
 
 
 @pytest.mark.parametrize("op", POINTWISE, ids=repr)
@@ -145,7 +145,6 @@ def test_second_derivative_equals_that_of_sympy(op: Op) -> None:
 def as_sympy(node: Node) -> Any:
     """Write a slope in SymPy, each op as it says; None where one has no such name."""
     done: dict[Node, Any] = {}
-    names = iter(LETTERS)
     for n in topological([node]):
         number = constant_value(n)
         if number is not None:
@@ -156,9 +155,8 @@ def as_sympy(node: Node) -> Any:
             return None
         else:
             done[n] = expression(n.op).subs(
-                dict(zip(LETTERS, (done[a] for a in n.args))), simultaneous=True
+                dict(zip(LETTERS, (done[a] for a in n.args), strict=False)), simultaneous=True
             )
-    del names
     return done[node]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
+from tests.random_programs import random_program
 
+import numpy as np
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
@@ -19,7 +21,6 @@ from chainrule.ir.walk import reached
 from chainrule.ops import OPS
 from chainrule.optimize import Rewriter, expand, optimize, stabilize
 from chainrule.optimize.passes import RULES, STEPS
-from tests.random_programs import random_program
 
 SEEDS = range(60)
 
@@ -260,7 +261,7 @@ def test_matrix_chains_take_the_cheaper_order(seed: int) -> None:
     extents = [int(e) for e in random.choice([1, 2, 9, 30], count + 1)]
     matrices = [
         graph.input(f"m{i}", Type(F64, (a, b)))
-        for i, (a, b) in enumerate(zip(extents, extents[1:]))
+        for i, (a, b) in enumerate(itertools.pairwise(extents))
     ]
     pending = list(matrices)
     while len(pending) > 1:
@@ -271,7 +272,7 @@ def test_matrix_chains_take_the_cheaper_order(seed: int) -> None:
     before = program_of(pending, matrices)
     after = optimize(before)
     check(after)
-    arrays = [random.normal(size=n.shape) for n in matrices]  # type: ignore[arg-type]
+    arrays = [random.normal(size=n.shape) for n in matrices]
     np.testing.assert_allclose(
         evaluate(after, *arrays)[0], evaluate(before, *arrays)[0], rtol=1e-10, atol=1e-10
     )

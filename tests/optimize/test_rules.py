@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
+import numpy as np
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
@@ -40,7 +40,7 @@ def reduced_wildcards(rule: Rule) -> set[str]:
     """Names of wildcards that hold one number a row."""
     found = {p.args[0].name for p in parts(rule.before) if p.op == "along"}
     sums = [p for p in parts(rule.before) if any(a.op in ("sum", "logsumexp") for a in p.args)]
-    beside = {a.name for p in sums if p.op != "along" for a in p.args if a.op in ("wild",)}
+    beside = {a.name for p in sums if p.op != "along" for a in p.args if a.op == "wild"}
     return (found | beside) - {""}
 
 
@@ -93,7 +93,8 @@ def sides(rule: Rule, bound: dict[str, Any], inputs: dict[str, Node], like: Node
 
 def same_float(a: Array, b: Array) -> Array:
     equal = (a == b) & (np.signbit(a) == np.signbit(b)) if a.dtype.kind == "f" else a == b
-    return equal | (a != a) & (b != b)
+    both: Array = equal | (np.isnan(a) & np.isnan(b) if a.dtype.kind == "f" else False)
+    return both
 
 
 BITS = [r for r in RULES if r.keeps is Keeps.BITS]

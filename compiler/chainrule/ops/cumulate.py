@@ -1,8 +1,8 @@
 """Running combinations along one axis.
 
 One primitive is enough: the linear recurrence r_j = a_j r_{j-1} + b_j.  Cumulative sums and
-products are recurrences, and its adjoint is a recurrence run the other way, so derivatives of any order are
-exact, zeros included.
+products are recurrences, and its adjoint is a recurrence run the other way, so derivatives of any
+order are exact, zeros included.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _cumsum_value(x: Array, *, axis: int, reverse: bool) -> Array:
 cumsum: Final[Op] = declare(
     Op(
         "cumsum", Kind.CUMULATE, ("axis", "reverse"),
-        lambda x, *, axis, reverse: same_type("cumsum", "number")(x), _cumsum_value, Special(),
+        same_type("cumsum", "number"), _cumsum_value, Special(),
         pull=lambda g, y, x, *, axis, reverse: (cumsum(g, axis=axis, reverse=not reverse),),
         push=lambda tangents, y, x, *, axis, reverse: cumsum(
             tangents[0], axis=axis, reverse=reverse
@@ -95,7 +95,7 @@ def _recurrence_push(
 recurrence: Final[Op] = declare(
     Op(
         "recurrence", Kind.CUMULATE, ("axis", "reverse"),
-        lambda a, b, *, axis, reverse: same_type("recurrence", "number")(a, b),
+        same_type("recurrence", "number"),
         _recurrence_value, Special(), pull=_recurrence_pull, push=_recurrence_push,
         batch=lambda args, flags, size, *, axis, reverse: recurrence(
             *_spread_over(args, flags, size), axis=axis + 1, reverse=reverse

@@ -52,7 +52,7 @@ def _reduction(
     kind: Kind = Kind.REDUCE, takes: Any = "number", keeps_shape: bool = False, **facts: Any,
 ) -> Op:  # fmt: skip
     known = same_type(name, takes)
-    infer = (lambda x, *, axes: known(x)) if keeps_shape else _reduced(name, takes)
+    infer = known if keeps_shape else _reduced(name, takes)
     return declare(
         Op(name, kind, ("axes",), infer, value, Special(), pull=pull, push=push,
            batch=_shifted(name), **facts)
@@ -279,8 +279,8 @@ def _expand_norm(x: Node, *, axes: Axes) -> Node:
     # Scaling by the largest element keeps the squares in range.
     graph = x.graph
     top = max_(abs_(x), axes=axes)
-    odd = top.equals(0) | (top.equals(math.inf)) | ~(top.equals(top))
-    scale = graph.select(odd, 1.0, top)
+    # 0, NaN, and the extreme of nothing are no scale either.
+    scale = graph.select((top > 0) & (top < math.inf), top, 1.0)
     ratio = x / spread(scale, x, axes)
     return graph.call("sqrt", sum_(ratio * ratio, axes=axes)) * scale
 
