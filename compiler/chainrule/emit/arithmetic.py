@@ -133,9 +133,15 @@ def _remainder(b: Builder, d: DType, x: Value, y: Value) -> Value:
 
 
 def _floor_divide(b: Builder, d: DType, x: Value, y: Value) -> Value:
-    # (x - remainder) / y is within rounding of a whole number, as NumPy computes it.
-    r = _remainder(b, d, x, y)
-    quotient = b.fdiv(b.fsub(x, r), y)
+    # (x - rest) / y is within rounding of a whole number; the rest has the sign of x, so that
+    # an infinite y leaves 0 or -1.
+    r = _fmod(b, d, x, y)
+    toward_zero = b.fdiv(b.fsub(x, r), y)
+    bits = _bits(b, r)
+    differs = b.icmp("slt", b.xor(bits, _bits(b, y)), b.zero(bits.type))
+    down = b.and_(differs, b.fcmp("une", r, b.zero(x.type)))
+    less = b.fsub(toward_zero, b.const(x.type, 1.0))
+    quotient = b.select(down, less, toward_zero)
     rounded = b.intrinsic("floor", x.type, [quotient])
     half = b.fcmp("ogt", b.fsub(quotient, rounded), b.const(x.type, 0.5))
     up = b.select(half, b.fadd(rounded, b.const(x.type, 1.0)), rounded)

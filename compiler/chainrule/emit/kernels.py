@@ -73,6 +73,8 @@ class _Lanes:
     base: Value
     count: int
     mask: Value | None
+    single: bool = False
+    "The mask is a constant: the first lane alone."
 
 
 @dataclass(slots=True)
@@ -212,6 +214,9 @@ class _Kernel:
         value = self._spread(value, lanes)
         if moves == 1 and lanes.mask is None:
             b.store(value, address)
+        elif moves == 1 and lanes.single:
+            # LLVM stores too many bytes where it narrows a value and stores one lane of it.
+            b.store(b.extract(value, 0), address)
         elif moves == 1:
             b.masked_store(value, address, self._mask(lanes))
         else:
@@ -315,11 +320,13 @@ class _Kernel:
             for n in updated
         ]  # fmt: skip
 
-        def turn(base: Value, carried: list[Value], mask: Value | None) -> list[Value]:
+        def turn(
+            base: Value, carried: list[Value], mask: Value | None, *, single: bool = False
+        ) -> list[Value]:
             for n, v in zip(updated, carried, strict=True):
                 self.running[n].value = v
             self.variables[s.variable] = base
-            self.run(s.body, _Lanes(s.variable, base, count, mask))
+            self.run(s.body, _Lanes(s.variable, base, count, mask, single))
             return [self.running[n].value for n in updated]
 
         known = extent.constant
@@ -338,7 +345,7 @@ class _Kernel:
             )  # fmt: skip
         elif known % count:
             rest = Value(I64, str(known % count))
-            found = turn(whole, found, self._tail_mask(rest))
+            found = turn(whole, found, self._tail_mask(rest), single=known % count == 1)
         self.variables.pop(s.variable, None)
         for n, v in zip(updated, found, strict=True):
             state = self.running[n]
