@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
 from chainrule.errors import CompileError, explain
 
-__all__ = ["Target", "host", "target_machine"]
+__all__ = ["Target", "host", "llvm_version", "target_machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ def host() -> Target:
     else:
         machine = BASELINE
     return Target("host", triple, llvm.get_host_cpu_name(), features.flatten(), machine)
+
+
+def llvm_version() -> str:
+    """Return the version of the code generator."""
+    return ".".join(map(str, llvm.llvm_version_info))
 
 
 def target_machine(target: Target, *, jit: bool, level: int = 2) -> Any:

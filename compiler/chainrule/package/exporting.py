@@ -1,0 +1,284 @@
+"""`export`: from a function to files that run without the compiler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import chainrule
+from chainrule.emit.builder import Module
+from chainrule.errors import ExportError, explain
+from chainrule.frontend.pytree import tree_leaves
+from chainrule.frontend.signature import donation_pairs, runtime_signature
+from chainrule.frontend.trace import Traced, trace
+from chainrule.ir.dims import Extent, evaluate_extent, show_extent
+from chainrule.ir.show import show
+from chainrule.link.jit import load, object_code
+from chainrule.link.target import host, llvm_version
+from chainrule.package.elf import ObjectFile, read_object
+from chainrule.package.header import write_header
+from chainrule.package.library import link_library
+from chainrule.package.loader import nesting, runtime_files, write_loader
+from chainrule.package.names import check_name
+from chainrule.package.processor import needed_features
+from chainrule.package.report import ExportReport
+from chainrule.package.samples import known_extents, write_samples
+from chainrule.pipeline import Lowered, lower_program, symbol
+from chainrule_runtime.abi import Signature
+from chainrule_runtime.exported import FORMAT
+
+__all__ = ["export"]
+
+LATER: Final = ("linux-aarch64", "wasm32", "cortex-m4f")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A function traced for export, with the options it was jitted with."""
+
+    traced: Traced
+    arguments: list[Any]
+    numerics: str
+    budget: int | None
+
+
+def export(
+    fn: Callable[..., Any], *, args: Sequence[Any], path: str | Path, name: str | None = None,
+    targets: Sequence[str] | str = ("host",), numerics: str | None = None,
+    optimize: str = "speed", memory_budget: int | None = None, selftest: int = 0,
+    debug: bool = False,
+) -> ExportReport:  # fmt: skip
+    """Write a function as an object file, a C header, a shared library and a Python module.
+
+    The code is the same that `jit` runs: no library is needed, nothing is allocated, results have
+    the same bits.  Into `path` go `<name>.o`, `<name>.h`, `lib<name>.so` and `<name>.py` (which
+    needs only NumPy, with its runtime in `<name>_runtime`), and `manifest.json`, which describes
+    all of them and is part of the object too.  Nothing is written if anything fails.
+
+    Args:
+        fn: A function of pytrees of arrays, jitted or not; dims, static and donated arguments are
+            those of the jitted function.  It is called once, on traced values.
+        args: Its positional arguments: arrays, numbers or `cr.spec(...)`, nested as it takes them.
+            Extents named by a spec or by the jitted function's `dims` are given at every call.
+        path: A directory; made if it does not exist.
+        name: What the function is called in C and Python; the function's own name unless given.
+        targets: Machines to compile for; so far only `"host"`, the processor this runs on.
+        numerics: `"fast"`, `"strict"` or `"reproducible"`; the jitted function's mode unless given.
+        optimize: What to favour; so far only `"speed"`.
+        memory_budget: Bytes of scratch memory a call may use, at the extents of `args` where these
+            are numbers and at extents of 1 where not.
+        selftest: Number of sample calls to write, which the Python module's `selftest()` repeats.
+        debug: Also write the expressions (`<name>.expr`) and the LLVM IR (`<name>.ll`).
+
+    Returns:
+        What was written and its sizes.
+
+    Raises:
+        ExportError: A target or name that cannot be used, more memory than the budget, code that
+            would need a library, or a linker that refuses.
+
+    >>> import numpy as np, tempfile, chainrule as cr
+    >>> from chainrule.package import export
+    >>> double = lambda x: x + x
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = export(double, args=(cr.spec(("n",)),), path=folder, name="double_")
+    >>> "double_.h" in report.files, report.arena_bytes(n=1000)
+    (True, 0)
+    """
+    _check_options(targets, numerics, optimize, selftest)
+    asked = _traced(fn, args, numerics)
+    name = symbol(asked.traced.program.name) if name is None else name
+    check_name(name)
+    # The typed function of the header has the name itself.
+    program = replace(asked.traced.program, name=f"{name}_kernel")
+    lowered = lower_program(program, numerics=asked.numerics)
+    signature = replace(runtime_signature(asked.traced, lowered.arena), name=name)
+    budget = asked.budget if memory_budget is None else memory_budget
+    _check_budget(signature, lowered.arena, asked.arguments, budget)
+
+    needs = needed_features(lowered.target)
+    manifest = _manifest(name, asked, signature, lowered, needs)
+    _embed(lowered.module, f"{name}_manifest", json.dumps(manifest))
+    code = object_code(lowered.module.text(), lowered.target, jit=False)
+    sizes = read_object(code)
+    _check_freestanding(name, sizes)
+
+    files = {f"{name}.o": code, f"{name}.h": _header(name, manifest, signature).encode()}
+    files[f"{name}.py"] = write_loader(
+        name, signature, target=_machine(manifest), version=chainrule.__version__
+    ).encode()
+    files |= {f"{name}_runtime/{file}": text for file, text in runtime_files().items()}
+    if selftest:
+        loaded = load(code, (lowered.entry,))
+        files[f"{name}_selftest.npz"] = write_samples(
+            signature, loaded.addresses[lowered.entry], selftest, asked.arguments,
+            manifest["messages"],
+        )  # fmt: skip
+    if debug:
+        files[f"{name}.expr"] = show(lowered.optimized, origins=True).encode()
+        files[f"{name}.ll"] = lowered.module.text().encode()
+    notes = _write(Path(path), name, files, {**manifest, "sizes": _sizes(sizes)})
+    return ExportReport(
+        name, Path(path), _machine(manifest), needs,
+        {file: (Path(path) / file).stat().st_size for file in sorted(notes.files)},
+        lowered.arena, signature.dims, sizes.text, sizes.constants, sizes.data, lowered.kernels,
+        notes.missing,
+    )  # fmt: skip
+
+
+def _check_options(
+    targets: Sequence[str] | str, numerics: str | None, optimize: str, selftest: int
+) -> None:
+    asked = [targets] if isinstance(targets, str) else list(targets)
+    unknown = [t for t in asked if t != "host"]
+    if unknown or not asked:
+        later = [t for t in unknown if t in LATER]
+        raise ExportError(
+            explain(
+                f"no code for {later[0]} yet" if later
+                else f"there is no target {unknown[0]!r}" if unknown else "targets is empty",
+                "targets  host", f"later    {', '.join(LATER)}",
+            )
+        )  # fmt: skip
+    if numerics not in (None, "fast", "strict", "reproducible"):
+        raise ExportError(
+            explain(f"there is no numerics mode {numerics!r}", "modes  fast, strict, reproducible")
+        )
+    if optimize != "speed":
+        raise ExportError(explain(f"optimize={optimize!r} does not exist yet", "known  speed"))
+    if selftest < 0:
+        raise ExportError(explain("selftest is a number of samples", f"got  {selftest}"))
+
+
+def _traced(fn: Callable[..., Any], args: Sequence[Any], numerics: str | None) -> _Asked:
+    if not isinstance(args, tuple | list):
+        raise ExportError(
+            explain("args is the tuple of positional arguments", f"got  {type(args).__name__}",
+                    hint="args=(x,) for a single argument")
+        )  # fmt: skip
+    # A jitted function, known by its options: the layer above this one defines it.
+    options: Mapping[str, Any] = getattr(fn, "_options", None) or {}
+    inner: Any = getattr(fn, "_fn", fn) if options else fn
+    static: list[str] = list(options.get("static_argnames", ()))
+    if options:
+        bound = fn._bind(args, {})[0]  # type: ignore[attr-defined]  # noqa: SLF001
+        static += [n.split("/")[0] for n, _ in bound.static if n.split("/")[0] not in static]
+    numerics = numerics or options.get("numerics", "fast")
+    traced = trace(
+        inner, *args, dims=options.get("dims"), static_argnames=static, numerics=numerics or "fast"
+    )
+    pairs = donation_pairs(traced, options.get("donate_argnames", ()))
+    traced = replace(traced, program=replace(traced.program, donated=pairs))
+    values = bound.values if options else tuple(args)
+    return _Asked(traced, tree_leaves(values), numerics or "fast", options.get("memory_budget"))
+
+
+def _check_budget(
+    signature: Signature, arena: Extent, arguments: Sequence[Any], budget: int | None
+) -> None:
+    known = known_extents(signature, arguments)
+    dims = {d: known.get(i, 1) for i, d in enumerate(signature.dims)}
+    needed = evaluate_extent(arena, dims)
+    if budget is None or needed <= budget:
+        return
+    at = ", ".join(f"{d} = {n}" for d, n in dims.items())
+    raise ExportError(
+        explain(f"{signature.name} needs more memory than memory_budget",
+                f"arena   {show_extent(arena)} bytes" + (f", {needed} at {at}" if dims else ""),
+                f"budget  {budget} bytes")
+    )  # fmt: skip
+
+
+def _manifest(
+    name: str, asked: _Asked, signature: Signature, lowered: Lowered, needs: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a loader and a reader must know, without what is known only of the files."""
+    target = host()
+    return {
+        "format": FORMAT,
+        "name": name,
+        "chainrule": chainrule.__version__,
+        "llvm": llvm_version(),
+        "numerics": asked.numerics,
+        "target": {
+            "name": target.name, "triple": target.triple, "machine": target.triple.split("-")[0],
+            "cpu": target.cpu, "needs": list(needs),
+        },
+        "signature": signature.to_json(),
+        "arguments": list(asked.traced.names),
+        "static": [n for n, _ in asked.traced.static],
+        "inputs": nesting(asked.traced.in_tree),
+        "outputs": nesting(asked.traced.out_tree),
+        "messages": [c.message for c in asked.traced.program.checks],
+        "arena": show_extent(lowered.arena),
+    }  # fmt: skip
+
+
+def _embed(module: Module, name: str, text: str) -> None:
+    """Make a text part of the object: a C string in a section of its own."""
+    data = text.encode() + b"\0"
+    body = "".join(f"\\{byte:02X}" for byte in data)
+    module.add_global(name, f'constant [{len(data)} x i8] c"{body}", section ".chainrule", align 1')
+
+
+def _check_freestanding(name: str, sizes: ObjectFile) -> None:
+    if sizes.undefined:
+        raise ExportError(
+            explain(f"the code of {name} needs functions that are not in it",
+                    *(f"undefined  {s}" for s in sizes.undefined),
+                    hint="this is a defect of chainrule; please report the function")
+        )  # fmt: skip
+
+
+def _machine(manifest: Mapping[str, Any]) -> str:
+    return str(manifest["target"]["triple"])
+
+
+def _header(name: str, manifest: Mapping[str, Any], signature: Signature) -> str:
+    return write_header(
+        name, signature, messages=manifest["messages"], target=_machine(manifest),
+        needs=manifest["target"]["needs"], version=chainrule.__version__,
+    )  # fmt: skip
+
+
+def _sizes(sizes: ObjectFile) -> dict[str, int]:
+    return {"text": sizes.text, "constants": sizes.constants, "data": sizes.data}
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    files: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def _write(path: Path, name: str, files: dict[str, bytes], manifest: dict[str, Any]) -> _Written:
+    """Write everything beside the place first, so that files in use are replaced, not changed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path, prefix=".") as folder:
+            stage = Path(folder)
+            for file, data in files.items():
+                (stage / file).parent.mkdir(exist_ok=True)
+                (stage / file).write_bytes(data)
+            library = f"lib{name}.so"
+            missing = link_library(stage / f"{name}.o", stage / library)
+            made = [*files, *([] if missing else [library])]
+            digests = {file: _digest(stage / file) for file in made}
+            text = json.dumps({**manifest, "files": digests}, indent=1)
+            (stage / "manifest.json").write_text(text + "\n", encoding="utf-8")
+            made.append("manifest.json")
+            for file in made:
+                (path / file).parent.mkdir(exist_ok=True)
+                (stage / file).replace(path / file)
+    except OSError as error:
+        raise ExportError(explain("the files cannot be written", str(error))) from None
+    return _Written(tuple(made), (missing,) if missing else ())
+
+
+def _digest(file: Path) -> str:
+    return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
