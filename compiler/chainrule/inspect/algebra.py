@@ -30,7 +30,7 @@ from chainrule.inspect.notation import (
 )
 
 __all__ = ["ONE", "ZERO", "add", "divide", "expand", "linear", "multiply", "number", "power",
-           "reduced", "root", "subtract"]  # fmt: skip
+           "reduced", "root", "split", "subtract"]  # fmt: skip
 
 ONE: Final = Number(Fraction(1))
 ZERO: Final = Number(Fraction(0))
@@ -329,7 +329,9 @@ def _factored(parts: list[Parts]) -> Tree:
     if bare and sum(map(leaves, factors)) <= 2:
         factors = []
     sizes = {abs(p.coefficient) for p in parts}
-    common = sizes.pop() if len(sizes) == 1 else Fraction(1)
+    short = factors or over or all(len(p.factors) < 2 and not p.over for p in parts)
+    # 2 (x - y), but 2 λ w + 2 x: long terms keep their numbers.
+    common = sizes.pop() if len(sizes) == 1 and short else Fraction(1)
     if all(p.coefficient < 0 for p in parts):
         common = -common
     inner = [
@@ -357,15 +359,17 @@ def _without(trees: Iterable[Tree], taken: Iterable[Tree]) -> list[Tree]:
 
 
 def _ordered(terms: Sequence[Tree]) -> list[Tree]:
-    """Put a positive term first, and one that is only broadcast not first: x W + b − y."""
+    """Put a positive term first, and what is only broadcast behind it: x W + b − y."""
     rank = max(t.rank for t in terms)
-    ordered = list(terms)
-    for unfit in (_negative, lambda t: isinstance(t, Name | Expanded) and t.rank < rank):
-        first = next((t for t in ordered if not unfit(t)), ordered[0])
-        if unfit(ordered[0]) and not _negative(first):
-            ordered.remove(first)
-            ordered.insert(0, first)
-    return ordered
+    late = [
+        t for t in terms
+        if isinstance(t, Name | Expanded) and t.rank < rank and not _negative(t)
+    ]  # fmt: skip
+    positive = [t for t in terms if not _negative(t) and t not in late]
+    if late and positive:
+        return [*positive, *late, *(t for t in terms if _negative(t))]
+    first = next((t for t in terms if not _negative(t)), terms[0])
+    return [first, *(t for t in terms if t is not first)]
 
 
 def expand(parts: Sequence[Parts]) -> Tree | None:

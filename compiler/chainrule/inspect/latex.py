@@ -2,6 +2,7 @@ r"""Formulas as LaTeX: `\frac{2}{n} x^{\top} \left(x w - y\right)`; needs amsmat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from chainrule.inspect.layout import (
     Script,
     Sign,
     Word,
+    closed,
 )
 from chainrule.inspect.notation import Name, Tree
 
@@ -45,7 +47,7 @@ _FENCES: Final = {
 
 def latex(tree: Tree) -> str:
     """Return a tree as LaTeX for math mode."""
-    return _render(Layout(linear=False).box(tree))
+    return re.sub(" {2,}", " ", _render(Layout(linear=False).box(tree))).strip()
 
 
 def formula_latex(
@@ -57,7 +59,7 @@ def formula_latex(
         return f"{head} = {latex(tree)}" if head else latex(tree)
     first = f"{head} &= {latex(tree)}" if head else f"& {latex(tree)}"
     lines = [
-        ("" if i else r"\text{where } ") + f"{latex(Name(name))} &= {latex(part)}"
+        ("" if i else r"\text{where } ") + f"{latex(Name(name))} &= {latex(closed(part))}"
         for i, (name, part) in enumerate(definitions)
     ]
     return "\\begin{aligned}\n" + " \\\\\n".join([first, *lines]) + "\n\\end{aligned}"

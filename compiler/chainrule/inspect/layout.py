@@ -18,7 +18,7 @@ from chainrule.inspect import notation as n
 from chainrule.inspect.notation import Tree
 
 __all__ = ["Box", "Choice", "Fence", "Fraction", "Layout", "Root", "Row", "Script", "Sign", "Word",
-           "decimal"]  # fmt: skip
+           "closed", "decimal"]  # fmt: skip
 
 COMPARE, SUM, PRODUCT, POWER, ATOM = range(5)
 FREE: Final = "ijklmnop"
@@ -123,6 +123,11 @@ def decimal(value: Rational) -> tuple[str, str]:
     return str(p), str(q)
 
 
+def closed(tree: Tree) -> Tree:
+    """Return what may stand behind an equals sign: a condition is put in brackets."""
+    return n.Bracketed(tree) if isinstance(tree, n.Compared | n.Logic) else tree
+
+
 def name_box(text: str) -> Box:
     """Set the digits at the end of a name below it: W1 is W with subscript 1."""
     found = re.fullmatch(r"(.*?[^\W\d_])_?(\d+)(_*)", text)
@@ -199,6 +204,8 @@ class Layout:
                 return _joined(inner, Sign(SIGNS[function])), COMPARE
             case n.Indicator(condition):
                 return Fence("[", self.box(condition), "]"), ATOM
+            case n.Bracketed(body):
+                return Fence("(", self.box(body), ")"), ATOM
             case n.Cases(condition, then, otherwise):
                 if self.linear:
                     return self._call(Word("where", "function"), (condition, then, otherwise)), ATOM
@@ -242,7 +249,10 @@ class Layout:
 
     def _factors(self, tree: n.Product, *, alone: bool) -> list[Box]:
         """Lay the factors out: scalars side by side, then arrays joined by ⊙."""
-        scalars = [f for f in tree.factors if f.rank == 0]
+        # Names before functions: in sin(x) y a reader may take y for an argument.
+        plain = (n.Name, n.Power)
+        scalars = [f for f in tree.factors if f.rank == 0 and isinstance(f, plain)]
+        scalars += [f for f in tree.factors if f.rank == 0 and not isinstance(f, plain)]
         arrays = [f for f in tree.factors if f.rank]
         alone = alone and len(tree.factors) == 1
         boxes = [self.at_least(f, PRODUCT if alone and not tree.over else POWER) for f in scalars]

@@ -16,6 +16,7 @@ from chainrule.inspect.layout import (
     Script,
     Sign,
     Word,
+    closed,
 )
 from chainrule.inspect.notation import Name, Tree
 
@@ -40,7 +41,7 @@ def formula_mathml(
         return mathml(tree)
     rows = [("", head, _inner(tree))]
     for i, (name, part) in enumerate(definitions):
-        rows.append(("where" if i == 0 else "", _inner(Name(name)), _inner(part)))
+        rows.append(("where" if i == 0 else "", _inner(Name(name)), _inner(closed(part))))
     lines = "".join(_line(*row) for row in rows)
     return f'<math display="block"><mtable displaystyle="true">{lines}</mtable></math>'
 

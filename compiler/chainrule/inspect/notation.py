@@ -3,6 +3,7 @@
     tree = Number | Name | Sum of trees | Product of trees over trees | Power | MatrixProduct
          | Outer | Transposed | Reduced | Indexed (index notation) | Applied (functions)
          | Expanded (x[:, None]) | Sliced | Picked | Compared | Logic | Indicator | Cases | Literal
+         | Bracketed
 
 A tree stands for an array that broadcasts as NumPy's do; `rank` is the number of axes it shows.
 Trees are values: equal formulas compare equal, which is what collecting like terms needs.  They are
@@ -11,12 +12,13 @@ small, because large or shared parts are given names, so walks over them may rec
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TypeAlias
 
-__all__ = ["Applied", "Cases", "Compared", "Expanded", "Indexed", "Indicator", "Literal", "Logic",
+__all__ = ["Applied", "Bracketed", "Cases", "Compared", "Expanded", "Indexed", "Indicator", "Literal", "Logic",
            "MatrixProduct", "Name", "Number", "Outer", "Picked", "Power", "Product", "Reduced",
            "Sliced", "Sum", "Transposed", "Tree", "children", "leaves", "names_in"]  # fmt: skip
 
@@ -50,11 +52,20 @@ class Literal:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sum:
-    """Terms added up; a negative coefficient makes a term subtracted."""
+    """Terms added up; a negative coefficient makes a term subtracted.
+
+    Sums and products in another order are equal.
+    """
 
     terms: tuple[Tree, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sum) and Counter(self.terms) == Counter(other.terms)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.terms))
 
     @property
     def rank(self) -> int:
@@ -62,13 +73,24 @@ class Sum:
         return max(t.rank for t in self.terms)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """coefficient * factors / over, elementwise with broadcasting."""
 
     coefficient: Fraction
     factors: tuple[Tree, ...]
     over: tuple[Tree, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Product)
+            and self.coefficient == other.coefficient
+            and Counter(self.factors) == Counter(other.factors)
+            and Counter(self.over) == Counter(other.over)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.coefficient, frozenset(self.factors), frozenset(self.over)))
 
     @property
     def rank(self) -> int:
@@ -246,14 +268,26 @@ class Cases:
         return max(self.condition.rank, self.then.rank, self.otherwise.rank)
 
 
+@dataclass(frozen=True, slots=True)
+class Bracketed:
+    """The body in round brackets."""
+
+    body: Tree
+
+    @property
+    def rank(self) -> int:
+        """The rank of the body."""
+        return self.body.rank
+
+
 Tree: TypeAlias = (
     Number | Name | Literal | Sum | Product | Power | MatrixProduct | Outer | Transposed | Reduced
-    | Indexed | Applied | Expanded | Sliced | Picked | Compared | Logic | Indicator | Cases
+    | Indexed | Applied | Expanded | Sliced | Picked | Compared | Logic | Indicator | Cases | Bracketed
 )  # fmt: skip
 
 _TREES = (
     Number, Name, Literal, Sum, Product, Power, MatrixProduct, Outer, Transposed, Reduced,
-    Indexed, Applied, Expanded, Sliced, Picked, Compared, Logic, Indicator, Cases,
+    Indexed, Applied, Expanded, Sliced, Picked, Compared, Logic, Indicator, Cases, Bracketed,
 )  # fmt: skip
 
 

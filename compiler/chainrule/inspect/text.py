@@ -16,6 +16,7 @@ from chainrule.inspect.layout import (
     Script,
     Sign,
     Word,
+    closed,
 )
 from chainrule.inspect.notation import Name, Tree
 
@@ -38,7 +39,7 @@ def formula_text(
     head = f"{text(subject)} = " if subject is not None else ""
     lines = [head + text(tree)]
     for i, (name, part) in enumerate(definitions):
-        lines.append(f"{'      ' if i else 'where '}{text(Name(name))} = {text(part)}")
+        lines.append(f"{'      ' if i else 'where '}{text(Name(name))} = {text(closed(part))}")
     return "\n".join(lines)
 
 

@@ -135,7 +135,21 @@ def _select(node: Node, args: Sequence[Placed]) -> Placed:
     if a == algebra.ZERO and _is_total(b):
         turned = _logic("not")(node.args[0], [Placed(condition, axes)]).tree
         return place(algebra.multiply(b, _indicator(turned)), axes)
+    if _excludes(condition, b) and _is_total(a):
+        return place(algebra.add(algebra.multiply(a, _indicator(condition)), b), axes)
     return place(Cases(condition, a, b), axes)
+
+
+def _excludes(condition: Tree, other: Tree) -> bool:
+    """Tell whether `other` is 0 where the condition holds: [z = 0] / 2 where z > 0."""
+    if not isinstance(condition, Compared) or condition.sign not in ("<", ">"):
+        return False
+    sides = {condition.left, condition.right}
+    return any(
+        isinstance(f, Indicator) and isinstance(f.condition, Compared)
+        and f.condition.sign == "=" and {f.condition.left, f.condition.right} == sides
+        for f in algebra.split(other).factors
+    )  # fmt: skip
 
 
 def _is_wrap(node: Node) -> bool:
