@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from chainrule.emit.builder import Module
@@ -69,6 +69,8 @@ def lower_program(
     """Run every stage once, in order; `observe(stage, result)` sees each on the way."""  # fmt: skip
     see = observe or (lambda _stage, _result: None)
     target = target or host()
+    if numerics == "reproducible":
+        target = replace(target, machine=target.machine.reproducible())
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
 
@@ -81,12 +83,13 @@ def lower_program(
     see("expand", plain)
 
     schedule = fuse(plain)
-    if strips:
+    if strips and numerics != "strict":
+        # A strip's partial sums are an order of their own, which vmap would change.
         schedule = cut_into_strips(schedule)
     clock.lap("schedule")
     see("schedule", schedule)
 
-    runs = lower(schedule)
+    runs = lower(schedule, strict=numerics != "fast")
     clock.lap("loops")
     see("loops", runs)
 

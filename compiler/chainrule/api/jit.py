@@ -7,7 +7,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, TypeAlias, TypedDict, Unpack, overload
 
 from chainrule.api.stages import LoweredFunction
 from chainrule.api.variant import Compilation, Variant, compile_variant
@@ -21,7 +21,8 @@ from chainrule_runtime.native_callable import attach, callable_type
 
 __all__ = ["Jitted", "jit"]
 
-Key = tuple[Any, ...]
+Key: TypeAlias = tuple[Any, ...]
+Function: TypeAlias = Callable[..., Any]
 
 
 class _Jitted:
@@ -234,10 +235,25 @@ def _again(fn: Callable[..., Any], options: dict[str, Any]) -> Any:
     return Jitted(fn, **options)
 
 
+class Options(TypedDict, total=False):
+    """The keywords of `jit`."""
+
+    dims: Dims | None
+    static_argnames: Sequence[str] | str
+    donate_argnames: Sequence[str] | str
+    threads: int | None
+    numerics: str
+    memory_budget: int | None
+    cache: bool
+    lenient: bool
+
+
 @overload
-def jit(fn: Callable[..., Any], **options: Any) -> _Jitted: ...
+def jit(fn: Callable[..., Any], **options: Unpack[Options]) -> _Jitted: ...
 @overload
-def jit(fn: None = None, **options: Any) -> Callable[[Callable[..., Any]], _Jitted]: ...
+def jit(
+    fn: None = None, **options: Unpack[Options]
+) -> Callable[[Callable[..., Any]], _Jitted]: ...
 def jit(
     fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
     static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),
@@ -285,6 +301,11 @@ def jit(
     if fn is None:
         return lambda function: Jitted(function, **options)
     return Jitted(fn, **options)
+
+
+def run_once(function: Function, args: Sequence[Any]) -> Any:
+    """Compile a function and call it once."""
+    return jit(function, lenient=True)(*args)
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

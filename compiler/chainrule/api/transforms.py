@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import update_wrapper, wraps
 from typing import Any, Concatenate, ParamSpec
 
 from chainrule import symbols, transform
-from chainrule.api.jit import Jitted, jit
+from chainrule.api.jit import Function, jit, run_once
 
 __all__ = ["function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize",
            "value_and_grad", "vjp", "vmap"]  # fmt: skip
 
 P = ParamSpec("P")
-Function = Callable[..., Any]
 
 
 def _compiled(
@@ -24,10 +23,10 @@ def _compiled(
     Arguments that are no arrays (settings) are taken as static where they stand.
     """
 
-    @wraps(transformation)
-    def transformed(fn: Function, *args: P.args, **kwargs: P.kwargs) -> Function:
+    def transformed(fn: Function, /, *args: P.args, **kwargs: P.kwargs) -> Function:
         return jit(transformation(fn, *args, **kwargs), lenient=True)
 
+    update_wrapper(transformed, transformation)
     return transformed
 
 
@@ -55,36 +54,25 @@ def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     return jit(transform.hessian(fn, argnums, **kwargs), lenient=True)
 
 
-def _run(function: Function, args: Sequence[Any]) -> Any:
-    """Compile a function and call it once."""
-    return Jitted(function, **_ONCE)(*args)
-
-
-_ONCE = {
-    "dims": None, "static_argnames": (), "donate_argnames": (), "numerics": "fast",
-    "memory_budget": None, "cache": True, "lenient": True,
-}  # fmt: skip
-
-
 @wraps(transform.jvp)
 def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any], **kwargs: Any) -> Any:
     """Return value and directional derivative; compiled anew at each call outside of `jit`."""
-    return transform.jvp(fn, primals, tangents, run=_run, **kwargs)
+    return transform.jvp(fn, primals, tangents, run=run_once, **kwargs)
 
 
 @wraps(transform.vjp)
 def vjp(fn: Function, *primals: Any, **kwargs: Any) -> Any:
     """Return value and pull-back; compiled anew at each call outside of `jit`."""
-    return transform.vjp(fn, *primals, run=_run, **kwargs)
+    return transform.vjp(fn, *primals, run=run_once, **kwargs)
 
 
 @wraps(transform.linearize)
 def linearize(fn: Function, *primals: Any, **kwargs: Any) -> Any:
     """Return value and derivative as a function; compiled anew at each call outside of `jit`."""
-    return transform.linearize(fn, *primals, run=_run, **kwargs)
+    return transform.linearize(fn, *primals, run=run_once, **kwargs)
 
 
-def function(inputs: Sequence[Any], outputs: Mapping[str, Any] | Any) -> Jitted:
+def function(inputs: Sequence[Any], outputs: Mapping[str, Any] | Any) -> Function:
     """Compile expressions of symbols into a function of arrays.
 
     Args:

@@ -261,12 +261,10 @@ class _Kernel:
         """Combine the lanes of a vector accumulator."""
         b, dtype = self.b, state.dtype
         match state.combine:
-            case "sum":
-                return b.reduce("fadd" if dtype.is_float else "add", lanes)
-            case "prod":
-                return b.reduce("fmul" if dtype.is_float else "mul", lanes)
-            case "max" | "min" if dtype.is_float:
-                # Halve by shuffles: the reduction intrinsics would drop NaN.
+            case "sum" | "prod" if not dtype.is_float:
+                return b.reduce("add" if state.combine == "sum" else "mul", lanes)
+            case "sum" | "prod" | "max" | "min" if dtype.is_float:
+                # Halve by shuffles: one order on every processor, and no NaN is dropped.
                 while lanes.type.lanes > 1:
                     half = lanes.type.lanes // 2
                     low = b.shuffle(lanes, lanes, range(half))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 __all__ = ["AVX2", "AVX512", "BASELINE", "NEON", "Machine"]
@@ -27,6 +27,10 @@ class Machine:
     fma: bool
     masks: bool = False
     scalef: bool = False
+
+    def reproducible(self) -> Machine:
+        """Return the machine every processor can stand for: one width, every rounding separate."""
+        return replace(self, name="reproducible", vector_bytes=64, fma=False, scalef=False)
 
     def lanes(self, element_bytes: int) -> int:
         """Number of elements of that size in one vector."""

@@ -22,6 +22,7 @@ def tile_spec(tile: Tile) -> Contraction:
         ltype(tile.out.buffer.dtype), _known(tile.m), _known(tile.n), _known(tile.k),
         (_known(am), _known(ak)), (_known(bk), _known(bn)), (_known(cm), _known(cn)),
         accumulate=tile.accumulate if isinstance(tile.accumulate, bool) else None,
+        strict=tile.strict,
     )  # fmt: skip
 
 

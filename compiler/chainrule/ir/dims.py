@@ -57,7 +57,7 @@ class Dim:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dim) and self.terms == other.terms
 
-    def __add__(self, other: Extent) -> Extent:
+    def __add__(self, other: object) -> Extent:
         if not isinstance(other, int | Dim):
             return NotImplemented
         total = dict(self.terms)
@@ -67,7 +67,7 @@ class Dim:
 
     __radd__ = __add__
 
-    def __mul__(self, other: Extent) -> Extent:
+    def __mul__(self, other: object) -> Extent:
         if not isinstance(other, int | Dim):
             return NotImplemented
         total: dict[Monomial, int] = {}
@@ -82,22 +82,22 @@ class Dim:
     def __neg__(self) -> Extent:
         return self * -1
 
-    def __sub__(self, other: Extent) -> Extent:
+    def __sub__(self, other: object) -> Extent:
         return self + other * -1 if isinstance(other, int | Dim) else NotImplemented
 
-    def __rsub__(self, other: Extent) -> Extent:
+    def __rsub__(self, other: object) -> Extent:
         return self * -1 + other if isinstance(other, int | Dim) else NotImplemented
 
-    def __floordiv__(self, other: Extent) -> Extent:
+    def __floordiv__(self, other: object) -> Extent:
         return _floordiv(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
 
-    def __rfloordiv__(self, other: Extent) -> Extent:
+    def __rfloordiv__(self, other: object) -> Extent:
         return _floordiv(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
 
-    def __mod__(self, other: Extent) -> Extent:
+    def __mod__(self, other: object) -> Extent:
         return _mod(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
 
-    def __rmod__(self, other: Extent) -> Extent:
+    def __rmod__(self, other: object) -> Extent:
         return _mod(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
 
     def __index__(self) -> int:

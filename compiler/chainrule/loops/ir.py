@@ -140,7 +140,8 @@ class Tile:
     `accumulate` may be an extent: the sum is added where that is not 0 (at every strip but the
     first).
     `tail` is computed on each finished element before it is stored: its value named `result`,
-    the element itself named `sum`, its place by the variables `row` and `column`.
+    the element itself named `sum`, its place by the variables `row` and `column`.  In a strict
+    tile each element is one chain of additions, k ascending.
     """
 
     a: Operand
@@ -152,6 +153,7 @@ class Tile:
     accumulate: bool | Extent
     tail: tuple[Assign, ...] = ()
     result: str = "sum"
+    strict: bool = False
 
 
 Statement: TypeAlias = Assign | Store | Accumulator | Update | For | Tile

@@ -51,8 +51,8 @@ class StripLoop:
 Run: TypeAlias = "Launch | Returns | StripLoop"
 
 
-def lower(schedule: Schedule) -> list[Run]:
-    """Return everything that runs, in order."""
+def lower(schedule: Schedule, *, strict: bool = False) -> list[Run]:
+    """Return everything that runs, in order; `strict` fixes the order of additions in products."""
     runs: list[Run] = []
     for step in schedule.steps:
         match step:
@@ -65,16 +65,17 @@ def lower(schedule: Schedule) -> list[Run]:
                     for n in step.summed if not overwrites(n)
                 ]  # fmt: skip
                 summed = set(step.summed)
-                body = [x for s in step.steps for x in _lower(schedule, s, summed, step.dim)]
+                body = [x for s in step.steps for x in _lower(schedule, s, summed, step.dim, strict)]
                 runs.append(StripLoop(step.dim, step.rows, tuple(body)))
             case _:
-                runs += _lower(schedule, step, set(), None)
+                runs += _lower(schedule, step, set(), None, strict)
     return runs
 
 
 def _lower(
-    schedule: Schedule, step: Nest | Single | Copy, summed: set[Node], strip: str | None
-) -> Iterator[Launch]:
+    schedule: Schedule, step: Nest | Single | Copy, summed: set[Node], strip: str | None,
+    strict: bool,
+) -> Iterator[Launch]:  # fmt: skip
     match step:
         case Nest():
             values = lower_nest(schedule, step, summed, strip)
@@ -85,7 +86,8 @@ def _lower(
                     yield _launch(fill(n, n.dtype, n.type.size, neutral(_combine(n), n.dtype)))
             yield _launch(values)
         case Single(_, node):
-            for found in lower_single(schedule, step, strip if node in summed else None):
+            dim = strip if node in summed else None
+            for found in lower_single(schedule, step, dim, strict=strict):
                 yield _launch(found)
         case Copy():
             yield _launch(lower_copy(schedule, step))

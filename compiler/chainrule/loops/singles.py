@@ -53,10 +53,12 @@ def overwrites(node: Node) -> bool:
     return node.op.name == "contract" and len(node.attrs[1][0]) == 1
 
 
-def lower_single(schedule: Schedule, step: Single, strip: str | None) -> list[Values]:
+def lower_single(
+    schedule: Schedule, step: Single, strip: str | None, *, strict: bool
+) -> list[Values]:
     """Return the kernels of one op, to be run in order.
 
-    `strip`: the dim in whose strips the op's result adds up.
+    `strip`: the dim in whose strips the op's result adds up.  `strict`: products add in one order.
     """
     node = step.node
     summed = strip is not None
@@ -66,7 +68,7 @@ def lower_single(schedule: Schedule, step: Single, strip: str | None) -> list[Va
 
     match node.op.name:
         case "contract":
-            return _contract(node, schedule, step.level, strip)
+            return _contract(node, schedule, step.level, strip, strict=strict)
         case "cumsum" | "recurrence":
             return [_recurrence(node, Values(in_memory))]
         case "scatter_add":
@@ -166,7 +168,9 @@ class _Axis:
     out: Extent
 
 
-def _contract(node: Node, schedule: Schedule, level: int, strip: str | None) -> list[Values]:
+def _contract(
+    node: Node, schedule: Schedule, level: int, strip: str | None, *, strict: bool
+) -> list[Values]:
     values = Values(lambda n: schedule.in_memory(n, level))
     a, b = node.args
     batch, sums = node.attrs
@@ -206,7 +210,7 @@ def _contract(node: Node, schedule: Schedule, level: int, strip: str | None) -> 
             Operand(values.buffer(a_base, node.dtype), offsets[0], (tm.a, tk.a)),
             Operand(values.buffer(b_base, node.dtype), offsets[1], (tk.b, tn.b)),
             Operand(values.buffer(node, node.dtype), offsets[2], (tm.out, tn.out)),
-            tm.extent, tn.extent, tk.extent, adds,
+            tm.extent, tn.extent, tk.extent, adds, strict=strict,
         )
     )  # fmt: skip
     for i, x in reversed(list(enumerate(loops))):

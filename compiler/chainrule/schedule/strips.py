@@ -59,14 +59,14 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     before: list[Step] = []
     # What is not stored is recomputed by its readers, so it ties nothing to its step.
     late = {n for n in made if n in schedule.stored}
-    for s in tail:
-        if s in inside:
+    for other in tail:
+        if other in inside:
             continue
-        if _uses(s, late):
-            behind.append(s)
-            late |= {n for n in s.nodes if n in schedule.stored}
+        if _uses(other, late):
+            behind.append(other)
+            late |= {n for n in other.nodes if n in schedule.stored}
         else:
-            before.append(s)
+            before.append(other)
     if any(_uses(s, late - made) for s in steps):
         return None
     rows = strip_rows(schedule, mapped, summed, dim)
