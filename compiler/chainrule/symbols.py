@@ -287,7 +287,7 @@ def as_function(
         outputs: A pytree of expressions.
 
     Raises:
-        StructureError: An output depends on another symbol.
+        StructureError: An output depends on another symbol, or two inputs have one name.
 
     >>> x = symbol("x", ("n",))
     >>> fn, dims = as_function([x], {"square": x * x})
@@ -302,6 +302,14 @@ def as_function(
     nodes = [node_of(x, source) for x in operands[: len(leaves)]]
     variables = [node_of(x, source) for x in operands[len(leaves) :]]
     names = [str(n.attributes["name"]) for n in variables]
+    if len(set(names)) < len(names) or not all(map(str.isidentifier, names)):
+        raise StructureError(
+            explain(
+                "names of inputs must differ and be Python names",
+                f"inputs  {', '.join(names)}",
+                hint="give every symbol a name of its own",
+            )
+        )
     loose = [n for n in reached(nodes) if n.op.name == "input" and n not in variables]
     if loose:
         raise StructureError(

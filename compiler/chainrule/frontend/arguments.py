@@ -62,10 +62,24 @@ class LeafType(NamedTuple):
 
 def is_arraylike(leaf: object) -> bool:
     """Tell whether a leaf is an array, a number, or offers its data by a protocol."""
-    return isinstance(
-        leaf, Value | SymbolicExtent | Spec | np.ndarray | np.generic | bool | int | float | complex
-        | memoryview | bytearray
-    ) or hasattr(leaf, "__array__") or hasattr(leaf, "__dlpack__")  # fmt: skip
+    return (
+        isinstance(
+            leaf, Value | SymbolicExtent | Spec | np.ndarray | np.generic | bool | int | float | complex
+        )
+        or hasattr(leaf, "__array__")
+        or hasattr(leaf, "__dlpack__")
+        or _has_buffer(leaf)
+    )  # fmt: skip
+
+
+def _has_buffer(leaf: object) -> bool:
+    if isinstance(leaf, bytes):  # text of a kind
+        return False
+    try:
+        memoryview(leaf)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def as_array(leaf: Any, path: str) -> npt.NDArray[Any]:

@@ -47,7 +47,7 @@ def as_operand(x: Any) -> Operand:
         array = np.asarray(x)
     except Exception as error:
         raise StructureError(_not_an_array(x)) from error
-    if array.dtype == object:
+    if array.dtype.kind in "OSUV":
         raise StructureError(_not_an_array(x))
     return array
 

@@ -125,7 +125,7 @@ def reshape(
         rest = size_of(e for e in extents if e != -1)
         why = f"cannot reshape {node.type} to {_shown(extents)}"
         extents[free[0]] = divisible(node.graph, node.type.size, rest, why)
-    if size_of(extents) != node.type.size:
+    if not free and size_of(extents) != node.type.size:
         raise ShapeError(
             explain(
                 "cannot reshape: the number of elements differs",
@@ -276,7 +276,9 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Array:
 
 def checked_broadcast(node: Node, shape: Shape) -> Shape:
     """Return `shape` if the node broadcasts to it."""
-    if len(node.shape) > len(shape) or broadcast_shape([node.shape, shape]) != shape:
+    own = node.shape
+    ends = zip(own, shape[len(shape) - len(own) :], strict=False)
+    if len(own) > len(shape) or any(m not in (1, n) for m, n in ends):
         raise ShapeError(
             explain(
                 f"{node.type} does not broadcast to {_shown(shape)}",

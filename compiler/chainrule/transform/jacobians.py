@@ -219,10 +219,11 @@ def hvp(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transformed
         vectors = (vector,) if chosen.single else tuple(vector)
         return jvp(of_chosen, chosen.value, vectors)[1]
 
-    return Transformed(traced, fn, "hvp", _with_vector(fn))
+    return Transformed(traced, fn, "hvp", _with_vector(fn) or inspect.signature(traced))
 
 
 def _with_vector(fn: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the signature with a vector at the end, where that can be said."""
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):

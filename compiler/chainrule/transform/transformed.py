@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, Final, TypeAlias
 
-from chainrule.frontend.arguments import is_arraylike
+from chainrule.frontend.arguments import bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.pytree import tree_flatten
@@ -29,6 +29,9 @@ def evaluated(
 ) -> Any:
     """Trace a function and evaluate it in NumPy; leaves that are no arrays stay as they are."""
     leaves, tree = tree_flatten((tuple(args), dict(kwargs or {})))
+    if all(map(is_arraylike, leaves)):
+        bound = bind_arguments(function, args, kwargs)
+        return trace(function, *args, kwargs=kwargs).run(*bound.values)
     arrays = [x for x in leaves if is_arraylike(x)]
 
     def of_arrays(*given: Any) -> Any:
@@ -38,6 +41,14 @@ def evaluated(
         return function(*positions, **keywords)
 
     return trace(of_arrays, *arrays).run(*arrays)
+
+
+def _has_signature(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class Transformed:
@@ -61,6 +72,9 @@ class Transformed:
         self.__wrapped__ = fn
         if signature is not None:
             self.__signature__ = signature
+        # Messages name the function and its arguments as the user does.
+        traced.__name__ = self.__name__
+        traced.__signature__ = inspect.signature(self) if _has_signature(self) else None  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Inline or evaluate."""
