@@ -65,7 +65,7 @@ def run(sizes: Sequence[int], batches: Sequence[int], dtype: Any, activation: st
     """Compare on one network."""
     layers = len(sizes) - 1
     dims = {"x": ("batch", sizes[0]), "y": ("batch", sizes[-1])}
-    ours = cr.jit(cr.value_and_grad(network(cnp, layers, activation)), dims=dims)
+    ours = cr.jit(cr.value_and_grad(network(cnp, layers, activation)), dims=dims, cache=False)
     for batch in batches:
         params, x, y = data(sizes, batch, dtype, activation)
         value, grads = ours(params, x, y)

@@ -12,7 +12,8 @@ from chainrule.emit.builder import Module
 from chainrule.emit.program import emit_program, workspace_of
 from chainrule.ir.dims import Extent
 from chainrule.ir.program import Program
-from chainrule.link.jit import Loaded, load, object_code
+from chainrule.link.cache import Cache
+from chainrule.link.jit import Loaded, cached_code, load, object_code
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
 from chainrule.optimize import expand, optimize
@@ -57,9 +58,10 @@ class Lowered:
         """Return the object code."""
         return object_code(self.module.text(), self.target)
 
-    def load(self) -> Loaded:
-        """Compile and load into this process."""
-        return load(self.code(), (self.entry,))
+    def load(self, cache: Cache | None = None) -> Loaded:
+        """Compile, or take the code from the cache, and load it into this process."""
+        code = cached_code(self.module.text(), self.target, cache)
+        return load(code, (self.entry,))
 
 
 def lower_program(

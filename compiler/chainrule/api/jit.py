@@ -16,6 +16,7 @@ from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arr
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import show_extent
+from chainrule.link.cache import default_cache
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.native_callable import attach, callable_type
 
@@ -152,7 +153,8 @@ class _Jitted:
             traced, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         positional = not kwargs and not bound.static and len(bound.names) == len(args)
         variant = compile_variant(
-            traced, donated=self._donated, numerics=self._options["numerics"], native=positional
+            traced, donated=self._donated, numerics=self._options["numerics"], native=positional,
+            cache=default_cache() if self._options["cache"] else None,
         )
         self._check_budget(variant)
         self._variants[key] = [*known, variant]
@@ -273,7 +275,7 @@ def jit(
         threads: Number of threads; 1 is the only one there is so far.
         numerics: `"fast"`, `"strict"` or `"reproducible"`.
         memory_budget: Bytes of scratch memory a call may use.
-        cache: Keep object code for later processes (not yet used).
+        cache: Keep object code on disk, so that a later process need not generate it again.
         lenient: Treat arguments that are no arrays as static.
 
     Returns:

@@ -15,7 +15,8 @@ from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
 from chainrule.schedule.cost import flops
 from chainrule.ir.dims import Dim
-from chainrule.link.jit import Loaded, load, object_code
+from chainrule.link.cache import Cache
+from chainrule.link.jit import Loaded, cached_code, load
 from chainrule.pipeline import Lowered, lower_program
 from chainrule_runtime.abi import Signature, has_custom
 from chainrule_runtime.arguments import conform_all
@@ -104,20 +105,22 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
 
 
 def compile_variant(
-    traced: Traced, *, donated: Sequence[str], numerics: str, native: bool
-) -> Variant:
+    traced: Traced, *, donated: Sequence[str], numerics: str, native: bool,
+    cache: Cache | None = None,
+) -> Variant:  # fmt: skip
     """Compile a traced program, with its native entry where one is possible."""
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
     lowered = lower_program(traced.program, numerics=numerics)
     began = time.perf_counter()
-    loaded = lowered.load()
+    loaded = lowered.load(cache)
     lowered.seconds["llvm"] = time.perf_counter() - began
     signature = runtime_signature(traced, lowered.arena)
     binding = None
     began = time.perf_counter()
     if native and native_calls() and not _needs_python(signature):
-        binding = _bind(lowered, signature, loaded, tuple(c.message for c in traced.program.checks))
+        messages = tuple(c.message for c in traced.program.checks)
+        binding = _bind(lowered, signature, loaded, messages, cache)
     lowered.seconds["entry"] = time.perf_counter() - began
     return Variant(traced, lowered, signature, loaded, binding, tuple(donated))
 
@@ -128,14 +131,15 @@ def _needs_python(signature: Signature) -> bool:
 
 
 def _bind(
-    lowered: Lowered, signature: Signature, loaded: Loaded, messages: tuple[str, ...]
-) -> Binding:
+    lowered: Lowered, signature: Signature, loaded: Loaded, messages: tuple[str, ...],
+    cache: Cache | None,
+) -> Binding:  # fmt: skip
     module = Module()
     typical = {d: 64 for d in signature.dims}
     long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
     emit_entry(module, signature, None, ENTRY, long)
     # The entry runs once a call: generating it fast matters more than its own speed.
-    code = object_code(module.text(), lowered.target, level=0)
+    code = cached_code(module.text(), lowered.target, cache, level=0)
     entry = load(code, (ENTRY, f"{ENTRY}_bind"))
     return Binding(
         signature, entry.addresses[ENTRY], entry.addresses[f"{ENTRY}_bind"], messages=messages,

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+import llvmlite
 import llvmlite.binding as llvm
 
+from chainrule.link.cache import Cache, key_of
 from chainrule.errors import CompileError, explain
 from chainrule.link.target import Target, host, target_machine
 
-__all__ = ["Loaded", "assembly", "load", "object_code"]
+__all__ = ["Loaded", "assembly", "cached_code", "load", "object_code"]
+
+CONVENTIONS: Final = "1"
+"Of the emitted code's conventions: changing it leaves old entries of the cache behind."
 
 _SERIAL: Final = itertools.count()
 _LOCK: Final = threading.Lock()
@@ -63,6 +68,21 @@ def assembly(text: str, target: Target) -> str:
     """Return the assembly of LLVM IR."""
     module, machine = _parsed(text, target, jit=False)
     return str(machine.emit_assembly(module))
+
+
+def cached_code(text: str, target: Target, cache: Cache | None, *, level: int = 2) -> bytes:
+    """Return the object code of LLVM IR from the cache, compiling and storing it if need be."""
+    if cache is None:
+        return object_code(text, target, level=level)
+    key = key_of([
+        text, target.triple, target.cpu, target.features, str(level), llvmlite.__version__,
+        str(llvm.llvm_version_info), CONVENTIONS,
+    ])  # fmt: skip
+    code = cache.get(key)
+    if code is None:
+        code = object_code(text, target, level=level)
+        cache.put(key, code)
+    return code
 
 
 @cache
