@@ -197,8 +197,7 @@ class Maker:
         rank = x.type.rank
         match self.random.integers(4):
             case 0:
-                axes = tuple(int(a) for a in self.random.permutation(rank))
-                return self.graph.call("transpose", x, axes=axes)
+                return self.make_turn()
             case 1 if rank >= 2:
                 at = int(self.random.integers(rank - 1))
                 merged = x.shape[at] * x.shape[at + 1]
@@ -215,6 +214,12 @@ class Maker:
                 at = int(self.random.integers(rank + 1))
                 return self.graph.call("reshape", x, shape=(*x.shape[:at], 1, *x.shape[at:]))
         return None
+
+    def make_turn(self) -> Node:
+        """Permute the axes."""
+        x = self.any()
+        axes = tuple(int(a) for a in self.random.permutation(x.type.rank))
+        return self.graph.call("transpose", x, axes=axes)
 
     def _window(self, x: Node) -> tuple[tuple[int, ...], tuple[Extent, ...], tuple[int, ...]]:
         starts, shape, steps = [], [], []

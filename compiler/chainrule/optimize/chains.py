@@ -31,10 +31,11 @@ def order_chains(results: Sequence[Node]) -> list[Node]:
     Only a product that nothing else needs is taken apart.  Linear in the nodes: each one is looked
     at once, with the operands its own operands have by then.
     """
-    if not results:
-        return []
+    nodes = reached(results)
+    if not any(n.op.name == "contract" for n in nodes):
+        return list(results)
     graph = results[0].graph
-    times_used = users(reached(results))
+    times_used = users(nodes)
     kept = set(results)
     alone: set[Node] = set()
 

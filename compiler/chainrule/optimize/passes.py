@@ -34,7 +34,9 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     fast = numerics == "fast"
     rewriter = Rewriter(program.graph, RULES, STEPS, reals=fast)
     results = rewriter.run(program.results)
-    return rewired(program, rewriter.run(order_chains(results)) if fast else results)
+    ordered = order_chains(results) if fast else results
+    # Another order of a chain brings other neighbours together.
+    return rewired(program, results if ordered == results else rewriter.run(ordered))
 
 
 def stabilize(outputs: Sequence[Node]) -> list[Node]:
