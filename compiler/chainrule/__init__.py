@@ -8,12 +8,12 @@
 [0.0, 1.0]
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from chainrule import numpy, special
 from chainrule.api import (
-    CompiledFunction,
     Jitted,
-    LoweredFunction,
-    TracedFunction,
     function,
     grad,
     hessian,
@@ -24,7 +24,6 @@ from chainrule.api import (
     jit,
     jvp,
     linearize,
-    trace,
     value_and_grad,
     vjp,
     vmap,
@@ -49,19 +48,42 @@ from chainrule.frontend.pytree import (
     tree_unflatten,
 )
 from chainrule.frontend.trace import spec
-from chainrule.inspect import explain
-from chainrule.symbols import from_sympy, gradient, simplify, substitute, symbol
 from chainrule.transform import stop_gradient
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
+
+if TYPE_CHECKING:
+    from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
+    from chainrule.inspect import explain
+    from chainrule.package import export
+    from chainrule.symbols import from_sympy, gradient, simplify, substitute, symbol
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
     "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "ShapeError",
-    "StructureError", "TracedFunction", "UnsupportedError", "explain", "from_sympy", "function",
-    "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
+    "StructureError", "TracedFunction", "UnsupportedError", "explain", "export", "from_sympy",
+    "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
     "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "simplify", "spec",
     "special", "stop_gradient", "substitute", "symbol", "trace", "tree_flatten", "tree_leaves",
     "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
+
+_LATER: Final = {
+    "chainrule.api.stages": ("CompiledFunction", "LoweredFunction", "TracedFunction", "trace"),
+    "chainrule.inspect": ("explain",),
+    "chainrule.package": ("export",),
+    "chainrule.symbols": ("from_sympy", "gradient", "simplify", "substitute", "symbol"),
+}
+"Names that are loaded when they are first asked for, so that importing stays quick."
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

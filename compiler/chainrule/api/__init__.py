@@ -1,7 +1,6 @@
-"""The public verbs."""
+"""The public verbs that compile: `jit` and the transformations; `stages` shows the way there."""
 
 from chainrule.api.jit import Jitted, jit
-from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
 from chainrule.api.transforms import (
     function,
     grad,
@@ -18,7 +17,6 @@ from chainrule.api.transforms import (
 )
 
 __all__ = [
-    "CompiledFunction", "Jitted", "LoweredFunction", "TracedFunction", "function", "grad",
-    "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "trace",
-    "value_and_grad", "vjp", "vmap",
+    "Jitted", "function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
+    "linearize", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

@@ -7,18 +7,19 @@ import threading
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, overload
 
-from chainrule.api.stages import LoweredFunction
-from chainrule.api.variant import Compilation, Variant, compile_variant
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike, leaf_type
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import show_extent
-from chainrule.link.cache import default_cache
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.native_callable import attach, callable_type
+
+if TYPE_CHECKING:
+    from chainrule.api.stages import LoweredFunction
+    from chainrule.api.variant import Compilation, Variant
 
 __all__ = ["Jitted", "jit"]
 
@@ -77,6 +78,8 @@ class _Jitted:
         >>> print(lowered.as_text("expr").splitlines()[2].strip())
         %1 = mul(%0, 2.0)  : f64[3]
         """
+        from chainrule.api.stages import LoweredFunction  # noqa: PLC0415  (loads the compiler)
+
         bound, leaves, _ = self._bind(args, kwargs)
         shapes: list[Any] = [leaf_type(x, "").type.shape for x in leaves]
         for variant in self._variants.get(self._key(bound, leaves), []):
@@ -145,6 +148,10 @@ class _Jitted:
         bound: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
+        # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
+        from chainrule.api.variant import Compilation, compile_variant  # noqa: PLC0415
+        from chainrule.link.cache import default_cache  # noqa: PLC0415
+
         if not known:
             first = not self._variants
             reason = "first call" if first else "another structure, dtype or rank of arguments"

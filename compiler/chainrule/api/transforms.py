@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper, wraps
 from typing import Any, Concatenate, ParamSpec
 
-from chainrule import symbols, transform
+from chainrule import transform
 from chainrule.api.jit import Function, jit, run_once
+from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.value import Value
 
 __all__ = ["function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize",
            "value_and_grad", "vjp", "vmap"]  # fmt: skip
@@ -38,10 +40,16 @@ jacfwd = _compiled(transform.jacfwd)
 jacrev = _compiled(transform.jacrev)
 
 
+def _is_expression(x: Any) -> bool:
+    return any(isinstance(leaf, Value) for leaf in tree_flatten(x)[0])
+
+
 @wraps(transform.jacobian)
 def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     """Return the function of the Jacobian; given an expression and symbols, an expression."""
-    if symbols.is_expression(fn):
+    if _is_expression(fn):
+        from chainrule import symbols  # noqa: PLC0415  (loads the formula printer)
+
         return symbols.jacobian(fn, argnums)
     return jit(transform.jacobian(fn, argnums, **kwargs), lenient=True)
 
@@ -49,7 +57,9 @@ def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
 @wraps(transform.hessian)
 def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     """Return the function of second derivatives; given an expression and a symbol, an expression."""
-    if symbols.is_expression(fn):
+    if _is_expression(fn):
+        from chainrule import symbols  # noqa: PLC0415  (loads the formula printer)
+
         return symbols.hessian(fn, argnums)
     return jit(transform.hessian(fn, argnums, **kwargs), lenient=True)
 
@@ -92,5 +102,7 @@ def function(inputs: Sequence[Any], outputs: Mapping[str, Any] | Any) -> Functio
     >>> f(np.array([1.0, 2.0]))["slope"].tolist()
     [2.0, 4.0]
     """
+    from chainrule import symbols  # noqa: PLC0415  (loads the formula printer)
+
     fn, dims = symbols.as_function(inputs, outputs)
     return jit(fn, dims=dims)

@@ -139,9 +139,7 @@ class Tile:
 
     `accumulate` may be an extent: the sum is added where that is not 0 (at every strip but the
     first).
-    `tail` is computed on each finished element before it is stored: its value named `result`,
-    the element itself named `sum`, its place by the variables `row` and `column`.  In a strict
-    tile each element is one chain of additions, k ascending.
+    In a strict tile each element is one chain of additions, k ascending.
     """
 
     a: Operand
@@ -151,8 +149,6 @@ class Tile:
     n: Extent
     k: Extent
     accumulate: bool | Extent
-    tail: tuple[Assign, ...] = ()
-    result: str = "sum"
     strict: bool = False
 
 
@@ -213,9 +209,6 @@ def _show(body: tuple[Statement, ...], indent: str, lines: list[str]) -> None:
                     f"{indent}tile {_operand(s.out)} {sign} {_operand(s.a)} @ {_operand(s.b)}"
                     f"  ({sizes}){when}"
                 )
-                _show(s.tail, indent + "  ", lines)
-                if s.tail:
-                    lines.append(f"{indent}  store {s.result}")
 
 
 def _operand(o: Operand) -> str:

@@ -54,6 +54,8 @@ class _Nest:
         self.known: dict[tuple[Node, int], str] = {}
         self.row_value: dict[Node, str] = {}
         self.now = 0
+        # Stores to donated memory come last in a turn: other members may still load from there.
+        self.late: list[tuple[Node, Extent, str]] = []
 
     # Analysis
 
@@ -135,6 +137,9 @@ class _Nest:
             values.open(self.vars[c])
         for n in here:
             self._run_member(n, nest.members[n])
+        for n, offset, name in self.late:
+            values.store(n, n.dtype, offset, name)
+        self.late.clear()
         for k, c in enumerate(reversed(self.columns)):
             values.close(self.vars[c], nest.space[c], vector=k == 0)
         for n, name in totals:
@@ -147,7 +152,9 @@ class _Nest:
             if not stored and n not in self.kept:
                 return
             name = self._full(n)
-            if stored:
+            if n in self.schedule.overwriting:
+                self.late.append((n, self._offset(n), name))
+            elif stored:
                 values.store(n, n.dtype, self._offset(n), name)
             else:
                 values.store(self.kept[n], n.dtype, self._column_offset(), name)
