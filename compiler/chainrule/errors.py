@@ -8,6 +8,7 @@ from chainrule_runtime.errors import (
     DTypeError,
     ExportError,
     NotDifferentiableError,
+    OutOfRangeError,
     ShapeError,
     StructureError,
     UnsupportedError,
@@ -16,5 +17,5 @@ from chainrule_runtime.errors import (
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "ShapeError", "StructureError", "UnsupportedError", "explain",
+    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError", "UnsupportedError", "explain",
 ]  # fmt: skip

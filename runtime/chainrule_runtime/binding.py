@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from .abi import Signature, Tree, subtrees
-from .errors import ChainruleError, failure_message
+from .errors import OutOfRangeError, failure_message
 from .layout import array_api, native_calls
 
 __all__ = ["FUNCTIONS", "Binding", "dict_nodes", "slot_names"]
@@ -155,4 +155,4 @@ class _Failure:
         self._messages = messages
 
     def __call__(self, code: int) -> NoReturn:
-        raise ChainruleError(failure_message(self._name, self._messages, code))
+        raise OutOfRangeError(failure_message(self._name, self._messages, code))

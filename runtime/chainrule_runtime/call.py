@@ -12,8 +12,8 @@ from .abi import Leaf, Signature, evaluate, show_extent
 from .arguments import Array, check_apart, match_shape
 from .errors import (
     AliasError,
-    ChainruleError,
     DTypeError,
+    OutOfRangeError,
     ShapeError,
     StructureError,
     explain,
@@ -41,7 +41,7 @@ def call_kernel(
         ShapeError: Extents disagree, or a guard of the signature does not hold.
         AliasError: An array of `out` cannot be written, or shares memory with another array.
         MemoryError: Results or scratch memory cannot be had.
-        ChainruleError: The kernel reported an error; `messages[code - 1]` says which.
+        OutOfRangeError: The kernel reported an error; `messages[code - 1]` says which.
     """  # fmt: skip
     dims = bind_dims(signature, leaves)
     for leaf, array in zip(signature.inputs, leaves, strict=True):
@@ -177,7 +177,7 @@ def _run(
         _pointers(inputs), _pointers(outputs), arena, (ctypes.c_int64 * len(dims))(*dims)
     )
     if code:
-        raise ChainruleError(failure_message(signature.name, messages, code))
+        raise OutOfRangeError(failure_message(signature.name, messages, code))
 
 
 def _pointers(arrays: Iterable[Array]) -> ctypes.Array[ctypes.c_void_p]:

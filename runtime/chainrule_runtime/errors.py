@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "ShapeError", "StructureError", "UnsupportedError", "explain",
+    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError", "UnsupportedError", "explain",
     "failure_message",
 ]  # fmt: skip
 
@@ -29,6 +29,10 @@ class StructureError(ChainruleError, TypeError):
 
 class AliasError(ChainruleError, ValueError):
     """An array to be written is read-only, would be converted, or shares memory with another."""
+
+
+class OutOfRangeError(ChainruleError, IndexError):
+    """An index lies outside of its axis; nothing has been written."""
 
 
 class NotDifferentiableError(ChainruleError):

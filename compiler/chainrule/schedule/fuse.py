@@ -16,6 +16,7 @@ from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import topological
 from chainrule.schedule.access import follow, peel, squeeze, strides_of
+from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
 from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single
 
 __all__ = ["fuse", "local_member"]
@@ -35,6 +36,7 @@ def fuse(program: Program) -> Schedule:
     The conditions of checks come first and alone, so that nothing has been written when one
     fails.  Linear in the number of nodes.
     """
+    program = protected(program)
     builder = _Fusion(program)
     conditions = [c.failed for c in program.checks]
     if conditions:
@@ -311,18 +313,25 @@ class _Fusion:
         """Decide which nodes are stored, add copies for odd outputs, and order the steps."""
         program = self.program
         targets: dict[Node, int] = {}
+        kept = returned(program)
         last = max((s.level for s in self.steps), default=0) + 1
         for i, node in enumerate(program.outputs):
             if node in self.level and node not in targets:
                 targets[node] = i
                 self.stored[node] = None
-            else:
+            elif i not in kept:
                 self.steps.append(Copy(max(last, self.ready(node)), node, i))
         for step in list(self.steps):
             if not isinstance(step, Checked):
                 self._require_arguments(step)
+        for node in unsafe_targets(
+            program, self.steps, self.stored, self.level, targets, self.floor
+        ):
+            self.steps.append(Copy(last, node, targets.pop(node)))
         order = sorted(self.steps, key=lambda s: s.level)
-        return Schedule(program, [*order], self.level, self.stored, targets)
+        doomed = taken_over(program)
+        overwriting = {n: doomed[i] for n, i in targets.items() if i in doomed}
+        return Schedule(program, [*order], self.level, self.stored, targets, overwriting)
 
 
 def local_member(nest: Nest, x: Node) -> Node | None:

@@ -130,6 +130,7 @@ class Schedule:
         level: At which level each node is made.
         stored: Nodes that live in memory, in order of their making.
         targets: For program outputs written directly: which output each node is.
+        overwriting: Those of the targets that take over a donated input, and which.
     """
 
     program: Program
@@ -137,6 +138,7 @@ class Schedule:
     level: dict[Node, int]
     stored: dict[Node, None]
     targets: dict[Node, int]
+    overwriting: dict[Node, Node] = field(default_factory=dict)
 
     def in_memory(self, node: Node, level: int) -> bool:
         """Tell whether `node` can be loaded by a step at `level`."""

@@ -12,6 +12,7 @@ from typing import Final
 from chainrule.ir.dims import Dim, names_of, size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
+from chainrule.schedule.donation import inputs_read
 from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single, Step, Strips
 
 __all__ = ["cut_into_strips", "strip_rows"]
@@ -57,24 +58,36 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     # Steps that need a finished sum go behind the strips; the rest, before.
     behind: list[Step] = []
     before: list[Step] = []
+    # What overwrites an input runs after everything that may still read it.
+    overwriting = schedule.overwriting
     # What is not stored is recomputed by its readers, so it ties nothing to its step.
     late = {n for n in made if n in schedule.stored}
     for other in tail:
         if other in inside:
             continue
-        if _uses(other, late):
+        last = isinstance(other, Copy) or any(n in overwriting for n in other.nodes)
+        if last or _uses(other, late):
             behind.append(other)
             late |= {n for n in other.nodes if n in schedule.stored}
         else:
             before.append(other)
     if any(_uses(s, late - made) for s in steps):
         return None
+    targets = dict(schedule.targets)
+    for node in [n for n in overwriting if n in made]:
+        x = overwriting[node]
+        if node in totals:
+            # A sum is begun before the last strip has read the input: copied when all is done.
+            behind.append(Copy(max(s.level for s in tail) + 1, node, targets.pop(node)))
+            overwriting = {n: i for n, i in overwriting.items() if n is not node}
+        elif any(x in inputs_read(s, schedule.stored, schedule.level) for s in (*before, *behind)):
+            return None
     rows = strip_rows(schedule, mapped, summed, dim)
     if rows is None:
         return None
     return Schedule(
         schedule.program, [*head, *before, Strips(dim, rows, steps, summed), *behind],
-        schedule.level, schedule.stored, schedule.targets,
+        schedule.level, schedule.stored, targets, overwriting,
     )  # fmt: skip
 
 

@@ -1,0 +1,139 @@
+"""Donated memory: outputs that overwrite inputs, and when that may happen.
+
+An output is written straight into the input it takes over only if nobody can read the input's old
+values afterwards; otherwise it is made in the arena and copied when everything else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from chainrule.ir.dims import named
+from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind
+from chainrule.ir.program import Program
+from chainrule.ir.walk import depends_on, reached, topological
+from chainrule.schedule.access import Index, flat_offset, follow
+from chainrule.schedule.steps import Copy, Nest, Step
+
+__all__ = ["inputs_read", "protected", "returned", "taken_over", "unsafe_targets"]
+
+
+def taken_over(program: Program) -> dict[int, Node]:
+    """Return, by output, the donated input it overwrites; an input returned as it is is kept."""
+    kept = returned(program)
+    return {o: program.inputs[i] for i, o in program.donated if o not in kept}
+
+
+def returned(program: Program) -> set[int]:
+    """Return the outputs that are the very inputs whose memory they have."""
+    return {o for i, o in program.donated if program.outputs[o] is program.inputs[i]}
+
+
+def protected(program: Program) -> Program:
+    """Give every output that only shows donated memory a value of its own, made while it is there."""
+    doomed = set(taken_over(program).values())
+    if not doomed:
+        return program
+    kept = returned(program)
+    shows = depends_on(topological(program.outputs), doomed)
+    outputs = [
+        _identity(node)
+        if node.op.kind in (Kind.VIEW, Kind.SOURCE) and node in shows and i not in kept
+        else node
+        for i, node in enumerate(program.outputs)
+    ]
+    return replace(program, outputs=tuple(outputs))
+
+
+def _identity(x: Node) -> Node:
+    if x.dtype.kind == "bool":
+        return x.graph.call("bit_or", x, x)
+    return x.graph.call("stop_gradient", x)
+
+
+def unsafe_targets(
+    program: Program, steps: Sequence[Step], stored: Collection[Node],
+    level: Mapping[Node, int], targets: Mapping[Node, int], floor: int,
+) -> list[Node]:  # fmt: skip
+    """Return which of the nodes written directly must not be.
+
+    Nothing is written before the checks have passed, that is below level `floor`.  Donated memory
+    is overwritten only by a step that comes after all others that read it, and that itself reads
+    nothing but the element it is about to write.
+    """  # fmt: skip
+    unsafe = [n for n in targets if level[n] < floor]
+    doomed = taken_over(program)
+    overwritten = {n: doomed[result] for n, result in targets.items() if result in doomed}
+    if not overwritten:
+        return unsafe
+    writer = {n: step for step in steps for n in step.nodes}
+    readers: dict[Node, list[Step]] = {x: [] for x in overwritten.values()}
+    for step in steps:
+        for x in inputs_read(step, stored, level):
+            if x in readers:
+                readers[x].append(step)
+    for node, x in overwritten.items():
+        own = writer[node]
+        for step in readers[x]:
+            if step is own:
+                safe = isinstance(step, Nest) and _reads_own_elements(step, x, stored, level)
+            else:
+                safe = not isinstance(step, Copy) and step.level < own.level
+            if not safe:
+                unsafe.append(node)
+                break
+    return list(dict.fromkeys(unsafe))
+
+
+def inputs_read(step: Step, stored: Collection[Node], level: Mapping[Node, int]) -> set[Node]:
+    """Return the inputs a step reads: itself, by views, or by values it computes in place."""
+    own = set(step.nodes)
+    waiting = [step.node] if isinstance(step, Copy) else [x for n in own for x in n.args]
+    found: set[Node] = set()
+    seen: set[Node] = set()
+    while waiting:
+        x = waiting.pop()
+        if x in seen or x in own:
+            continue
+        seen.add(x)
+        if x.op.name == "input":
+            found.add(x)
+        elif x not in stored or level[x] >= step.level:
+            waiting.extend(x.args)
+    return found
+
+
+def _reads_own_elements(
+    nest: Nest, x: Node, stored: Collection[Node], level: Mapping[Node, int]
+) -> bool:
+    """Tell whether each turn of a nest reads of `x` only the element at its own place."""
+    if nest.rows is not None:
+        return False
+
+    def in_memory(node: Node) -> bool:
+        known = node.op.name in ("input", "data")
+        return known or (node in stored and level[node] < nest.level)
+
+    variables = tuple(named(f"i{k}") for k in range(len(nest.space)))
+    here = flat_offset(nest.space, variables)
+    waiting: list[tuple[Node, Index]] = []
+    for member in nest.members:
+        own = iter(variables)
+        waiting.append((member, tuple(0 if e == 1 else next(own) for e in member.shape)))
+    seen: set[tuple[Node, Index]] = set()
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        base, place = follow(*one, in_memory)
+        if not isinstance(place, tuple):
+            if base is x and place != here:
+                return False
+        elif base.op.kind is Kind.POINTWISE:
+            waiting.extend((a, place) for a in base.args)
+        elif x in reached([base]):
+            return False
+    return True
