@@ -17,5 +17,6 @@ from chainrule_runtime.errors import (
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError", "UnsupportedError", "explain",
+    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError",
+    "UnsupportedError", "explain",
 ]  # fmt: skip

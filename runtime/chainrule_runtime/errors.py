@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError", "UnsupportedError", "explain",
-    "failure_message",
+    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError",
+    "UnsupportedError", "explain", "failure_message",
 ]  # fmt: skip
 
 
