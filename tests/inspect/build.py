@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from tests.inspect.reader import read
 
+import numpy as np
 from chainrule.differentiate.reverse import pull_back
 from chainrule.inspect.formulas import Formula, formula
 from chainrule.ir.dims import Extent, evaluate_extent, named
@@ -15,7 +16,6 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import F64, I64, DType, Type
 from chainrule.ops import OPS
-from tests.inspect.reader import read
 
 N = named("n")
 DIMS = {"n": 5, "m": 3}
@@ -86,7 +86,7 @@ def gradient(loss: Node, wrt: Node) -> Node:
 
 def arrays_for(inputs: Sequence[Node], *, classes: int = 10, seed: int = 0) -> list[Any]:
     random = np.random.default_rng(seed)
-    found = []
+    found: list[Any] = []
     for node in inputs:
         shape = tuple(evaluate_extent(e, DIMS) for e in node.shape)
         if node.dtype is I64:

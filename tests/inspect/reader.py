@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import scipy.special as sp
+
+import numpy as np
 
 LOW = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", "0123456789aehijklmnoprstuvx", strict=True))
 HIGH = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))
@@ -98,7 +99,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "xlogy": sp.xlogy, "relu": lambda x: np.maximum(x, 0), "sign": np.sign, "sqrt": np.sqrt,
     "clip": np.clip, "where": np.where, "mod": np.remainder, "fmod": np.fmod, "trunc": np.trunc,
     "rint": np.rint, "floor_divide": np.floor_divide, "max": np.maximum, "min": np.minimum,
-    "arange": lambda n: np.arange(int(n)), "broadcast": lambda x, s: np.broadcast_to(x, s),
+    "arange": lambda n: np.arange(int(n)), "broadcast": np.broadcast_to,
     "reshape": np.reshape, "transpose": np.transpose, "place": place, "scatter": scatter,
     "gather": gather, "sinc": sinc, "bit_xor": np.bitwise_xor, "bit_and": np.bitwise_and,
     "bit_or": np.bitwise_or, "bit_not": np.invert, "shift_left": np.left_shift,
@@ -260,7 +261,8 @@ class Reader:
     def bracket(self, value: Any) -> Any:
         if self.takes_match(PICK):
             picked, index = self.powered()
-            assert index == "ᵢ" and self.takes("]"), self.text
+            assert index == "ᵢ", self.text
+            assert self.takes("]"), self.text
             return value[np.arange(len(picked)), picked]
         end = self.text.index("]", self.at)
         inside = self.text[self.at + 1 : end]

@@ -6,26 +6,28 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import sympy
+from tests.inspect.build import N, Net, gradient
 
+import numpy as np
 from chainrule.errors import UnsupportedError
-from chainrule.inspect.symbolic import from_sympy, to_sympy
+from chainrule.inspect.from_expression import from_sympy
+from chainrule.inspect.symbolic import to_sympy
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.program import Program
 from chainrule.ir.types import F64, Type
 from chainrule.ops import OPS
-from tests.inspect.build import N, Net, gradient
 
 MEANT = [op for op in OPS.values() if op.kind is Kind.POINTWISE and op.sympy and op.slopes]
 
 
 def _run(node: Node, inputs: list[Node], *arrays: object) -> np.ndarray:
     names = tuple(str(n.attributes["name"]) for n in inputs)
-    (value,) = evaluate(Program("f", tuple(inputs), (node,), names, ("",)), *map(np.asarray, arrays))
+    program = Program("f", tuple(inputs), (node,), names, ("",))
+    (value,) = evaluate(program, *map(np.asarray, arrays))
     return value
 
 

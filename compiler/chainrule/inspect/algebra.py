@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final
 
 from chainrule.inspect.notation import (
     Applied,
@@ -21,83 +21,42 @@ from chainrule.inspect.notation import (
     Name,
     Number,
     Power,
-    Product,
     Reduced,
     Sum,
     Transposed,
     Tree,
     leaves,
 )
+from chainrule.inspect.parts import (
+    ONE,
+    ZERO,
+    Parts,
+    gather_powers,
+    is_negative,
+    join,
+    number,
+    power_of,
+    split,
+)
+from chainrule.inspect.roots import merged_roots
 
-__all__ = ["ONE", "ZERO", "add", "divide", "expand", "linear", "multiply", "number", "power",
-           "reduced", "root", "split", "subtract"]  # fmt: skip
+__all__ = ["ONE", "ZERO", "add", "divide", "linear", "multiply", "number", "power", "reduced",
+           "split", "subtract"]  # fmt: skip
 
-ONE: Final = Number(Fraction(1))
-ZERO: Final = Number(Fraction(0))
 MONOMIALS: Final = 16
 "Expanding stops when a sum would have more terms than this."
-
-
-class Parts(NamedTuple):
-    """A tree as coefficient * factors / over."""
-
-    coefficient: Fraction
-    factors: tuple[Tree, ...]
-    over: tuple[Tree, ...]
-
-
-def number(value: Fraction | int) -> Number:
-    """Return the tree of a number."""
-    return Number(Fraction(value))
-
-
-def split(tree: Tree) -> Parts:
-    """Take a tree apart; what is no product is a single factor."""
-    match tree:
-        case Number(value):
-            return Parts(value, (), ())
-        case Product(coefficient, factors, over):
-            return Parts(coefficient, factors, over)
-    return Parts(Fraction(1), (tree,), ())
-
-
-def _join(coefficient: Fraction, factors: Iterable[Tree], over: Iterable[Tree] = ()) -> Tree:
-    """Put parts together without further thought."""
-    factors, over = tuple(factors), tuple(over)
-    if coefficient == 0:
-        return ZERO
-    if not factors and not over:
-        return Number(coefficient)
-    if coefficient == 1 and len(factors) == 1 and not over:
-        return factors[0]
-    return Product(coefficient, factors, over)
-
-
-def _power_of(tree: Tree) -> tuple[Tree, Fraction]:
-    if isinstance(tree, Power) and isinstance(tree.exponent, Number):
-        exponent = tree.exponent.value
-        if exponent.denominator == 1 and exponent > 0:
-            return tree.base, exponent
-    return tree, Fraction(1)
-
-
-def _gather_powers(factors: Iterable[Tree]) -> list[Tree]:
-    """Write equal factors as powers, in order of first appearance."""
-    total: dict[Tree, Fraction] = {}
-    for factor in factors:
-        base, exponent = _power_of(factor)
-        total[base] = total.get(base, Fraction(0)) + exponent
-    return [b if e == 1 else Power(b, Number(e)) for b, e in total.items()]
 
 
 def multiply(*trees: Tree, over: Sequence[Tree] = ()) -> Tree:
     """Return the product of `trees` divided by each of `over`.
 
     >>> x = Name("x")
-    >>> multiply(number(2), x, x) == Product(Fraction(2), (Power(x, number(2)),))
+    >>> multiply(number(2), x, x) == multiply(number(2), Power(x, number(2)))
     True
     """
-    coefficient, factors, below = Fraction(1), [], []
+    coefficient = Fraction(1)
+    factors: list[Tree] = []
+    below: list[Tree] = []
     for tree in trees:
         c, f, o = split(tree)
         coefficient *= c
@@ -112,11 +71,12 @@ def multiply(*trees: Tree, over: Sequence[Tree] = ()) -> Tree:
         below += f
         factors += o
     # A named extent is positive, so it may cancel.
-    common = Counter(f for f in factors if isinstance(f, Name) and f.extent) & Counter(below)
+    extents: list[Tree] = [f for f in factors if isinstance(f, Name) and f.extent]
+    common = Counter(extents) & Counter(below)
     for name in common.elements():
         factors.remove(name)
         below.remove(name)
-    coefficient, factors, below = _roots(coefficient, factors, below)
+    coefficient, factors, below = merged_roots(coefficient, factors, below)
     coefficient, factors, below = _means(coefficient, factors, below)
     factors = _without_masks(factors)
     if coefficient < 0:
@@ -125,73 +85,7 @@ def multiply(*trees: Tree, over: Sequence[Tree] = ()) -> Tree:
             if flipped is not None:
                 coefficient, factors[i] = -coefficient, flipped
                 break
-    return _join(coefficient, _gather_powers(factors), _gather_powers(below))
-
-
-def root(radicand: Fraction, pi: int = 0) -> Tree:
-    """Return √(radicand π**pi), squares taken out, in the form with the root above the line.
-
-    >>> root(Fraction(1, 2)) == divide(ONE, Applied("sqrt", (number(2),), 0))
-    True
-    """
-    top, p = _square(radicand.numerator)
-    bottom, q = _square(radicand.denominator)
-    circle = (Name("π", 0, extent=True),)
-    above = _join(Fraction(p), circle if pi > 0 else ())
-    below = _join(Fraction(q), circle if pi < 0 else ())
-    factors: tuple[Tree, ...] = ()
-    over: tuple[Tree, ...] = ()
-    if above != ONE and below != ONE:
-        inside = _join(Fraction(p, q), circle if pi > 0 else (), circle if pi < 0 else ())
-        factors = (Applied("sqrt", (inside,), 0),)
-    elif above != ONE:
-        factors = (Applied("sqrt", (above,), 0),)
-    elif below != ONE:
-        over = (Applied("sqrt", (below,), 0),)
-    return _join(Fraction(top, bottom), factors, over)
-
-
-def _square(n: int) -> tuple[int, int]:
-    """Split n into a square's root and the rest."""
-    taken, k = 1, 2
-    while k * k <= n:
-        while n % (k * k) == 0:
-            n //= k * k
-            taken *= k
-        k += 1
-    return taken, n
-
-
-def _radicand(tree: Tree) -> tuple[Fraction, int] | None:
-    """Return r and k of a constant √(r π**k)."""
-    if not isinstance(tree, Applied) or tree.function != "sqrt":
-        return None
-    c, factors, over = split(tree.arguments[0])
-    circle = Name("π", 0, extent=True)
-    if set(factors) | set(over) <= {circle} and len(factors) + len(over) < 2:
-        return c, len(factors) - len(over)
-    return None
-
-
-def _roots(
-    coefficient: Fraction, factors: list[Tree], over: list[Tree]
-) -> tuple[Fraction, list[Tree], list[Tree]]:
-    """Multiply constant roots with one another."""
-    above = [(f, _radicand(f)) for f in factors]
-    below = [(o, _radicand(o)) for o in over]
-    constants = [(r, 1) for _, r in above if r] + [(r, -1) for _, r in below if r]
-    if len(constants) < 2:
-        return coefficient, factors, over
-    inside, pi = Fraction(1), 0
-    for (r, k), sign in constants:
-        inside *= r if sign > 0 else 1 / r
-        pi += sign * k
-    circle = Name("π", 0, extent=True)
-    whole = [circle] * (abs(pi) // 2)
-    c, more, under = split(root(inside, pi % 2 if pi > 0 else -(-pi % 2)))
-    factors = [f for f, r in above if not r] + [*more, *(whole if pi > 0 else ())]
-    over = [o for o, r in below if not r] + [*under, *(whole if pi < 0 else ())]
-    return coefficient * c, factors, over
+    return join(coefficient, gather_powers(factors), gather_powers(below))
 
 
 def _without_masks(factors: list[Tree]) -> list[Tree]:
@@ -219,7 +113,7 @@ def _means(
         if not isinstance(factor, Reduced) or factor.function != "sum":
             continue
         count = split(factor.count)
-        if count.over or count.factors == () and count.coefficient == 1:
+        if count.over or count == Parts(Fraction(1), (), ()):
             continue
         # The number in n = 10 batch must divide out, the names must stand below.
         smaller = coefficient * count.coefficient
@@ -232,23 +126,19 @@ def _means(
     return coefficient, factors, over
 
 
-def _negative(tree: Tree) -> bool:
-    return split(tree).coefficient < 0
-
-
 def _flipped(tree: Tree) -> Tree | None:
     """Return -tree where that is at least as easy to read: -(a - b) is b - a."""
     match tree:
-        case Sum(terms) if any(map(_negative, terms)):
+        case Sum(terms) if any(map(is_negative, terms)):
             return add(*(multiply(number(-1), t) for t in terms))
         case MatrixProduct(factors, rank):
             for i, factor in enumerate(factors):
                 flipped = _flipped(factor)
-                if flipped is not None and not _negative(flipped):
+                if flipped is not None and not is_negative(flipped):
                     return MatrixProduct((*factors[:i], flipped, *factors[i + 1 :]), rank)
         case Reduced(function, body, axes, count) if function in ("sum", "mean"):
             flipped = _flipped(body)
-            if flipped is not None and not _negative(flipped):
+            if flipped is not None and not is_negative(flipped):
                 return Reduced(function, flipped, axes, count)
     return None
 
@@ -260,14 +150,14 @@ def power(base: Tree, exponent: Tree) -> Tree:
     if isinstance(exponent, Number):
         if exponent.value == 0:
             return ONE
-        if isinstance(base, Number) and exponent.value.denominator == 1:
-            if base.value != 0 or exponent.value > 0:
-                return Number(base.value ** int(exponent.value))
+        whole = exponent.value.denominator == 1
+        if isinstance(base, Number) and whole and (base.value != 0 or exponent.value > 0):
+            return Number(base.value ** int(exponent.value))
         if exponent.value == -1:
             return divide(ONE, base)
         if exponent.value < 0 and exponent.value.denominator == 1:
             return divide(ONE, power(base, Number(-exponent.value)))
-        inner, known = _power_of(base)
+        inner, known = power_of(base)
         if known != 1 and exponent.value.denominator == 1 and exponent.value > 0:
             return Power(inner, Number(known * exponent.value))
     return Power(base, exponent)
@@ -290,10 +180,10 @@ def add(*trees: Tree) -> Tree:
         terms += tree.terms if isinstance(tree, Sum) else _distributed(tree)
     collected = _collect(terms)
     if len(collected) < 2:
-        return _join(*collected[0]) if collected else ZERO
+        return join(*collected[0]) if collected else ZERO
     kept = _factored(collected)
     if any(isinstance(f, Sum) for p in collected for f in p.factors):
-        short = expand(collected)
+        short = _expanded(collected)
         if short is not None and leaves(short) < leaves(kept):
             return short
     return kept
@@ -335,7 +225,7 @@ def _factored(parts: list[Parts]) -> Tree:
     if all(p.coefficient < 0 for p in parts):
         common = -common
     inner = [
-        _join(p.coefficient / common, _without(p.factors, factors), _without(p.over, over))
+        join(p.coefficient / common, _without(p.factors, factors), _without(p.over, over))
         for p in parts
     ]
     body = Sum(tuple(_ordered(inner)))
@@ -363,22 +253,22 @@ def _ordered(terms: Sequence[Tree]) -> list[Tree]:
     rank = max(t.rank for t in terms)
     late = [
         t for t in terms
-        if isinstance(t, Name | Expanded) and t.rank < rank and not _negative(t)
+        if isinstance(t, Name | Expanded) and t.rank < rank and not is_negative(t)
     ]  # fmt: skip
-    positive = [t for t in terms if not _negative(t) and t not in late]
+    positive = [t for t in terms if not is_negative(t) and t not in late]
     if late and positive:
-        return [*positive, *late, *(t for t in terms if _negative(t))]
-    first = next((t for t in terms if not _negative(t)), terms[0])
+        return [*positive, *late, *(t for t in terms if is_negative(t))]
+    first = next((t for t in terms if not is_negative(t)), terms[0])
     return [first, *(t for t in terms if t is not first)]
 
 
-def expand(parts: Sequence[Parts]) -> Tree | None:
+def _expanded(parts: Sequence[Parts]) -> Tree | None:
     """Multiply sums out and collect; None where there are too many terms."""
     monomials: list[Parts] = []
     for c, factors, over in parts:
         rows = [Parts(c, (), over)]
         for factor in factors:
-            base, exponent = _power_of(factor)
+            base, exponent = power_of(factor)
             inner = base.terms if isinstance(base, Sum) and exponent == 1 else (factor,)
             rows = [_product(r, split(t)) for r in rows for t in inner]
             if len(rows) > MONOMIALS:
@@ -386,10 +276,10 @@ def expand(parts: Sequence[Parts]) -> Tree | None:
         monomials += rows
     if any(isinstance(f, Sum) for p in monomials for f in p.factors):
         return None
-    collected = _collect(_join(c, sorted(_gather_powers(f), key=repr), o) for c, f, o in monomials)
+    collected = _collect(join(c, sorted(gather_powers(f), key=repr), o) for c, f, o in monomials)
     if not collected:
         return ZERO
-    return _join(*collected[0]) if len(collected) == 1 else _factored(collected)
+    return join(*collected[0]) if len(collected) == 1 else _factored(collected)
 
 
 def _product(a: Parts, b: Parts) -> Parts:
@@ -412,7 +302,7 @@ def linear(build: Callable[..., Tree], *trees: Tree) -> Tree:
             return ZERO
         outside += [Number(c), *scalars]
         below += under
-        inside.append(_join(Fraction(1), _without(factors, scalars), _without(over, under)))
+        inside.append(join(Fraction(1), _without(factors, scalars), _without(over, under)))
     return multiply(*outside, build(*inside), over=below)
 
 
@@ -424,14 +314,16 @@ def reduced(function: str, body: Tree, axes: tuple[int, ...], count: Tree) -> Tr
     def build(inside: Tree) -> Tree:
         if isinstance(inside, Transposed) and len(axes) == 2 and inside.rank == 2:
             inside = inside.body
-        if isinstance(inside, Applied) and inside.function == "onehot":
-            # Each row holds a single 1.
-            if axes == (inside.rank - 1,):
-                return ONE
+        # Each row of onehot holds a single 1.
+        if _has_onehot(inside) and isinstance(inside, Applied) and axes == (inside.rank - 1,):
+            return ONE
         return Reduced("sum", inside, axes, count)
 
-    if isinstance(body, Sum) and any(map(_has_onehot, body.terms)):
-        if all(t.rank == 0 or _solid(t, body.rank) for t in body.terms):
+    if (
+        isinstance(body, Sum)
+        and any(map(_has_onehot, body.terms))
+        and all(t.rank == 0 or _solid(t, body.rank) for t in body.terms)
+    ):
             return add(*(reduced("sum", t, axes, count) if t.rank else multiply(count, t)
                          for t in body.terms))  # fmt: skip
     return linear(build, body)

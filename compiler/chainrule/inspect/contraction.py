@@ -98,11 +98,12 @@ def _matrix(a: Tree, b: Tree, la: Letters, lb: Letters, rank: int, s: int) -> Tr
     shared = tuple(range(lead))
     if len(la) > 2 and len(lb) <= 2:
         # Rows of any number of leading axes times one matrix or vector.
-        shared_a, shared_b = tuple(range(len(la) - 2)), ()
+        left_lead: Letters = tuple(range(len(la) - 2))
+        right_lead: Letters = ()
     else:
-        shared_a = shared_b = shared
-    left = _oriented(a, la, shared_a, s, last=True)
-    right = _oriented(b, lb, shared_b, s, last=False)
+        left_lead = right_lead = shared
+    left = _oriented(a, la, left_lead, s, last=True)
+    right = _oriented(b, lb, right_lead, s, last=False)
     if left is None or right is None:
         return None
     rest = [i for i in (*la, *lb) if i != s and i >= lead]

@@ -30,8 +30,8 @@ class Term:
 
     Attributes:
         formula: The summand.
-        because: Which chain rule made it, and of which line: `chain rule of the matrix product x W₁,
-            model.py:3  h = cnp.tanh(x @ params["W1"])`.
+        because: Which chain rule made it, and of which line: `chain rule of the matrix product
+            x W₁, model.py:3  h = cnp.tanh(x @ params["W1"])`.
     """
 
     formula: Formula
@@ -136,9 +136,8 @@ def explain(
     by = formula(leaf, names=names).tree
     of = Name(program.name)
     value = formula(output, names=names, files=files, subject=of)
-    shown = formula(
-        derivative, names=names, files=files, subject=_partial(of, _named(by, names, derivative, leaf))
-    )
+    subject = _partial(of, _named(by, names, derivative, leaf))
+    shown = formula(derivative, names=names, files=files, subject=subject)
     terms = tuple(
         Term(formula(t, names=names, files=files), _because(t, leaf, names, files))
         for t in _summands(derivative)

@@ -9,9 +9,17 @@ from typing import Final, NamedTuple
 
 from chainrule.inspect import latex, mathml, text
 from chainrule.inspect.names import input_names, part_names
-from chainrule.inspect.notation import Applied, Name, Number, Power, Product, Transposed, Tree
+from chainrule.inspect.notation import (
+    Applied,
+    Name,
+    Number,
+    Power,
+    Product,
+    Transposed,
+    Tree,
+    names_in,
+)
 from chainrule.inspect.notation import leaves as leaves_of
-from chainrule.inspect.notation import names_in
 from chainrule.inspect.place import Placed, aligned
 from chainrule.inspect.sources import Files, assigned_names
 from chainrule.inspect.tidy import tidied
@@ -96,7 +104,8 @@ def formula(
     >>> g = graph.Graph(OPS)
     >>> x = g.input("x", types.Type(types.F64, (4, 3)))
     >>> w = g.input("w", types.Type(types.F64, (3,)))
-    >>> print(formula(g.call("tanh", g.call("contract", x, w, batch=((), ()), summed=((1,), (0,))))))
+    >>> product = g.call("contract", x, w, batch=((), ()), summed=((1,), (0,)))
+    >>> print(formula(g.call("tanh", product)))
     tanh(x w)
     """  # fmt: skip
     (root,), new = tidied([node])

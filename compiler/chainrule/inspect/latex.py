@@ -6,19 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from chainrule.inspect.layout import (
-    Box,
-    Choice,
-    Fence,
-    Fraction,
-    Layout,
-    Root,
-    Row,
-    Script,
-    Sign,
-    Word,
-    closed,
-)
+from chainrule.inspect.boxes import Box, Choice, Fence, Fraction, Root, Row, Script, Sign, Word
+from chainrule.inspect.layout import Layout, closed
 from chainrule.inspect.notation import Name, Tree
 
 __all__ = ["formula_latex", "latex"]
@@ -112,7 +101,8 @@ def _word(text: str, role: str) -> str:
             escaped = text.replace("_", r"\_")
             return _FUNCTIONS.get(text, rf"\operatorname{{{escaped}}}")
         case "text":
-            return rf"\mathrm{{{text}}}".replace("_", r"\_") if any(map(str.isalpha, text)) else text
+            letters = any(map(str.isalpha, text))
+            return rf"\mathrm{{{text}}}".replace("_", r"\_") if letters else text
     if len(text) == 1:
         return text
     if text.endswith("′"):

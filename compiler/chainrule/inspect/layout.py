@@ -1,140 +1,45 @@
 """From trees to boxes: where brackets, fractions, indices and signs go, once for all printers.
 
-    box = Word | Sign | Row of boxes | Script (base with something below or above) | Fraction
-        | Root | Fence (brackets) | Choice (cases)
-
 Text is linear: fractions are written a / b there, and square roots and cases as functions.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction as Rational
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from chainrule.inspect import notation as n
+from chainrule.inspect.boxes import (
+    Box,
+    Choice,
+    Fence,
+    Fraction,
+    Root,
+    Row,
+    Script,
+    Sign,
+    Word,
+    decimal,
+    name_box,
+)
 from chainrule.inspect.notation import Tree
 
-__all__ = ["Box", "Choice", "Fence", "Fraction", "Layout", "Root", "Row", "Script", "Sign", "Word",
-           "closed", "decimal"]  # fmt: skip
+__all__ = ["Layout", "closed"]
 
 COMPARE, SUM, PRODUCT, POWER, ATOM = range(5)
 FREE: Final = "ijklmnop"
 BOUND: Final = "struvhea"
-GREEK: Final = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ",
-    "kappa": "κ", "lambda": "λ", "lam": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ",
-    "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "omega": "ω",
-}  # fmt: skip
 SYMBOLS: Final = {"sigmoid": "σ", "maximum": "max", "minimum": "min", "remainder": "mod",
                   "int": "trunc"}  # fmt: skip
 FENCES: Final = {"abs": "||", "floor": "⌊⌋", "ceil": "⌈⌉"}
 SIGNS: Final = {"!=": "≠", "<=": "≤", ">=": "≥", "and": "∧", "or": "∨", "not": "¬"}
 ALONG_LAST: Final = frozenset({"softmax", "log_softmax", "cumsum", "reverse_cumsum"})
 
-Role: TypeAlias = Literal["name", "number", "function", "index", "text"]
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Letters or digits; the role decides on the face."""
-
-    text: str
-    role: Role = "name"
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """An operator; "" is a product without a sign."""
-
-    text: str
-    spaced: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Boxes side by side."""
-
-    parts: tuple[Box, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A box with a subscript, a superscript or both."""
-
-    base: Box
-    below: Box | None = None
-    above: Box | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fraction:
-    """A numerator over a denominator."""
-
-    top: Box
-    bottom: Box
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A square root."""
-
-    body: Box
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Brackets of a kind around a box."""
-
-    left: str
-    body: Box
-    right: str
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One value where a condition holds, another elsewhere."""
-
-    then: Box
-    condition: Box
-    otherwise: Box
-
-
-Box: TypeAlias = Word | Sign | Row | Script | Fraction | Root | Fence | Choice
-
-
-def decimal(value: Rational) -> tuple[str, str]:
-    """Return a positive number as a numerator and a denominator ("" for none).
-
-    >>> decimal(Rational(1, 2)), decimal(Rational(1, 10)), decimal(Rational(2, 1797))
-    (('1', '2'), ('0.1', ''), ('2', '1797'))
-    """
-    p, q = value.numerator, value.denominator
-    if q == 1 and p < 10**15:
-        return str(p), ""
-    if q & (q - 1) == 0 and q <= 4096 and p < 10**6:
-        return str(p), str(q)
-    shortest = repr(float(value))
-    digits = len(shortest.partition("e")[0].replace(".", "").strip("0"))
-    if (digits <= 6 and Rational(shortest) == value) or q > 10**9 or p > 10**9:
-        return shortest.replace("e-0", "e-").replace("e+", "e").removesuffix(".0"), ""
-    return str(p), str(q)
-
 
 def closed(tree: Tree) -> Tree:
     """Return what may stand behind an equals sign: a condition is put in brackets."""
     return n.Bracketed(tree) if isinstance(tree, n.Compared | n.Logic) else tree
-
-
-def name_box(text: str) -> Box:
-    """Set the digits at the end of a name below it: W1 is W with subscript 1."""
-    found = re.fullmatch(r"(.*?[^\W\d_])_?(\d+)(_*)", text)
-    if not found:
-        return Word(GREEK.get(text, text))
-    base, digits, primes = found.groups()
-    return Script(Word(GREEK.get(base, base) + "′" * len(primes)), Word(digits, "number"))
 
 
 class Layout:
@@ -152,7 +57,7 @@ class Layout:
         box, own = self._lay(tree)
         return box if own >= precedence else Fence("(", box, ")")
 
-    def _lay(self, tree: Tree) -> tuple[Box, int]:
+    def _lay(self, tree: Tree) -> tuple[Box, int]:  # noqa: PLR0912  (a case for each tree)
         """Return the box and how tightly its outermost sign binds."""
         match tree:
             case n.Number(value):
@@ -250,9 +155,8 @@ class Layout:
     def _factors(self, tree: n.Product, *, alone: bool) -> list[Box]:
         """Lay the factors out: scalars side by side, then arrays joined by ⊙."""
         # Names before functions: in sin(x) y a reader may take y for an argument.
-        plain = (n.Name, n.Power)
-        scalars = [f for f in tree.factors if f.rank == 0 and isinstance(f, plain)]
-        scalars += [f for f in tree.factors if f.rank == 0 and not isinstance(f, plain)]
+        scalars = [f for f in tree.factors if f.rank == 0]
+        scalars.sort(key=lambda f: not isinstance(f, n.Name | n.Power))
         arrays = [f for f in tree.factors if f.rank]
         alone = alone and len(tree.factors) == 1
         boxes = [self.at_least(f, PRODUCT if alone and not tree.over else POWER) for f in scalars]
@@ -323,8 +227,8 @@ class Layout:
         if name == "derivative":
             return self._derivative(arguments), PRODUCT
         if name in FENCES and len(arguments) == 1:
-            left, right = FENCES[name]
-            return Fence(left, self.box(arguments[0]), right), ATOM
+            pair = FENCES[name]
+            return Fence(pair[0], self.box(arguments[0]), pair[1]), ATOM
         if name == "sqrt" and not self.linear:
             return Root(self.box(arguments[0])), ATOM
         head: Box = Word(SYMBOLS.get(name, name), "function")

@@ -118,19 +118,13 @@ def _scalar(node: Node, expression: Expr) -> Expr | None:
     while node.op.name == "broadcast":
         node = node.args[0]
         if node.type.rank == 0:
-            return _SCALARS.get(node.op.name, lambda _n, e: e)(node, _unspread(expression))
+            return _number(node) if node.op.name == "constant" else _unspread(expression)
     return None
 
 
 def _unspread(expression: Expr) -> Expr:
     """Take the scalar out of scalar * OneMatrix."""
-    scalar, _ = expression.as_coeff_mmul()
-    return scalar
-
-
-_SCALARS: Final[dict[str, Callable[[Node, Expr], Expr]]] = {
-    "constant": lambda node, _: sympy_number(node)
-}
+    return expression.as_coeff_mmul()[0]
 
 
 def _divided(node: Node, args: list[Expr]) -> Expr:
@@ -192,6 +186,13 @@ def _summed(node: Node, args: list[Expr]) -> Expr:
     return both.T if axes == (0,) else both
 
 
+def _reshaped(node: Node, args: list[Expr]) -> Expr:
+    before, after = node.args[0].shape, node.shape
+    if (*before, 1) == after or before == (*after, 1):
+        return args[0]
+    raise UnsupportedError(explain("reshape has no matrix notation in SymPy", f"at  {node.type}"))
+
+
 _BUILDERS: Final[dict[str, Callable[[Node, list[Expr]], Expr]]] = {
     "add": lambda node, args: _added(node, args, 1),
     "sub": lambda node, args: _added(node, args, -1),
@@ -203,12 +204,5 @@ _BUILDERS: Final[dict[str, Callable[[Node, list[Expr]], Expr]]] = {
     "broadcast": _broadcast,
     "sum": _summed,
     "transpose": lambda node, args: args[0].T if node.type.rank == 2 else args[0],
-    "reshape": lambda node, args: _reshaped(node, args),
+    "reshape": _reshaped,
 }
-
-
-def _reshaped(node: Node, args: list[Expr]) -> Expr:
-    before, after = node.args[0].shape, node.shape
-    if (*before, 1) == after or before == (*after, 1):
-        return args[0]
-    raise UnsupportedError(explain("reshape has no matrix notation in SymPy", f"at  {node.type}"))

@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-__all__ = ["Applied", "Bracketed", "Cases", "Compared", "Expanded", "Indexed", "Indicator", "Literal", "Logic",
-           "MatrixProduct", "Name", "Number", "Outer", "Picked", "Power", "Product", "Reduced",
-           "Sliced", "Sum", "Transposed", "Tree", "children", "leaves", "names_in"]  # fmt: skip
+__all__ = ["Applied", "Bracketed", "Cases", "Compared", "Expanded", "Indexed", "Indicator",
+           "Literal", "Logic", "MatrixProduct", "Name", "Number", "Outer", "Picked", "Power",
+           "Product", "Reduced", "Sliced", "Sum", "Transposed", "Tree", "children", "leaves", "names_in"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +282,8 @@ class Bracketed:
 
 Tree: TypeAlias = (
     Number | Name | Literal | Sum | Product | Power | MatrixProduct | Outer | Transposed | Reduced
-    | Indexed | Applied | Expanded | Sliced | Picked | Compared | Logic | Indicator | Cases | Bracketed
+    | Indexed | Applied | Expanded | Sliced | Picked | Compared | Logic | Indicator | Cases
+    | Bracketed
 )  # fmt: skip
 
 _TREES = (
@@ -291,14 +292,17 @@ _TREES = (
 )  # fmt: skip
 
 
+# A count is only remembered for recognising means; it is not printed.
+_FIELDS: Final = {t: tuple(f.name for f in fields(t) if f.name != "count") for t in _TREES}
+
+
 def children(tree: Tree) -> Iterator[Tree]:
     """Yield the trees a tree is made of."""
     if isinstance(tree, Indexed):
         yield from (f for f, _ in tree.factors)
         return
-    for field in fields(tree):
-        # A count is only remembered for recognising means; it is not printed.
-        value = getattr(tree, field.name) if field.name != "count" else None
+    for name in _FIELDS[type(tree)]:
+        value = getattr(tree, name)
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, _TREES):
                 yield one

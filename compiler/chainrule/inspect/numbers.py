@@ -7,19 +7,14 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Final
 
 import numpy as np
-
 from chainrule.inspect import algebra
 from chainrule.inspect.notation import Name, Number, Tree
+from chainrule.inspect.roots import PI, root
 from chainrule.ir.types import F32, DType
 
 __all__ = ["number_tree"]
-
-PI: Final = Name("π", 0, extent=True)
-"Positive, as extents are, so it may cancel."
-
 
 def number_tree(value: float | bool, dtype: DType) -> Tree:
     """Return a constant as the fraction, decimal or root that a person would have written.
@@ -60,8 +55,8 @@ def _irrational(value: float, dtype: DType) -> Tree | None:
         near = Fraction(value * value / factor).limit_denominator(size)
         exact = math.sqrt(near * factor) if 0 < near <= size else 0.0
         if _same(exact, abs(value), dtype):
-            root = algebra.root(near, exponent)
-            return root if value > 0 else algebra.multiply(algebra.number(-1), root)
+            found = root(near, exponent)
+            return found if value > 0 else algebra.multiply(algebra.number(-1), found)
     near = Fraction(value / math.pi).limit_denominator(size)
     if near and abs(near) <= size and _same(near * math.pi, value, dtype):
         return algebra.multiply(Number(near), PI)

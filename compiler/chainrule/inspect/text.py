@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from chainrule.inspect.layout import (
-    Box,
-    Choice,
-    Fence,
-    Fraction,
-    Layout,
-    Root,
-    Row,
-    Script,
-    Sign,
-    Word,
-    closed,
-)
+from chainrule.inspect.boxes import Box, Choice, Fence, Fraction, Root, Row, Script, Sign, Word
+from chainrule.inspect.layout import Layout, closed
 from chainrule.inspect.notation import Name, Tree
 
 __all__ = ["formula_text", "text"]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-
 from chainrule.ir.graph import Graph, Node, constant_value
 from chainrule.ir.types import BOOL
 from chainrule.ir.walk import reached, rebuild

@@ -1,7 +1,7 @@
 """From nodes to notation trees, op by op.
 
-One walk, arguments first.  Casts between floats, broadcasts and reshapes by axes of extent 1 leave no
-trace; what matrix notation cannot say falls back to functions with NumPy's names.
+One walk, arguments first.  Casts between floats, broadcasts and reshapes by axes of extent 1 leave
+no trace; what matrix notation cannot say falls back to functions with NumPy's names.
 """
 
 from __future__ import annotations
@@ -283,5 +283,5 @@ _BUILDERS: Final[Mapping[str, Builder]] = {
     **{name: _reduction(name) for name in (
         "sum", "max", "min", "prod", "norm", "logsumexp", "argmax", "argmin",
     )},
-    **{name: _along for name in ("softmax", "log_softmax", "cumsum", "recurrence")},
+    **dict.fromkeys(("softmax", "log_softmax", "cumsum", "recurrence"), _along),
 }  # fmt: skip
