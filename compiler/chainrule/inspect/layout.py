@@ -132,8 +132,10 @@ class Layout:
             positive = n.Product(-tree.coefficient, tree.factors, tree.over)
             return Row((Sign("−", spaced=False), self.at_least(positive, PRODUCT))), SUM
         top, bottom = decimal(tree.coefficient)
-        if tree.over and not bottom and tree.coefficient.denominator <= 10**6:
-            # 1 / (10 n), not 0.1 / n.
+        products = any(isinstance(f, n.MatrixProduct | n.Reduced) for f in tree.factors)
+        mean = products and tree.coefficient.numerator == 1
+        if (tree.over or mean) and not bottom and tree.coefficient.denominator <= 10**6:
+            # 1 / (10 n), not 0.1 / n; and xᵀ δ / 50 for a mean over 50 rows.
             p, q = tree.coefficient.numerator, tree.coefficient.denominator
             top, bottom = str(p), "" if q == 1 else str(q)
         if not tree.factors and not tree.over and not bottom:

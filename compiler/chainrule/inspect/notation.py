@@ -20,7 +20,8 @@ from typing import Final, TypeAlias
 
 __all__ = ["Applied", "Bracketed", "Cases", "Compared", "Expanded", "Indexed", "Indicator",
            "Literal", "Logic", "MatrixProduct", "Name", "Number", "Outer", "Picked", "Power",
-           "Product", "Reduced", "Sliced", "Sum", "Transposed", "Tree", "children", "leaves", "names_in"]  # fmt: skip
+           "Product", "Reduced", "Sliced", "Sum", "Transposed", "Tree", "children", "leaves",
+           "names_in"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
