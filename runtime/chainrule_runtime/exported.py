@@ -53,12 +53,8 @@ class Exported:
                 explain(f"{name} has no shared library", f"expected  {path}",
                         hint=f"link it: cc -shared -nostdlib -o lib{name}.so {name}.o")
             )  # fmt: skip
-        try:
-            self._library = ctypes.CDLL(str(path))
-        except OSError as error:
-            raise ExportError(explain(f"{path.name} cannot be loaded", str(error))) from None
-        symbol = ctypes.c_char.in_dll(self._library, f"{name}_manifest")
-        self.manifest: dict[str, Any] = json.loads(ctypes.string_at(ctypes.addressof(symbol)))
+        self._library, text = _open(path, f"{name}_manifest")
+        self.manifest: dict[str, Any] = json.loads(text)
         if self.manifest["format"] > FORMAT:
             raise ExportError(
                 explain(f"{name} was exported by a newer version than this loader's",
@@ -130,16 +126,33 @@ class Exported:
         """Return all arguments in order."""
         rest = self._names[len(args) :]
         if len(args) > len(self._names) or set(kwargs) != set(rest):
-            fixed = set(self.manifest["static"]) & set(kwargs)
+            fixed = ", ".join(self.manifest["static"])
             raise StructureError(
                 explain(
                     f"{self.__name__}() got the wrong arguments",
                     f"expected  {', '.join(self._names)}",
                     f"got       {', '.join([f'{len(args)} by position', *kwargs])}",
-                    hint=f"{', '.join(sorted(fixed))}: a constant of the export" if fixed else "",
+                    hint=f"constants of the export, not given: {fixed}" if fixed else "",
                 )
             )
         return (*args, *[kwargs[name] for name in rest])
+
+
+def _open(path: Path, manifest: str) -> tuple[ctypes.CDLL, bytes]:
+    """Load a library; return it with its manifest."""
+    spelled = str(path)
+    while True:
+        try:
+            library = ctypes.CDLL(spelled)
+        except OSError as error:
+            raise ExportError(explain(f"{path.name} cannot be loaded", str(error))) from None
+        text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, manifest)))
+        if text + b"\0" in path.read_bytes():
+            return library, text
+        # The file was replaced since this process loaded it.  The dynamic linker knows libraries
+        # by the spelling of their paths, so spell it otherwise.
+        folder, _, file = spelled.rpartition("/")
+        spelled = f"{folder}/./{file}"
 
 
 def _signature(names: Sequence[str]) -> inspect.Signature:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MethodType
 from typing import Any, Final
 
 import chainrule
@@ -161,6 +162,10 @@ def _traced(fn: Callable[..., Any], args: Sequence[Any], numerics: str | None) -
             explain("args is the tuple of positional arguments", f"got  {type(args).__name__}",
                     hint="args=(x,) for a single argument")
         )  # fmt: skip
+    if isinstance(fn, MethodType) and hasattr(fn, "_options"):
+        # The object is an argument like any other.
+        method: Any = fn
+        fn, args = method.__func__, (method.__self__, *args)
     # A jitted function, known by its options: the layer above this one defines it.
     options: Mapping[str, Any] = getattr(fn, "_options", None) or {}
     inner: Any = getattr(fn, "_fn", fn) if options else fn
@@ -215,6 +220,8 @@ def _manifest(
         "inputs": nesting(asked.traced.in_tree),
         "outputs": nesting(asked.traced.out_tree),
         "messages": [c.message for c in asked.traced.program.checks],
+        # Tells exports of one signature apart.
+        "llvm_ir": _digest(lowered.module.text().encode()),
         "arena": show_extent(lowered.arena),
     }  # fmt: skip
 
@@ -268,7 +275,7 @@ def _write(path: Path, name: str, files: dict[str, bytes], manifest: dict[str, A
             library = f"lib{name}.so"
             missing = link_library(stage / f"{name}.o", stage / library)
             made = [*files, *([] if missing else [library])]
-            digests = {file: _digest(stage / file) for file in made}
+            digests = {file: _digest((stage / file).read_bytes()) for file in made}
             text = json.dumps({**manifest, "files": digests}, indent=1)
             (stage / "manifest.json").write_text(text + "\n", encoding="utf-8")
             made.append("manifest.json")
@@ -280,5 +287,5 @@ def _write(path: Path, name: str, files: dict[str, bytes], manifest: dict[str, A
     return _Written(tuple(made), (missing,) if missing else ())
 
 
-def _digest(file: Path) -> str:
-    return f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

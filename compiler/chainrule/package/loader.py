@@ -12,8 +12,6 @@ from chainrule_runtime.abi import Leaf, Signature, show_extent
 
 __all__ = ["nesting", "runtime_files", "write_loader"]
 
-_MODULES: Final = ("__init__", "abi", "arguments", "call", "errors", "exported")
-
 _LOADER: Final = '''\
 """{about}
 
@@ -73,7 +71,15 @@ def _plain(lines: Sequence[str]) -> str:
 def runtime_files() -> dict[str, bytes]:
     """Return the runtime's modules that a loader imports, by file name."""
     folder = resources.files("chainrule_runtime")
-    return {f"{module}.py": (folder / f"{module}.py").read_bytes() for module in _MODULES}
+    files: dict[str, bytes] = {}
+    pending = ["__init__", "exported"]
+    while pending:
+        module = pending.pop()
+        text = (folder / f"{module}.py").read_text(encoding="utf-8")
+        files[f"{module}.py"] = text.encode()
+        needed = re.findall(r"^from \.(\w+) import", text, re.MULTILINE)
+        pending += [m for m in needed if f"{m}.py" not in files and m not in pending]
+    return dict(sorted(files.items()))
 
 
 def nesting(tree: TreeDef) -> Any:

@@ -29,16 +29,26 @@ volatile wchar_t while xor xor_eq linux unix i386 NULL size_t ptrdiff_t int8_t i
 int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t
 """
 _KEYWORDS: Final = frozenset(_RESERVED.split())
+# Functions of the C library that compilers know without a header, or that every program includes.
+_KNOWN: Final = """
+abort abs acos acosh asin asinh atan atan2 atanh atof atoi calloc cbrt ceil clock copysign cos
+cosh div erf erfc exit exp exp2 expm1 fabs floor fma fmax fmin fmod free frexp gamma gets hypot
+index labs ldexp ldiv lgamma log log10 log1p log2 logb main malloc memcmp memcpy memmove memset
+modf nan pow printf putchar puts qsort rand read realloc remainder remove rename rint round scanf
+signal sin sinh sprintf sqrt srand strcat strcmp strcpy strlen system tan tanh tgamma time trunc
+write y0 y1 yn j0 j1 jn
+"""
+_LIBRARY: Final = frozenset(_KNOWN.split())
 
 
 def check_name(name: str) -> None:
     """Raise ExportError unless `name` can be a function of C, C++ and Python."""
     if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) and not (
-        name in _KEYWORDS or keyword.iskeyword(name) or name == "main"
+        name in _KEYWORDS or name in _LIBRARY or keyword.iskeyword(name)
     ):
         return
     raise ExportError(
-        explain(f"{name!r} cannot be the name of a function in C and in Python",
+        explain(f"{name!r} cannot be the name of a new function in C and in Python",
                 hint="give another one: name='step'")
     )  # fmt: skip
 
