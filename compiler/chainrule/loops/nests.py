@@ -23,6 +23,8 @@ __all__ = ["COMBINES", "lower_nest"]
 COMBINES: Final[dict[str, Combine]] = {"sum": "sum", "prod": "prod", "max": "max", "min": "min"}
 KEEP_FLOPS: Final = 8
 "A value of at least so many operations is kept for later passes, not computed again."
+SHORT: Final = 6
+"Columns so few that lanes run across rows instead: a vector would be mostly empty."
 
 
 def lower_nest(
@@ -48,6 +50,8 @@ class _Nest:
             n for n, role in nest.members.items()
             if n in schedule.stored or role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE)
         ]  # fmt: skip
+        self.across_rows = self._few_columns()
+        self.totals: dict[Node, str] = {}
         self.pass_of: dict[Node, int] = {}
         self.computed: dict[Node, set[int]] = {}
         self.kept: dict[Node, Place] = {}
@@ -58,6 +62,14 @@ class _Nest:
         self.late: list[tuple[Node, Extent, str]] = []
 
     # Analysis
+
+    def _few_columns(self) -> bool:
+        """Tell whether rows, not columns, go into the lanes."""
+        columns = size_of(self.nest.space[c] for c in self.columns)
+        if not self.rows or not isinstance(columns, int) or columns > SHORT:
+            return False
+        # Rows that are added up in memory must come one after the other.
+        return Role.COLUMN_REDUCE not in self.nest.members.values()
 
     def plan_passes(self) -> int:
         """Find in which pass each member runs; return the number of passes."""
@@ -76,7 +88,9 @@ class _Nest:
             if n not in wanted:
                 continue
             role, passes = self.nest.members[n], wanted[n]
-            keep = n in self.schedule.stored or _cost(n) >= KEEP_FLOPS
+            keep = n in self.schedule.stored or (
+                _cost(n) >= KEEP_FLOPS and not self.across_rows
+            )
             if role is Role.FULL:
                 self.computed[n] = {min(passes)} if keep else passes
                 if keep and len(passes) > 1:
@@ -99,6 +113,9 @@ class _Nest:
 
     def run(self) -> Values:
         passes, values, nest = self.plan_passes(), self.values, self.nest
+        for n, role in nest.members.items():
+            if role is Role.TOTAL_REDUCE:
+                self.totals[n] = self._accumulator(n)
         for r in self.rows:
             values.open(self.vars[r])
         for self.now in range(passes):
@@ -111,10 +128,19 @@ class _Nest:
             elif role is Role.TOTAL_REDUCE and self._source_is_row(n):
                 member = local_member(nest, n.args[0])
                 assert member is not None, "a row value of this nest"
-                values.store(n, n.dtype, 0, self._row(member), COMBINES[n.op.name])
-        for r in reversed(self.rows):
-            values.close(self.vars[r], nest.space[r], vector=False)
+                values.update(self.totals[n], self._row(member))
+        for k, r in enumerate(reversed(self.rows)):
+            values.close(self.vars[r], nest.space[r], vector=k == 0 and self.across_rows)
+        for n, name in self.totals.items():
+            values.store(n, n.dtype, 0, name, COMBINES[n.op.name])
         return values
+
+    def _accumulator(self, node: Node) -> str:
+        """Declare a running combination in the innermost open loop."""
+        name = self.values.name("a")
+        self.values.emit(Accumulator(name, node.dtype, COMBINES[node.op.name]))
+        self.values.declare(name, node.dtype)
+        return name
 
     def _source_is_row(self, node: Node) -> bool:
         member = local_member(self.nest, node.args[0])
@@ -123,27 +149,16 @@ class _Nest:
     def _run_pass(self) -> None:
         values, nest = self.values, self.nest
         here = [n for n in nest.members if self.now in self.computed.get(n, ())]
-        totals: list[tuple[Node, str]] = []
         for n in here:
-            role = nest.members[n]
-            if role is Role.ROW_REDUCE or (role is Role.TOTAL_REDUCE and not self._source_is_row(n)):
-                name = values.name("a")
-                values.emit(Accumulator(name, n.dtype, COMBINES[n.op.name]))
-                values.declare(name, n.dtype)
-                self.row_value[n] = name
-                if role is Role.TOTAL_REDUCE:
-                    totals.append((n, name))
+            if nest.members[n] is Role.ROW_REDUCE:
+                self.row_value[n] = self._accumulator(n)
         for c in self.columns:
             values.open(self.vars[c])
         for n in here:
             self._run_member(n, nest.members[n])
-        for n, offset, name in self.late:
-            values.store(n, n.dtype, offset, name)
-        self.late.clear()
         for k, c in enumerate(reversed(self.columns)):
-            values.close(self.vars[c], nest.space[c], vector=k == 0)
-        for n, name in totals:
-            values.store(n, n.dtype, 0, name, COMBINES[n.op.name])
+            lanes = k == 0 and not self.across_rows
+            values.close(self.vars[c], nest.space[c], vector=lanes)
 
     def _run_member(self, n: Node, role: Role) -> None:
         values = self.values
@@ -158,8 +173,10 @@ class _Nest:
                 values.store(n, n.dtype, self._offset(n), name)
             else:
                 values.store(self.kept[n], n.dtype, self._column_offset(), name)
-        elif role is Role.ROW_REDUCE or (role is Role.TOTAL_REDUCE and not self._source_is_row(n)):
+        elif role is Role.ROW_REDUCE:
             values.update(self.row_value[n], self._element(n.args[0]))
+        elif role is Role.TOTAL_REDUCE and not self._source_is_row(n):
+            values.update(self.totals[n], self._element(n.args[0]))
         elif role is Role.COLUMN_REDUCE:
             values.store(
                 n, n.dtype, self._column_offset(), self._element(n.args[0]), COMBINES[n.op.name]
