@@ -1,4 +1,4 @@
-"""`export`: from a function to files that run without the compiler."""
+"""From a function to files that run without the compiler, stage by stage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from chainrule.pipeline import Lowered, lower_program, symbol
 from chainrule_runtime.abi import Signature
 from chainrule_runtime.exported import FORMAT
 
-__all__ = ["export"]
+__all__ = ["write_package"]
 
 LATER: Final = ("linux-aarch64", "wasm32", "cortex-m4f")
 
@@ -48,49 +48,12 @@ class _Asked:
     budget: int | None
 
 
-def export(
-    fn: Callable[..., Any], *, args: Sequence[Any], path: str | Path, name: str | None = None,
-    targets: Sequence[str] | str = ("host",), numerics: str | None = None,
-    optimize: str = "speed", memory_budget: int | None = None, selftest: int = 0,
-    debug: bool = False,
+def write_package(
+    fn: Callable[..., Any], args: Sequence[Any], path: Path, name: str | None,
+    targets: Sequence[str] | str, numerics: str | None, optimize: str, memory_budget: int | None,
+    selftest: int, debug: bool,
 ) -> ExportReport:  # fmt: skip
-    """Write a function as an object file, a C header, a shared library and a Python module.
-
-    The code is the same that `jit` runs: no library is needed, nothing is allocated, results have
-    the same bits.  Into `path` go `<name>.o`, `<name>.h`, `lib<name>.so` and `<name>.py` (which
-    needs only NumPy, with its runtime in `<name>_runtime`), and `manifest.json`, which describes
-    all of them and is part of the object too.  Nothing is written if anything fails.
-
-    Args:
-        fn: A function of pytrees of arrays, jitted or not; dims, static and donated arguments are
-            those of the jitted function.  It is called once, on traced values.
-        args: Its positional arguments: arrays, numbers or `cr.spec(...)`, nested as it takes them.
-            Extents named by a spec or by the jitted function's `dims` are given at every call.
-        path: A directory; made if it does not exist.
-        name: What the function is called in C and Python; the function's own name unless given.
-        targets: Machines to compile for; so far only `"host"`, the processor this runs on.
-        numerics: `"fast"`, `"strict"` or `"reproducible"`; the jitted function's mode unless given.
-        optimize: What to favour; so far only `"speed"`.
-        memory_budget: Bytes of scratch memory a call may use, at the extents of `args` where these
-            are numbers and at extents of 1 where not.
-        selftest: Number of sample calls to write, which the Python module's `selftest()` repeats.
-        debug: Also write the expressions (`<name>.expr`) and the LLVM IR (`<name>.ll`).
-
-    Returns:
-        What was written and its sizes.
-
-    Raises:
-        ExportError: A target or name that cannot be used, more memory than the budget, code that
-            would need a library, or a linker that refuses.
-
-    >>> import numpy as np, tempfile, chainrule as cr
-    >>> from chainrule.package import export
-    >>> double = lambda x: x + x
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = export(double, args=(cr.spec(("n",)),), path=folder, name="double_")
-    >>> "double_.h" in report.files, report.arena_bytes(n=1000)
-    (True, 0)
-    """
+    """Do what `chainrule.package.export` says."""
     _check_options(targets, numerics, optimize, selftest)
     asked = _traced(fn, args, numerics)
     name = symbol(asked.traced.program.name) if name is None else name
@@ -123,12 +86,12 @@ def export(
     if debug:
         files[f"{name}.expr"] = show(lowered.optimized, origins=True).encode()
         files[f"{name}.ll"] = lowered.module.text().encode()
-    notes = _write(Path(path), name, files, {**manifest, "sizes": _sizes(sizes)})
+    written = _write(path, name, files, {**manifest, "sizes": _sizes(sizes)})
     return ExportReport(
-        name, Path(path), _machine(manifest), needs,
-        {file: (Path(path) / file).stat().st_size for file in sorted(notes.files)},
+        name, path, _machine(manifest), needs,
+        {file: (path / file).stat().st_size for file in sorted(written.files)},
         lowered.arena, signature.dims, sizes.text, sizes.constants, sizes.data, lowered.kernels,
-        notes.missing,
+        written.missing,
     )  # fmt: skip
 
 
