@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from tests.random_programs import random_program
 
-import numpy as np
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program, check
 from chainrule.ir.show import show
-from chainrule.ir.types import BOOL, F32, F64, I64, DType, Type
+from chainrule.ir.types import BOOL, DTYPES, F32, F64, I64, DType, Type
 from chainrule.ir.walk import reached
 from chainrule.ops import OPS
 from chainrule.optimize import Rewriter, expand, optimize, stabilize
@@ -290,3 +290,34 @@ def test_a_product_that_is_needed_elsewhere_stays_whole() -> None:
     ab = graph.call("contract", a, b, **given)
     after = optimize(program_of([ab, graph.call("contract", ab, v, **given)], [a, b, v]))
     assert sum(n.op.name == "contract" for n in after.nodes) == 2
+
+
+@pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=3)), ids=str)
+def test_casts_merge_only_where_nothing_is_lost(dtypes: tuple[DType, DType, DType]) -> None:
+    first, between, last = dtypes
+    graph = Graph(OPS)
+    x = graph.input("x", Type(first, (6,)))
+    y = graph.call("cast", graph.call("cast", x, dtype=between), dtype=last)
+    given = np.array([0, 1, 2, 100, 126, 7])
+    if first.kind in ("float", "int"):
+        given = given * np.array([1, -1, 1, -1, 1, 1]) + (0.3 if first.is_float else 0)
+    before = program_of([y], [x])
+    after = optimize(before, numerics="strict")
+    check(after)
+    with np.errstate(all="ignore"):
+        array = given.astype(first.numpy)
+        np.testing.assert_array_equal(evaluate(after, array)[0], evaluate(before, array)[0])
+
+
+def test_zeros_of_unlike_signs_are_not_confused() -> None:
+    graph = Graph(OPS)
+    x = graph.input("x", Type(F64, (3,)))
+    kept = [x - 0.0, x + -0.0, -0.0 - x]
+    changed = [x - -0.0, x + 0.0, 0.0 - x]
+    program = program_of([*kept, *changed], [x])
+    at = np.array([-0.0, 0.0, 1.0])
+    after = optimize(program, numerics="strict")
+    for got, want in zip(evaluate(after, at), evaluate(program, at), strict=True):
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+    assert after.outputs[0] is x
+    assert after.outputs[4] is not x

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.random_programs import Maker
 
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
@@ -14,7 +15,6 @@ from chainrule.ir.show import show
 from chainrule.ir.types import F64, Type
 from chainrule.ops import OPS
 from chainrule.optimize import optimize
-from tests.random_programs import Maker
 
 MODES = ("fast", "strict")
 
@@ -50,10 +50,10 @@ def assert_equal(outputs: list[Node], maker: Maker, *, exact: bool) -> None:
 
 
 @pytest.mark.parametrize("dims", [False, True], ids=["static", "named"])
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(80))
 def test_chains_of_views(seed: int, dims: bool) -> None:
     maker = Maker(seed, F64, dims=dims, smooth=True)
-    x = maker.new_input((3, 4, 5) if not dims else tuple(maker.pick(maker.extents[4:] + [2, 5])
+    x = maker.new_input((3, 4, 5) if not dims else tuple(maker.pick([*maker.extents[4:], 2, 5])
                                                         for _ in range(3)))  # fmt: skip
     maker.extents = [*maker.extents, 5, 6]
     y = grown(maker, x, 5, VIEWS)
@@ -67,7 +67,7 @@ def test_chains_of_views(seed: int, dims: bool) -> None:
     assert_equal([*sums, y.graph.call("sum", y, axes=tuple(range(rank)))], maker, exact=False)
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(100))
 def test_contractions_of_views(seed: int) -> None:
     maker = Maker(seed, F64, dims=False, smooth=True)
     maker.extents = [2, 3, 4]

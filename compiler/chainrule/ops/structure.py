@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+
 from chainrule.errors import ShapeError, explain
 from chainrule.ir.dims import Dim, Extent, Shape, show_extent, size_of
 from chainrule.ir.graph import Node
@@ -76,7 +77,8 @@ broadcast: Final[Op] = declare(
 
 def _is_quotient(extent: Extent) -> bool:
     """Tell whether a guard, not arithmetic, has to say that an extent equals another."""
-    return isinstance(extent, Dim) and any(not isinstance(f, str) for m, _ in extent.terms for f in m)
+    factors = [f for m, _ in extent.terms for f in m] if isinstance(extent, Dim) else []
+    return not all(isinstance(f, str) for f in factors)
 
 
 def _reshape_type(x: Type, *, shape: Shape) -> Type:

@@ -226,6 +226,7 @@ class Rewriter:
             self.attempts += 1
             better: Node | None = step.apply(node)
             if better is not None and better is not node:
+                assert better.type == node.type, f"{node} became {better}"
                 return better
         if name not in self._rules:
             return None

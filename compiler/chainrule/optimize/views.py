@@ -47,7 +47,8 @@ def _reshape(node: Node) -> Node | None:
     (x,) = node.args
     if x.shape == node.shape:
         return x
-    if x.op.name == "reshape":
+    # Two extents may be equal by a guard only, which a direct reshape could not tell.
+    if x.op.name == "reshape" and x.args[0].type.size == node.type.size:
         return node.graph.call("reshape", x.args[0], shape=node.shape)
     return _reshaped_broadcast(node, x) if x.op.name == "broadcast" else None
 
