@@ -7,8 +7,10 @@ tenant, taken over only by what provably fits.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from chainrule.ir.dims import Dim, Extent, size_of, substitute_extent
@@ -20,6 +22,8 @@ __all__ = ["Plan", "Span", "plan_arena", "plan_memory"]
 
 ALIGN: Final = 64
 "Bytes; a cache line and the widest vector register."
+FEW: Final = 512
+"Buffers up to which planning may take quadratic time."
 
 
 class Span(NamedTuple):
@@ -49,14 +53,32 @@ class Plan:
 
 
 def plan_memory(spans: Sequence[Span]) -> Plan:
-    """Place buffers of known size largest first, each in the lowest gap free for its lifetime.
+    """Place buffers of known size, then those of run-time size in slots behind them.
 
-    Buffers of run-time size then go into slots behind them.  Greedy, hence not always the least;
-    the order is fixed by size, lifetime and name.
+    Greedy, hence not always the least.  Up to `FEW` buffers of a kind are placed with quadratic
+    care, more in time n log n.  The order is fixed by size, lifetime and name.
     """
     fixed = [s for s in spans if isinstance(s.nbytes, int)]
+    free = [s for s in spans if not isinstance(s.nbytes, int)]
+    found = _in_order_of_time(fixed)
+    if len(fixed) <= FEW:
+        # On equal terms the first of these two.
+        found = min(_largest_first(fixed), found, key=lambda plan: plan[1])
+    offsets: dict[str, Extent] = dict(found[0])
+    end: Extent = found[1]
+    for size, tenants in _shared_slots(free) if len(free) <= FEW else _slots_by_size(free):
+        offsets.update((t.name, end) for t in tenants)
+        end = end + _rounded(size)
+    return Plan(offsets, end)
+
+
+Placed = tuple[dict[str, int], int]
+
+
+def _largest_first(spans: Sequence[Span]) -> Placed:
+    """Give each span the lowest gap that is free for its whole lifetime."""
     placed: list[tuple[int, Span]] = []
-    for span in sorted(fixed, key=lambda s: (-_int(s.nbytes), s.first, s.name)):
+    for span in sorted(spans, key=lambda s: (-_int(s.nbytes), s.first, s.name)):
         start = 0
         for offset, other in placed:
             if offset >= start + _int(span.nbytes):
@@ -65,22 +87,107 @@ def plan_memory(spans: Sequence[Span]) -> Plan:
                 start = max(start, _aligned(offset + _int(other.nbytes)))
         placed.append((start, span))
         placed.sort(key=lambda p: (p[0], p[1].name))
-    offsets: dict[str, Extent] = {s.name: at for at, s in placed}
-    end: Extent = _aligned(max((at + _int(s.nbytes) for at, s in placed), default=0))
+    end = max((at + _int(s.nbytes) for at, s in placed), default=0)
+    return {s.name: at for at, s in placed}, _aligned(end)
 
-    slots: list[tuple[Extent, list[Span]]] = []
-    free = [s for s in spans if not isinstance(s.nbytes, int)]
-    for span in sorted(free, key=lambda s: (-_degree(s.nbytes), s.first, s.name)):
+
+def _in_order_of_time(spans: Sequence[Span]) -> Placed:
+    """Run through the launches; a span takes the tightest gap, and gives it back after its last."""
+    offsets: dict[str, int] = {}
+    gaps = _Gaps()
+    ending: list[tuple[int, int, int]] = []
+    for span in sorted(spans, key=lambda s: (s.first, -_int(s.nbytes), s.name)):
+        while ending and ending[0][0] < span.first:
+            _, start, size = heappop(ending)
+            gaps.give(start, size)
+        size = _aligned(_int(span.nbytes))
+        offsets[span.name] = start = gaps.take(size)
+        if size:
+            heappush(ending, (span.last, start, size))
+    return offsets, gaps.end
+
+
+class _Gaps:
+    """Free memory below `end`: gaps by their start and, the same, by their size."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self.sizes: dict[int, int] = {}
+        self.starts: list[int] = []
+        self.by_size: list[tuple[int, int]] = []
+
+    def take(self, size: int) -> int:
+        """Return where `size` bytes are free from now on."""
+        if not size:
+            return 0
+        at = bisect_left(self.by_size, (size, 0))
+        if at < len(self.by_size):
+            found, start = self.by_size[at]
+            self._drop(start)
+            if found > size:
+                self._keep(start + size, found - size)
+            return start
+        start = self.end
+        if self.starts and self.starts[-1] + self.sizes[self.starts[-1]] == start:
+            # The last gap touches the end: it grows.
+            start = self.starts[-1]
+            self._drop(start)
+        self.end = start + size
+        return start
+
+    def give(self, start: int, size: int) -> None:
+        """Free memory, joining it with the gaps beside it."""
+        at = bisect_left(self.starts, start)
+        if at < len(self.starts) and self.starts[at] == start + size:
+            size += self.sizes[self.starts[at]]
+            self._drop(self.starts[at])
+        if at and self.starts[at - 1] + self.sizes[self.starts[at - 1]] == start:
+            start = self.starts[at - 1]
+            size += self.sizes[start]
+            self._drop(start)
+        self._keep(start, size)
+
+    def _drop(self, start: int) -> None:
+        size = self.sizes.pop(start)
+        del self.starts[bisect_left(self.starts, start)]
+        del self.by_size[bisect_left(self.by_size, (size, start))]
+
+    def _keep(self, start: int, size: int) -> None:
+        self.sizes[start] = size
+        insort(self.starts, start)
+        insort(self.by_size, (size, start))
+
+
+Slots = list[tuple[Extent, list[Span]]]
+
+
+def _shared_slots(spans: Sequence[Span]) -> Slots:
+    """Let spans of run-time size take over slots that are provably large enough."""
+    slots: Slots = []
+    for span in sorted(spans, key=lambda s: (-_degree(s.nbytes), s.first, s.name)):
         for size, tenants in slots:
             if _bounds(size, span.nbytes) and not any(span.meets(t) for t in tenants):
                 tenants.append(span)
                 break
         else:
             slots.append((span.nbytes, [span]))
-    for size, tenants in slots:
-        offsets |= {t.name: end for t in tenants}
-        end = end + _rounded(size)
-    return Plan(offsets, end)
+    return slots
+
+
+def _slots_by_size(spans: Sequence[Span]) -> Slots:
+    """Let spans of one and the same run-time size follow each other."""
+    slots: Slots = []
+    ending: dict[Extent, list[tuple[int, int]]] = {}
+    for span in sorted(spans, key=lambda s: (s.first, s.name)):
+        free = ending.setdefault(span.nbytes, [])
+        if free and free[0][0] < span.first:
+            _, at = heappop(free)
+            slots[at][1].append(span)
+        else:
+            at = len(slots)
+            slots.append((span.nbytes, [span]))
+        heappush(free, (span.last, at))
+    return slots
 
 
 def _int(extent: Extent) -> int:
