@@ -31,7 +31,7 @@ from chainrule.frontend.trace import trace
 from chainrule.frontend.value import refuse
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
-from chainrule.numpy.reductions import normalized_axes
+from chainrule.numpy.nodes import normalized_axes
 
 __all__ = [
     "entr", "erf", "erfc", "expit", "expm1", "gelu", "log1p", "log_expit", "log_ndtr",
@@ -284,7 +284,9 @@ def log_ndtr(x: Any) -> Any:
     (node,) = _floats(x)
     graph = node.graph
     low = node < -5.0
-    near = graph.call("log", 0.5 * graph.call("erfc", graph.select(low, 0.0, node) * -math.sqrt(0.5)))
+    near = graph.call(
+        "log", 0.5 * graph.call("erfc", graph.select(low, 0.0, node) * -math.sqrt(0.5))
+    )
     far = graph.select(low, -node, 6.0)
     fraction = far
     for k in range(60, 0, -1):
@@ -314,7 +316,9 @@ def logsumexp(
     1000.6931
     """
     if return_sign:
-        refuse("logsumexp does not return a sign", None, "weights must add up to something positive")
+        refuse(
+            "logsumexp does not return a sign", None, "weights must add up to something positive"
+        )
     (node,) = _floats(a)
     axes = _axes(node, axis)
     if b is None:

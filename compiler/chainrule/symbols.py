@@ -30,7 +30,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.types import Type, dtype_of
 from chainrule.ir.walk import reached
 from chainrule.ir.walk import substitute as substituted
-from chainrule.numpy.shape import checked_broadcast
+from chainrule.numpy.nodes import checked_broadcast
 from chainrule.ops import OPS
 from chainrule.optimize import optimize
 
@@ -133,7 +133,9 @@ def _of(expression: Any, wrt: Sequence[Any]) -> tuple[Callable[..., Any], list[A
 
     def of_symbols(*given: Any) -> Any:
         known = {x.node: g.node for x, g in zip(lifted, given, strict=True)}
-        return tree_map(lambda e: Array(_replaced(node_of(as_operand(e), graph), known)), expression)
+        return tree_map(
+            lambda e: Array(_replaced(node_of(as_operand(e), graph), known)), expression
+        )
 
     return of_symbols, lifted
 

@@ -3,6 +3,8 @@
 A case is an expression in `m` (the module: NumPy or `chainrule.numpy`) and in the arrays below.
 """
 
+# ruff: noqa: E501  (one line a case)
+
 from __future__ import annotations
 
 import re
@@ -23,7 +25,9 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
 OTHER = {4: 7, 5: 3, 6: 8, 1: 1}
 
 
-def arrays(names: list[str], extents: Mapping[int, int] | None = None, seed: int = 0) -> list[Array]:
+def arrays(
+    names: list[str], extents: Mapping[int, int] | None = None, seed: int = 0
+) -> list[Array]:
     """Make the arrays of a case: p in (0.2, 0.9), g above 1, integers i l, places j, masks b c."""
     generator = np.random.default_rng(seed)
     made: list[Array] = []

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.array_functions.cases import CASES, UPDATES, Case, arrays
 
 import chainrule.numpy as cnp
 from chainrule.frontend.pytree import tree_leaves
 from chainrule.frontend.trace import trace
 from chainrule.transform import grad, jvp, vmap
-from tests.numpy.cases import CASES, UPDATES, Case, arrays
 
 SMOOTH = [c for c in CASES if c.smooth] + [Case(t) for t in UPDATES]
 STEP = 1e-5
@@ -77,7 +77,9 @@ def test_vmap_equals_a_loop(case: Case, mapped: str) -> None:
         return case.value(cnp, *values)
 
     rows = [[e[i] if i < count else examples[0][i] for i in range(len(e))] for e in examples]
-    given = [np.stack([r[i] for r in rows]) if i < count else rows[0][i] for i in range(len(rows[0]))]
+    given = [
+        np.stack([r[i] for r in rows]) if i < count else rows[0][i] for i in range(len(rows[0]))
+    ]
     axes = tuple(0 if i < count else None for i in range(len(given)))
     got = tree_leaves(vmap(fn, in_axes=axes)(*given))
     expected = [tree_leaves(trace(fn, *r).run(*r)) for r in rows]

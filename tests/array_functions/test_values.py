@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.array_functions.cases import CASES, OTHER, SHAPES, Case, arrays
 
 import chainrule.numpy as cnp
 from chainrule.frontend.pytree import tree_leaves, tree_structure
 from chainrule.frontend.trace import trace
 from chainrule.ir.program import check
-from tests.numpy.cases import CASES, OTHER, SHAPES, Case, arrays
 
 F32_TOLERANCE = 3e-6
 
@@ -26,10 +26,10 @@ def assert_same(got: Any, expected: Any, tolerance: float = 1e-12) -> None:
     got_leaves, leaves = tree_leaves(got), tree_leaves(expected)
     assert len(got_leaves) == len(leaves)
     for a, b in zip(got_leaves, leaves, strict=True):
-        b = np.asarray(b)
-        assert a.dtype == b.dtype
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+        wanted = np.asarray(b)
+        assert a.dtype == wanted.dtype
+        assert a.shape == wanted.shape
+        np.testing.assert_allclose(a, wanted, rtol=tolerance, atol=tolerance)
 
 
 def narrowed(values: list[Any]) -> list[Any]:
@@ -56,7 +56,9 @@ def test_float32_stays_float32(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_numpy_itself_works_on_traced_values(case: Case) -> None:
-    if "empty" in case.text or re.fullmatch(r"m\.(zeros|ones|eye|identity|tri|arange|full)\(.*", case.text):
+    if "empty" in case.text or re.fullmatch(
+        r"m\.(zeros|ones|eye|identity|tri|arange|full)\(.*", case.text
+    ):
         pytest.skip("NumPy sees no array there")
     values = arrays(case.names)
     program = trace(traced(case, np), *values) if own_function(case) else None
@@ -66,7 +68,10 @@ def test_numpy_itself_works_on_traced_values(case: Case) -> None:
 
 def own_function(case: Case) -> bool:
     # np.array and np.asarray ask a list's items for their numbers.
-    return not re.search(r"m\.(array|asarray|ascontiguousarray|geomspace|logspace|atleast|isscalar|full|can_cast)\b", case.text)
+    return not re.search(
+        r"m\.(array|asarray|ascontiguousarray|geomspace|logspace|atleast|isscalar|full|can_cast)\b",
+        case.text,
+    )
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.named], ids=str)
@@ -108,7 +113,7 @@ def test_every_function_has_a_case() -> None:
         # tested by name elsewhere
         "einsum_path", "cumulative_sum", "cumulative_prod", "matvec", "vecmat",
     }  # fmt: skip
-    import chainrule.numpy.unavailable as unavailable
+    from chainrule.numpy import unavailable
 
     public = {n for n in dir(cnp) if not n.startswith("_") and callable(getattr(cnp, n))}
     assert public - used - excused - set(unavailable.__all__) == set()

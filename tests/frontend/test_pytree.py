@@ -69,14 +69,17 @@ def test_dict_keys_are_sorted_and_ordered_dicts_keep_their_order() -> None:
 
 
 def test_structures_differ() -> None:
-    structures = [tree_structure(t) for t in (*TREES, Layer(1, None, "other"), Layer(1, 2), Point(1, 2))]
+    structures = [
+        tree_structure(t) for t in (*TREES, Layer(1, None, "other"), Layer(1, 2), Point(1, 2))
+    ]
     assert len(set(structures)) == len(structures)
 
 
 def test_paths() -> None:
     tree = {"layers": [Layer(1, 2), Layer(3, None)], "at": Point(4, Box(5))}
     assert tree_paths(tree, "params") == [
-        "params/at/x", "params/at/y/0", "params/layers/0/W", "params/layers/0/b", "params/layers/1/W",
+        "params/at/x", "params/at/y/0", "params/layers/0/W", "params/layers/0/b",
+        "params/layers/1/W",
     ]  # fmt: skip
     assert tree_paths(1, "x") == ["x"]
 
@@ -89,10 +92,10 @@ def test_registered_classes() -> None:
 
 def test_runtime_form() -> None:
     tree = ({"a": 1, "b": [2, None]}, Point(3, 4), 5)
-    assert tree_structure(tree).to_runtime() == (
-        "tuple",
-        (("dict", ("a", "b"), (0, ("list", (1, ("none",))))), ("custom", "Point", (2, 3)), 4),
-    )
+    kind, (mapping, record, last) = tree_structure(tree).to_runtime()
+    assert (kind, last) == ("tuple", 4)
+    assert mapping == ("dict", ("a", "b"), (0, ("list", (1, ("none",)))))
+    assert record == ("namedtuple", "Point", (2, 3))
     assert tree_structure({1: 2}).to_runtime()[0] == "custom"
 
 

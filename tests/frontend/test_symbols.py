@@ -61,7 +61,7 @@ def test_large_expressions_meet() -> None:
         left, right = left * a, right + b
     both = left * right + right * left
     fn, _ = as_function([a, b], [both, gradient(both, a)])
-    value, slope = trace(lambda p, q: fn(p, q), 2.0, 3.0).run(2.0, 3.0)
+    value, slope = trace(fn, 2.0, 3.0).run(2.0, 3.0)
     assert (value, slope) == (2 * 2.0**6 * 18.0, 2 * 6 * 2.0**5 * 18.0)
 
 
@@ -69,7 +69,7 @@ def test_substitute() -> None:
     x, y = symbol("x", (3,)), symbol("y", (3,))
     doubled = substitute(x * y, {y: 2.0})
     fn, _ = as_function([x], doubled)
-    assert trace(lambda v: fn(v), np.ones(3)).run(np.ones(3)).tolist() == [2.0, 2.0, 2.0]
+    assert trace(fn, np.ones(3)).run(np.ones(3)).tolist() == [2.0, 2.0, 2.0]
     assert str(substitute(x + y, {"x": y})) == "2 y"
     with pytest.raises(StructureError, match="there is no symbol z"):
         substitute(x, {"z": 1.0})
@@ -81,7 +81,7 @@ def test_dense_derivatives() -> None:
     x = symbol("x", (3,))
     fn, _ = as_function([x], [jacobian(x**2, x), hessian((x**3).sum(), x)])
     value = np.array([1.0, 2.0, 3.0])
-    first, second = trace(lambda v: fn(v), value).run(value)
+    first, second = trace(fn, value).run(value)
     np.testing.assert_allclose(first, np.diag(2 * value))
     np.testing.assert_allclose(second, np.diag(6 * value))
 

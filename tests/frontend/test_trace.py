@@ -53,7 +53,10 @@ def test_python_numbers_are_weak() -> None:
     assert traced.run(x, 0.5).dtype == np.float32
     strong = trace(lambda x, rate: x * rate, x, np.float64(0.5))
     assert strong.run(x, 0.5).dtype == np.float64
-    assert trace(lambda n, x: n * x, 3, np.ones(2, np.uint8)).run(3, np.ones(2, np.uint8)).dtype == np.uint8
+    assert (
+        trace(lambda n, x: n * x, 3, np.ones(2, np.uint8)).run(3, np.ones(2, np.uint8)).dtype
+        == np.uint8
+    )
 
 
 @pytest.mark.parametrize("make", [
@@ -71,7 +74,9 @@ DTYPES = [np.float32, np.float64, np.int32, np.int64, np.uint8, np.uint32, np.bo
 
 @pytest.mark.parametrize("a", DTYPES)
 @pytest.mark.parametrize("b", [*DTYPES, 1, 2.5, True])
-@pytest.mark.parametrize("op", [np.add, np.multiply, np.divide, np.maximum, np.power, np.less, np.bitwise_and])
+@pytest.mark.parametrize(
+    "op", [np.add, np.multiply, np.divide, np.maximum, np.power, np.less, np.bitwise_and]
+)
 def test_promotion_is_numpys(a: Any, b: Any, op: np.ufunc) -> None:
     x = np.ones(2, a)
     y = b if isinstance(b, int | float) else np.ones(2, b)
@@ -94,7 +99,7 @@ def test_promotion_is_numpys(a: Any, b: Any, op: np.ufunc) -> None:
 
 def test_comparison_with_a_number_out_of_range() -> None:
     x = np.array([3], np.uint8)
-    assert trace(lambda x: (x < 300, x == -1, -5 <= x), x).run(x) == ([True], [False], [True])
+    assert trace(lambda x: (x < 300, x == -1, x >= -5), x).run(x) == ([True], [False], [True])
 
 
 def test_arrays_met_on_the_way_are_constants() -> None:
@@ -113,7 +118,13 @@ def test_a_uniform_constant_takes_no_memory() -> None:
 
 
 def test_arguments_of_other_kinds() -> None:
-    given = (array.array("d", [1.0, 2.0]), memoryview(np.arange(2.0)), np.float32(3), 4, True)
+    given = (
+        array.array("d", [1.0, 2.0]),
+        memoryview(array.array("d", [0.0, 1.0])),
+        np.float32(3),
+        4,
+        True,
+    )
     traced = trace(lambda a, b, c, d, e: (a + b, c * d, e), *given)
     total, product, flag = traced.run(*given)
     assert total.tolist() == [1.0, 3.0]
@@ -127,7 +138,9 @@ def test_byte_order_of_arguments_does_not_matter() -> None:
 
 
 def test_results_of_other_kinds() -> None:
-    traced = trace(lambda x: [x, 1.5, np.arange(3), None, x.shape[0]], np.ones(2), dims={"x": ("n",)})
+    traced = trace(
+        lambda x: [x, 1.5, np.arange(3), None, x.shape[0]], np.ones(2), dims={"x": ("n",)}
+    )
     result = traced.run(np.ones(5))
     assert (result[1], result[3], result[4]) == (1.5, None, 5)
     assert result[2].tolist() == [0, 1, 2]
@@ -180,8 +193,8 @@ def test_arithmetic_with_extents() -> None:
     def fn(x: Any) -> Any:
         n = x.shape[0]
         return {
-            "mean": x.sum() / n, "inverse": 1.0 / n, "root": np.sqrt(n), "double": x * n, "half": n / 2,
-            "power": 0.5**n, "size": x.size + 1, "left": n * x, "mixed": np.float32(2) * n,
+            "mean": x.sum() / n, "inverse": 1.0 / n, "root": np.sqrt(n), "double": x * n,
+            "half": n / 2, "power": 0.5**n, "size": x.size + 1, "left": n * x, "mixed": np.float32(2) * n,
             "array": np.ones(2) * n, "difference": n - 0.5, "negative": 1 - n,
         }  # fmt: skip
 
@@ -263,5 +276,5 @@ def test_a_long_chain_is_traced() -> None:
             x = x * 1.0001 + 0.1
         return x
 
-    traced = trace(lambda x: grad(fn)(x), 1.0)
+    traced = trace(grad(fn), 1.0)
     assert float(traced.run(1.0)) == pytest.approx(1.0001**20_000)

@@ -27,7 +27,9 @@ class Spec:
     __slots__ = ("dtype", "shape")
 
     def __init__(self, shape: Sequence[int | str | Dim], dtype: npt.DTypeLike) -> None:
-        self.shape: Final = tuple([named(n) if isinstance(n, str) else plain_extent(n) for n in shape])
+        self.shape: Final = tuple(
+            [named(n) if isinstance(n, str) else plain_extent(n) for n in shape]
+        )
         self.dtype: Final = dtype_of(dtype).numpy
 
     def __repr__(self) -> str:
@@ -64,7 +66,8 @@ def is_arraylike(leaf: object) -> bool:
     """Tell whether a leaf is an array, a number, or offers its data by a protocol."""
     return (
         isinstance(
-            leaf, Value | SymbolicExtent | Spec | np.ndarray | np.generic | bool | int | float | complex
+            leaf,
+            Value | SymbolicExtent | Spec | np.ndarray | np.generic | bool | int | float | complex,
         )
         or hasattr(leaf, "__array__")
         or hasattr(leaf, "__dlpack__")
@@ -130,7 +133,9 @@ def leaf_type(leaf: Any, path: str) -> LeafType:
 
 
 def _number_dtype(number: float) -> DType:
-    return BOOL if isinstance(number, bool) else F64 if isinstance(number, float) else I64
+    if isinstance(number, bool):
+        return BOOL
+    return I64 if isinstance(number, int) else F64
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, apply_ufunc, call_traced
-from chainrule.frontend.locate import locate, user_line
+from chainrule.frontend.locate import locate
+from chainrule.frontend.methods import Methods
 from chainrule.frontend.updates import Updates
-from chainrule.frontend.value import Value, refuse, symbolic
+from chainrule.frontend.value import refuse, symbolic
 from chainrule.ir.dims import Dim, show_extent
 from chainrule.ir.graph import Node
 
@@ -47,7 +48,7 @@ def _sign(function: np.ufunc) -> Callable[[Any], Any]:
     return apply
 
 
-class Array(Value):
+class Array(Methods):
     """An array to come: it has a shape and a dtype, and takes part in arithmetic.
 
     Operators, methods, NumPy's functions and those of `chainrule.numpy` make further arrays.  What
@@ -120,7 +121,7 @@ class Array(Value):
     __rshift__, __rrshift__ = _operator(np.right_shift), _reflected(np.right_shift)
     __lt__, __le__ = _operator(np.less), _operator(np.less_equal)
     __gt__, __ge__ = _operator(np.greater), _operator(np.greater_equal)
-    __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)  # type: ignore[assignment]
+    __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)
     __neg__, __pos__, __abs__ = _sign(np.negative), _sign(np.positive), _sign(np.absolute)
     __invert__ = _sign(np.invert)
 
@@ -168,7 +169,9 @@ class Array(Value):
         )
 
     def __float__(self) -> float:
-        self._number("float", "use it as an array: traced values take part in arithmetic as they are")
+        self._number(
+            "float", "use it as an array: traced values take part in arithmetic as they are"
+        )
 
     def __complex__(self) -> complex:
         self._number("complex", "complex numbers are not supported")
@@ -245,174 +248,3 @@ class Array(Value):
     def at(self) -> Updates:
         """Updates out of place: `x.at[index].add(v)`, `.set(v)`, `.multiply`, `.max`, `.min`."""
         return Updates(self)
-
-    # NumPy's methods
-
-    @property
-    def T(self) -> Array:  # noqa: N802  (NumPy's name)
-        """The transpose: all axes reversed."""
-        return self._apply(np.transpose)
-
-    @property
-    def mT(self) -> Array:  # noqa: N802
-        """The last two axes exchanged."""
-        return self._apply(np.swapaxes, -1, -2)
-
-    @property
-    def real(self) -> Self:
-        """The array: there are no complex ones."""
-        return self
-
-    @property
-    def flat(self) -> Iterator[Array]:
-        """The elements one by one, in C order."""
-        return iter(self.reshape(-1))
-
-    def _apply(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        return call_traced(function, (self, *args), kwargs)
-
-    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.sum`."""
-        return self._apply(np.sum, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.mean`."""
-        return self._apply(np.mean, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def prod(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.prod`."""
-        return self._apply(np.prod, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
-        """Return `np.var`."""
-        return self._apply(np.var, axis=axis, ddof=ddof, keepdims=keepdims)
-
-    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Array:
-        """Return `np.std`."""
-        return self._apply(np.std, axis=axis, ddof=ddof, keepdims=keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.max`."""
-        return self._apply(np.max, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.min`."""
-        return self._apply(np.min, axis=axis, keepdims=keepdims)
-
-    def any(self, axis: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.any`."""
-        return self._apply(np.any, axis=axis, keepdims=keepdims)
-
-    def all(self, axis: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.all`."""
-        return self._apply(np.all, axis=axis, keepdims=keepdims)
-
-    def argmax(self, axis: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.argmax`."""
-        return self._apply(np.argmax, axis=axis, keepdims=keepdims)
-
-    def argmin(self, axis: Any = None, keepdims: bool = False) -> Array:
-        """Return `np.argmin`."""
-        return self._apply(np.argmin, axis=axis, keepdims=keepdims)
-
-    def cumsum(self, axis: Any = None, dtype: Any = None) -> Array:
-        """Return `np.cumsum`."""
-        return self._apply(np.cumsum, axis=axis, dtype=dtype)
-
-    def cumprod(self, axis: Any = None, dtype: Any = None) -> Array:
-        """Return `np.cumprod`."""
-        return self._apply(np.cumprod, axis=axis, dtype=dtype)
-
-    def reshape(self, *shape: Any) -> Array:
-        """Return `np.reshape`; the shape as one tuple or as several numbers."""
-        return self._apply(np.reshape, _one_tuple(shape))
-
-    def transpose(self, *axes: Any) -> Array:
-        """Return `np.transpose`; the axes as one tuple or as several numbers."""
-        given = _one_tuple(axes)
-        return self._apply(np.transpose, given if given else None)
-
-    def swapaxes(self, axis1: int, axis2: int) -> Array:
-        """Return `np.swapaxes`."""
-        return self._apply(np.swapaxes, axis1, axis2)
-
-    def squeeze(self, axis: Any = None) -> Array:
-        """Return `np.squeeze`."""
-        return self._apply(np.squeeze, axis=axis)
-
-    def ravel(self) -> Array:
-        """Return the array as one axis."""
-        return self._apply(np.reshape, -1)
-
-    def flatten(self) -> Array:
-        """Return the array as one axis."""
-        return self._apply(np.reshape, -1)
-
-    def repeat(self, repeats: Any, axis: int | None = None) -> Array:
-        """Return `np.repeat`."""
-        return self._apply(np.repeat, repeats, axis=axis)
-
-    def take(self, indices: Any, axis: int | None = None) -> Array:
-        """Return `np.take`."""
-        return self._apply(np.take, indices, axis=axis)
-
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-        """Return `np.diagonal`."""
-        return self._apply(np.diagonal, offset, axis1, axis2)
-
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-        """Return `np.trace`."""
-        return self._apply(np.trace, offset, axis1, axis2)
-
-    def dot(self, b: Any) -> Array:
-        """Return `np.dot`."""
-        return self._apply(np.dot, b)
-
-    def clip(self, min: Any = None, max: Any = None) -> Array:
-        """Return `np.clip`."""
-        return self._apply(np.clip, min, max)
-
-    def round(self, decimals: int = 0) -> Array:
-        """Return `np.round`."""
-        return self._apply(np.round, decimals)
-
-    def astype(self, dtype: Any, copy: bool = True) -> Array:
-        """Convert to another dtype; floats are cut off towards 0."""
-        del copy
-        return self._apply(np.asarray, dtype)
-
-    def copy(self) -> Self:
-        """Return the array: values never change."""
-        return self
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def conj(self) -> Self:
-        """Return the array: there are no complex ones."""
-        return self
-
-    def argsort(self, axis: int = -1) -> Array:
-        """Return `np.argsort`."""
-        return self._apply(np.argsort, axis)
-
-    def sort(self, axis: int = -1) -> NoReturn:
-        """Raise UnsupportedError: sorting in place changes the array."""
-        del axis
-        refuse("traced arrays cannot be sorted in place", self.node, "use cnp.sort(x)")
-
-    def __reduce__(self) -> NoReturn:
-        refuse(
-            "a traced value cannot be pickled",
-            self.node,
-            f"it exists only while its function is traced, at {user_line()}",
-        )
-
-
-def _one_tuple(given: Sequence[Any]) -> tuple[Any, ...]:
-    if len(given) == 1 and (given[0] is None or isinstance(given[0], Sequence)):
-        return tuple(given[0] or ())
-    return tuple(given)

@@ -25,9 +25,7 @@ def at_least(graph: Graph, extent: Extent, number: Extent, why: str) -> None:
         _assume(graph, Guard("ge", extent, number, f"{why}: {show_extent(extent)}"))
         return
     if not known:
-        raise ShapeError(
-            explain(why, f"extent  {show_extent(extent)}", f"at  {user_line()}")
-        )
+        raise ShapeError(explain(why, f"extent  {show_extent(extent)}", f"at  {user_line()}"))
 
 
 def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:

@@ -18,7 +18,7 @@ from chainrule.frontend.locate import locate, user_line
 from chainrule.ir.graph import Graph
 
 __all__ = ["IMPLEMENTATIONS", "InGraph", "apply_ufunc", "array_function", "call_traced",
-           "first_traced"]  # fmt: skip
+           "first_traced", "newer"]  # fmt: skip
 
 P = ParamSpec("P")
 
@@ -86,6 +86,19 @@ def array_function(*numpy_functions: Any) -> Callable[[Callable[P, Any]], Callab
     return declare
 
 
+def newer(name: str) -> Callable[..., Any]:
+    """Return a function that only newer versions of NumPy have, or one that says so."""
+
+    def absent(*args: Any, **kwargs: Any) -> Any:
+        del args, kwargs
+        raise UnsupportedError(
+            explain(f"NumPy {np.__version__} has no {name}", hint="install a newer NumPy")
+        )
+
+    found: Callable[..., Any] = getattr(np, name, absent)
+    return found
+
+
 def call_traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Apply a NumPy function to traced values.
 
@@ -117,7 +130,7 @@ def apply_ufunc(
     if out is not None and any(o is not None for o in out):
         raise UnsupportedError(
             explain(
-                f"the result of {ufunc.__name__} is a traced value and cannot be stored in an array",
+                f"the result of {ufunc.__name__} is a traced value: no array can store it",
                 f"at  {user_line()}",
                 hint="write a = a + b instead of a += b or out=",
             )

@@ -21,7 +21,8 @@ from chainrule.ir.types import BOOL, F64, I64, Array, DType, dtype_of
 from chainrule.ir.walk import rebuild
 
 __all__ = [
-    "Operand", "as_operand", "as_strong", "broadcast_shape", "broadcast_to_shape", "cast", "common_dtype",
+    "Operand", "as_operand", "as_strong", "broadcast_shape", "broadcast_to_shape", "cast",
+    "common_dtype",
     "graph_of", "kind_of", "node_of", "reshape", "resolve", "shape_of",
 ]  # fmt: skip
 

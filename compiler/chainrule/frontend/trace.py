@@ -240,4 +240,3 @@ def _name_of(fn: Callable[..., Any]) -> str:
     named = getattr(fn, "func", fn)  # functools.partial
     name = getattr(named, "__name__", type(named).__name__)
     return "function" if name == "<lambda>" else str(name)
-

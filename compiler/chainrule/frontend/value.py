@@ -110,9 +110,7 @@ class SymbolicExtent(Dim, InGraph):
     def __rpow__(self, other: Any) -> Any:
         return _with(np.power, other, self) if _is_number(other) else NotImplemented
 
-    def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any
-    ) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return apply_ufunc(ufunc, method, inputs, kwargs)
 
     def _unknown(self, what: str) -> NoReturn:

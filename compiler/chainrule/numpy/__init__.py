@@ -11,42 +11,93 @@ values.
 [1000.6931]
 """
 
+# ruff: noqa: F401, F403  (a namespace: everything here is public)
+
 from numpy import (
-    bool_,
-    broadcast_shapes,
-    dtype,
-    e,
-    euler_gamma,
-    finfo,
-    float32,
-    float64,
-    iinfo,
-    inf,
-    int32,
-    int64,
-    issubdtype,
-    nan,
-    ndarray,
-    newaxis,
-    pi,
-    tril_indices,
-    triu_indices,
-    uint8,
-    uint32,
+    bool_ as bool_,
+)
+from numpy import (
+    broadcast_shapes as broadcast_shapes,
+)
+from numpy import (
+    dtype as dtype,
+)
+from numpy import (
+    e as e,
+)
+from numpy import (
+    euler_gamma as euler_gamma,
+)
+from numpy import (
+    finfo as finfo,
+)
+from numpy import (
+    float32 as float32,
+)
+from numpy import (
+    float64 as float64,
+)
+from numpy import (
+    iinfo as iinfo,
+)
+from numpy import (
+    inf as inf,
+)
+from numpy import (
+    int32 as int32,
+)
+from numpy import (
+    int64 as int64,
+)
+from numpy import (
+    issubdtype as issubdtype,
+)
+from numpy import (
+    nan as nan,
+)
+from numpy import (
+    ndarray as ndarray,
+)
+from numpy import (
+    newaxis as newaxis,
+)
+from numpy import (
+    pi as pi,
+)
+from numpy import (
+    tril_indices as tril_indices,
+)
+from numpy import (
+    triu_indices as triu_indices,
+)
+from numpy import (
+    uint8 as uint8,
+)
+from numpy import (
+    uint32 as uint32,
 )
 
-from chainrule.numpy import linalg
-from chainrule.numpy.creation import *  # noqa: F403
-from chainrule.numpy.einsum import einsum, einsum_path
-from chainrule.numpy.elementary import *  # noqa: F403
-from chainrule.numpy.indexing import *  # noqa: F403
-from chainrule.numpy.linalg import cross
-from chainrule.numpy.linear import *  # noqa: F403
-from chainrule.numpy.pointwise import *  # noqa: F403
-from chainrule.numpy.queries import *  # noqa: F403
-from chainrule.numpy.reductions import *  # noqa: F403
-from chainrule.numpy.shape import *  # noqa: F403
-from chainrule.numpy.unavailable import *  # noqa: F403
-from chainrule.numpy import updating  # noqa: F401  (gives x.at[...] its meaning)
+from chainrule.numpy import (
+    linalg as linalg,
+)
+from chainrule.numpy import (
+    updating,  # gives x.at[...] its meaning
+)
+from chainrule.numpy.creation import *
+from chainrule.numpy.einsum import *
+from chainrule.numpy.elementary import *
+from chainrule.numpy.indexing import *
+from chainrule.numpy.joining import *
+from chainrule.numpy.linalg import cross as cross
+from chainrule.numpy.linear import *
+from chainrule.numpy.padding import *
+from chainrule.numpy.pointwise import *
+from chainrule.numpy.queries import *
+from chainrule.numpy.reductions import *
+from chainrule.numpy.repeating import *
+from chainrule.numpy.selecting import *
+from chainrule.numpy.shape import *
+from chainrule.numpy.statistics import *
+from chainrule.numpy.unavailable import *
 
 bool = bool_

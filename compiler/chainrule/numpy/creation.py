@@ -10,27 +10,26 @@ import numpy as np
 
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
     broadcast_to_shape,
     cast,
     common_dtype,
-    graph_of,
     node_of,
 )
 from chainrule.frontend.value import SymbolicExtent, describe, plain_extent, plain_shape
 from chainrule.ir.dims import Dim, Extent, Shape
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of
-from chainrule.numpy.reductions import normalized_axes
-from chainrule.numpy.shape import (
+from chainrule.numpy.joining import stack
+from chainrule.numpy.nodes import (
     checked_broadcast,
     converted,
     graph_of_any,
+    normalized_axes,
     part,
-    stack,
     to_node,
 )
 
@@ -56,28 +55,32 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None =
 @array_function(np.array)
 def array(
     object: Any, dtype: Any = None, *, copy: bool | None = True, order: Any = None, ndmin: int = 0
-) -> Array:
+) -> Any:
     """Return an array; lists of arrays are stacked, as `numpy.array`."""
+    del copy, order
     made = asarray(object, dtype)
-    return made.reshape((1,) * (ndmin - made.ndim) + tuple(made.shape)) if made.ndim < ndmin else made
+    return (
+        made.reshape((1,) * (ndmin - made.ndim) + tuple(made.shape)) if made.ndim < ndmin else made
+    )
 
 
 @array_function(np.ascontiguousarray)
-def ascontiguousarray(a: Any, dtype: Any = None) -> Array:
+def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     """Return an array of at least one axis, as `numpy.ascontiguousarray`."""
     return array(a, dtype, ndmin=1)
 
 
-@array_function(np.astype if hasattr(np, "astype") else np.asarray)
-def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Array:
+@array_function(newer("astype"))
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     """Convert to another dtype, as `numpy.astype`."""
     del copy
     return asarray(x, dtype)
 
 
 @array_function(np.copy)
-def copy(a: Any, order: Any = None) -> Array:
+def copy(a: Any, order: Any = None) -> Any:
     """Return the array: values never change."""
+    del order
     return asarray(a)
 
 
@@ -93,24 +96,28 @@ def _filled(shape: Any, value: float, dtype: Any) -> Array:
 @array_function(np.zeros)
 def zeros(shape: Any, dtype: Any = float, order: Any = "C") -> Array:
     """Return zeros of a shape whose extents may be named dims, as `numpy.zeros`."""
+    del order
     return _filled(shape, 0, dtype or float)
 
 
 @array_function(np.ones)
 def ones(shape: Any, dtype: Any = None, order: Any = "C") -> Array:
     """Return ones of a shape whose extents may be named dims, as `numpy.ones`."""
+    del order
     return _filled(shape, 1, dtype or float)
 
 
 @array_function(np.empty)
 def empty(shape: Any, dtype: Any = float, order: Any = "C") -> Array:
     """Return zeros: nothing is left undefined."""
+    del order
     return _filled(shape, 0, dtype or float)
 
 
 @array_function(np.full)
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> Array:
     """Return a shape filled with a value, which may be traced, as `numpy.full`."""
+    del order
     graph = graph_of_any([shape, fill_value])
     operand = as_operand(fill_value)
     node = converted(node_of(operand, graph), dtype)
@@ -144,7 +151,7 @@ def empty_like(prototype: Any, dtype: Any = None, *, shape: Any = None) -> Array
 
 
 @array_function(np.full_like)
-def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Array:
+def full_like(a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None) -> Any:
     """Return the array's shape and dtype filled with a value, as `numpy.full_like`."""
     if not isinstance(a, Array):
         wanted = np.asarray(a).dtype if dtype is None else dtype
@@ -187,7 +194,11 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
     counter = _counter(graph, length, wanted if (begin, by) == (0, 1) else I64)
     if (begin, by) == (0, 1):
         return Array(counter)
-    lead = node_of(as_operand(begin if not isinstance(begin, Dim) else SymbolicExtent(begin.terms, graph)), graph, I64)
+    lead = node_of(
+        as_operand(begin if not isinstance(begin, Dim) else SymbolicExtent(begin.terms, graph)),
+        graph,
+        I64,
+    )
     return Array(cast(counter * by + graph.broadcast(lead, counter.shape, ()), wanted))
 
 
@@ -215,7 +226,11 @@ def linspace(
         result = lined * step + low
         if endpoint:
             # The last number is the end itself, whatever rounding says.
-            result = Array(graph.select((lined == parts + result * 0).node, (high + result * 0).node, result.node))
+            result = Array(
+                graph.select(
+                    (lined == parts + result * 0).node, (high + result * 0).node, result.node
+                )
+            )
     if axis:
         result = np.moveaxis(result, 0, axis)
     if dtype is not None:
@@ -240,7 +255,9 @@ def geomspace(
 ) -> Array:
     """Return numbers of equal ratios between positive ends, as `numpy.geomspace`."""
     return Array(
-        converted(np.exp(linspace(np.log(start), np.log(stop), num, endpoint, axis=axis)).node, dtype)
+        converted(
+            np.exp(linspace(np.log(start), np.log(stop), num, endpoint, axis=axis)).node, dtype
+        )
     )
 
 
@@ -263,7 +280,7 @@ def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float) -> Array:
 
 
 @array_function(np.identity)
-def identity(n: Any, dtype: Any = float) -> Array:
+def identity(n: Any, dtype: Any = float) -> Any:
     """Return the identity matrix, as `numpy.identity`."""
     return eye(n, dtype=dtype)
 
@@ -301,7 +318,7 @@ def triu(m: Any, k: int = 0) -> Array:
 
 
 @array_function(np.vander)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """Return powers of a vector as columns, as `numpy.vander`."""
     count = x.shape[0] if N is None else N
     x = x.astype(np.promote_types(x.dtype, int))

@@ -25,7 +25,7 @@ from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I32
 from chainrule.numpy.indexing import diagonal_node
 from chainrule.numpy.linear import contract
-from chainrule.numpy.shape import permuted
+from chainrule.numpy.nodes import permuted
 
 __all__ = ["einsum", "einsum_path"]
 
@@ -60,26 +60,32 @@ def parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     if len(groups) != len(ranks):
         raise _wrong(f"{len(groups)} groups of letters for {len(ranks)} operands", subscripts)
     free = iter(c for c in LETTERS if c not in text)
-    width = max((r - len(g.replace("...", "")) for g, r in zip(groups, ranks, strict=True) if "..." in g),
-                default=0)  # fmt: skip
+    hidden = [r - len(g) + 3 for g, r in zip(groups, ranks, strict=True) if "..." in g]
+    width = max(hidden, default=0)
     dots = "".join(next(free) for _ in range(width))
     inputs = []
     for group, rank in zip(groups, ranks, strict=True):
         letters = group.replace("...", "")
-        hidden = rank - len(letters)
+        dotted = rank - len(letters)
         if not letters.isalpha() and letters:
             raise _wrong(f"{group!r} holds something that is no letter", subscripts)
-        if hidden < 0 or (hidden > 0 and "..." not in group):
+        if dotted < 0 or (dotted > 0 and "..." not in group):
             raise _wrong(f"{group!r} stands for an operand of {rank} axes", subscripts)
-        inputs.append(group.replace("...", dots[width - hidden :] if hidden else ""))
+        inputs.append(group.replace("...", dots[width - dotted :] if dotted else ""))
     if arrow:
         output = right.replace("...", dots)
     else:
-        once = [c for c in sorted(set("".join(inputs)) - set(dots)) if "".join(inputs).count(c) == 1]
+        once = [
+            c for c in sorted(set("".join(inputs)) - set(dots)) if "".join(inputs).count(c) == 1
+        ]
         output = dots + "".join(once)
     unknown = [c for c in output if c not in "".join(inputs)]
     if unknown or len(set(output)) != len(output):
-        what = f"{unknown[0]!r} of the result is in no operand" if unknown else "a letter is twice in the result"
+        what = (
+            f"{unknown[0]!r} of the result is in no operand"
+            if unknown
+            else "a letter is twice in the result"
+        )
         raise _wrong(what, subscripts)
     return inputs, output
 
@@ -163,7 +169,9 @@ def _times(a: Node, b: Node) -> Node:
     return a & b if a.dtype is BOOL else a * b
 
 
-def _order(terms: Sequence[_Term], output: str, extents: dict[str, Extent]) -> list[tuple[int, ...]]:
+def _order(
+    terms: Sequence[_Term], output: str, extents: dict[str, Extent]
+) -> list[tuple[int, ...]]:
     """Return which operands to multiply one after another."""
     if len(terms) == 2:
         return [(0, 1)]
@@ -210,8 +218,10 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True, **options: 
             terms += picked
     (term,) = terms
     if dtype is BOOL:
-        term = _Term(cast(_Term(cast(term.node, I32), term.letters).summed(set(term.letters) - set(output)).node, BOOL),
-                     "".join(c for c in term.letters if c in output))  # fmt: skip
+        # The sum of truth values is whether one of them is true.
+        counted = _Term(cast(term.node, I32), term.letters)
+        counted = counted.summed(set(term.letters) - set(output))
+        term = _Term(cast(counted.node, BOOL), counted.letters)
     term = term.summed(set(term.letters) - set(output))
     result = term.ordered("".join(c for c in output if c in term.letters))
     return Array(reshape(result, tuple([extents[c] for c in output])))

@@ -28,8 +28,7 @@ from chainrule.ir.dims import Dim, Extent, show_extent, size_of
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I32, I64
 from chainrule.numpy.keys import Picked, parse
-from chainrule.numpy.reductions import normalized_axes
-from chainrule.numpy.shape import permuted, sliced
+from chainrule.numpy.nodes import normalized_axes, permuted, sliced
 
 __all__ = ["diag", "diag_indices_from", "diagflat", "diagonal", "take", "take_along_axis", "trace"]
 
@@ -48,14 +47,18 @@ def checked(index: Any, extent: Extent, graph: Graph, axis: int) -> Node:
     Raises:
         IndexError: A known index is out of range.
     """
-    message = f"index out of range for axis {axis} of extent {show_extent(extent)}, at {user_line()}"
+    message = (
+        f"index out of range for axis {axis} of extent {show_extent(extent)}, at {user_line()}"
+    )
     known = known_index(index)
     if known is not None:
         _check_known(known, extent, graph, message)
         return graph.array(known, I32 if known.dtype == np.int32 else I64)
     node = node_of(as_operand(index), graph)
     if node.dtype.kind not in ("int", "uint"):
-        raise DTypeError(explain("indices are integers", f"index  {node.type}", f"at  {user_line()}"))
+        raise DTypeError(
+            explain("indices are integers", f"index  {node.type}", f"at  {user_line()}")
+        )
     if _is_counter(node, extent):
         return node
     wide = cast(node, I64)
@@ -152,7 +155,9 @@ def getitem(x: Array, key: Any) -> Array:
     kept = [i for i in range(node.type.rank) if i not in region.dropped]
     node = reshape(node, tuple([node.shape[i] for i in kept]))
     if not picked.arrays:
-        extents = [1 if e is None else region.shape[e] for e in picked.entries if not isinstance(e, str)]
+        extents = [
+            1 if e is None else region.shape[e] for e in picked.entries if not isinstance(e, str)
+        ]
         return Array(reshape(node, tuple(extents)), x.weak)
     axes = [kept.index(a) for a, _ in picked.arrays]
     result = gathered(node, axes, [i for _, i in picked.arrays])
@@ -182,7 +187,9 @@ IMPLEMENTATIONS[operator.getitem] = getitem
 
 
 @array_function(np.take)
-def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Array:
+def take(
+    a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise"
+) -> Array:
     """Pick along an axis by integers, as `numpy.take`; of all elements where it is None.
 
     Raises:
@@ -298,7 +305,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
 
 
 @array_function(np.diag)
-def diag(v: Any, k: int = 0) -> Array:
+def diag(v: Any, k: int = 0) -> Any:
     """Return the diagonal of a matrix, or the matrix with a vector on its diagonal."""
     node = node_of(as_operand(v), v.graph)
     if node.type.rank == 2:
@@ -318,7 +325,7 @@ def diag(v: Any, k: int = 0) -> Array:
 
 
 @array_function(np.diagflat)
-def diagflat(v: Any, k: int = 0) -> Array:
+def diagflat(v: Any, k: int = 0) -> Any:
     """Return the matrix with all elements on its diagonal, as `numpy.diagflat`."""
     return diag(np.ravel(v), k)
 

@@ -97,7 +97,9 @@ def parse(key: Any, node: Node) -> Picked:
     if arrays:
         # Indices that stand side by side leave their axes there; separated ones put them first.
         together = places == list(range(places[0], places[0] + len(places)))
-        before = sum(1 for p, i in enumerate(items) if p < places[0] and (i is None or isinstance(i, slice)))
+        before = sum(
+            1 for p, i in enumerate(items) if p < places[0] and (i is None or isinstance(i, slice))
+        )
         entries.insert(before if together else 0, "arrays")
     return Picked(region, arrays, entries)
 
@@ -167,7 +169,7 @@ def _not_integers(what: str) -> None:
 
 def _integer(item: Any, extent: Extent, axis: int, node: Node) -> Extent:
     if isinstance(item, Dim):
-        index = plain_extent(item)
+        index: Extent = plain_extent(item)
         at_least(node.graph, extent, index + 1, "the index is beyond the end")
         return index
     if isinstance(extent, int):
@@ -182,7 +184,8 @@ def _integer(item: Any, extent: Extent, axis: int, node: Node) -> Extent:
         return int(item % extent)
     needed = item + 1 if item >= 0 else -item
     at_least(node.graph, extent, needed, f"index {item} needs an extent of at least {needed}")
-    return item if item >= 0 else extent + item
+    place: Extent = item if item >= 0 else extent + item
+    return place
 
 
 def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, Extent, int]:
@@ -199,11 +202,12 @@ def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, 
             raise UnsupportedError(
                 explain("a slice bound that is a traced value makes an unknown shape",
                         f"bound  {describe(b.node)}", f"at  {user_line()}",
-                        hint="take a window of known length with cnp.take(x, start + cnp.arange(n))")
+                        hint="take a window of known length: cnp.take(x, start + cnp.arange(n))")
             )  # fmt: skip
     if isinstance(extent, int) and not any(isinstance(b, Dim) for b in bounds):
-        start, stop, step = slice(*bounds, step).indices(extent)
-        return start, len(range(start, stop, step)), step
+        numbers = range(*slice(bounds[0], bounds[1], step).indices(extent))
+        return numbers.start, len(numbers), numbers.step
+    start: Extent
     low, high = bounds
     if step < 0:
         # From start down to stop, exclusive; the default stop is before the first element.
@@ -225,9 +229,11 @@ def _bound(bound: Any, extent: Extent, graph: Graph, last: int = 0) -> Extent:
     if isinstance(bound, Dim):
         at_least(graph, extent, bound + last, f"a slice beyond {show_extent(extent)}")
         return bound
-    number = bound.__index__()
+    number: int = bound.__index__()
     needed = number + last if number >= 0 else -number
-    at_least(graph, extent, needed, f"a slice bound of {number} needs an extent of at least {needed}")
+    at_least(
+        graph, extent, needed, f"a slice bound of {number} needs an extent of at least {needed}"
+    )
     return number if number >= 0 else extent + number
 
 

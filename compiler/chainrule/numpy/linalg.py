@@ -18,7 +18,7 @@ from chainrule.numpy import linear, shape
 from chainrule.numpy.creation import eye
 from chainrule.numpy.indexing import diagonal as diagonal_of
 from chainrule.numpy.indexing import trace as trace_of
-from chainrule.numpy.reductions import normalized_axes
+from chainrule.numpy.nodes import normalized_axes
 
 __all__ = ["cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose",
            "multi_dot", "norm", "outer", "tensordot", "trace", "vecdot", "vector_norm"]  # fmt: skip
@@ -88,8 +88,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     rank = node.type.rank
     if axis is None and ord is None:
         axes = tuple(range(rank))
-        return _kept(_vector(node, None, axes) if axes else node.graph.call("abs", node), node, axes, keepdims)
-    given = (axis if isinstance(axis, tuple) else (axis,)) if axis is not None else tuple(range(rank))
+        return _kept(
+            _vector(node, None, axes) if axes else node.graph.call("abs", node),
+            node,
+            axes,
+            keepdims,
+        )
+    given = (
+        (axis if isinstance(axis, tuple) else (axis,)) if axis is not None else tuple(range(rank))
+    )
     plain = tuple(normalized_axes(a, rank)[0] for a in given)
     if len(plain) == 1:
         return _kept(_vector(node, ord, plain), node, plain, keepdims)
@@ -114,7 +121,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 
 @array_function(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Array:
-    """Return a square matrix multiplied with itself, n >= 0 times, as `numpy.linalg.matrix_power`."""
+    """Multiply a square matrix with itself, n >= 0 times, as `numpy.linalg.matrix_power`."""
     if n < 0:
         raise UnsupportedError(explain("matrix_power of a negative power needs an inverse",
                                        f"at  {user_line()}"))  # fmt: skip
@@ -144,17 +151,23 @@ def multi_dot(arrays: Any, *, out: Any = None) -> Any:
 
 
 @array_function(np.cross, np.linalg.cross)
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Array:
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> Any:
     """Return the vector product of vectors of three elements, as `numpy.cross`."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = np.moveaxis(a, axisa, 0), np.moveaxis(b, axisb, 0)
     if x.shape[0] != 3 or y.shape[0] != 3:
-        raise UnsupportedError(explain("cross takes vectors of three elements",
-                                       f"extents  {x.shape[0]}, {y.shape[0]}", f"at  {user_line()}"))  # fmt: skip
+        raise UnsupportedError(
+            explain(
+                "cross takes vectors of three elements",
+                f"extents  {x.shape[0]}, {y.shape[0]}",
+                f"at  {user_line()}",
+            )
+        )
     parts = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]]
-    result: Array = np.moveaxis(np.stack(parts), 0, axisc)
-    return result
+    return np.moveaxis(np.stack(parts), 0, axisc)
 
 
 # NumPy has these twice, here with the axes of the array API.

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_strong,
@@ -24,8 +24,8 @@ from chainrule.frontend.value import describe
 from chainrule.ir.dims import Extent, show_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I32
-from chainrule.numpy.reductions import normalized_axes
-from chainrule.numpy.shape import permuted
+from chainrule.numpy.nodes import normalized_axes, permuted
+from chainrule.numpy.shape import moveaxis
 
 __all__ = ["dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot",
            "vecmat"]  # fmt: skip
@@ -95,7 +95,9 @@ def batched_contract(
                     hint="batch extents must be equal, or 1",
                 )
             )
-        kinds.append("both" if 1 not in (m, n) else "first" if m != 1 else "second" if n != 1 else "")
+        kinds.append(
+            "both" if 1 not in (m, n) else "first" if m != 1 else "second" if n != 1 else ""
+        )
         result.append(m if m != 1 else n)
     a = _without_ones(a, [k in ("both", "first") for k in kinds][lead - lead_a :])
     b = _without_ones(b, [k in ("both", "second") for k in kinds][lead - lead_b :])
@@ -105,15 +107,14 @@ def batched_contract(
     sums = [(len(in_a) + i, len(in_b) + j) for i, j in summed]
     product = contract(a, b, batch, sums)
     # Axes now: shared batch, batch of a alone, core of a, batch of b alone, core of b.
-    both, first, second = ([i for i, k in enumerate(kinds) if k == w] for w in ("both", "first", "second"))
+    both, first, second = (
+        [i for i, k in enumerate(kinds) if k == w] for w in ("both", "first", "second")
+    )
     core_a, core_b = a_core - len(summed), b_core - len(summed)
-    at: dict[int, int] = {}
-    for place, i in enumerate((*both, *first)):
-        at[i] = place
+    at = {i: place for place, i in enumerate((*both, *first))}
     start = len(both) + len(first)
     cores = list(range(start, start + core_a))
-    for place, i in enumerate(second, start + core_a):
-        at[i] = place
+    at |= {i: place for place, i in enumerate(second, start + core_a)}
     cores += range(start + core_a + len(second), start + core_a + len(second) + core_b)
     order = [at[i] for i in range(lead) if kinds[i]] + cores
     ordered = permuted(product, order)
@@ -163,12 +164,12 @@ def vecdot(a: Any, b: Any, /, *, axis: int = -1) -> Array:
     """Return sums of products along one axis, as `numpy.vecdot`."""
     x, y = pair(a, b)
     if axis != -1:
-        x, y = (np.moveaxis(Array(n), axis, -1).node for n in (x, y))
+        x, y = (moveaxis(Array(n), axis, -1).node for n in (x, y))
     _agree("vecdot", x, y, -1, -1)
     return Array(batched_contract("vecdot", x, y, 1, 1, [(0, 0)]))
 
 
-@array_function(getattr(np, "matvec", np.matmul))
+@array_function(newer("matvec"))
 def matvec(a: Any, b: Any, /) -> Array:
     """Multiply matrices (..., m, k) with vectors (..., k), as `numpy.matvec`."""
     x, y = pair(a, b)
@@ -176,7 +177,7 @@ def matvec(a: Any, b: Any, /) -> Array:
     return Array(batched_contract("matvec", x, y, 2, 1, [(1, 0)]))
 
 
-@array_function(getattr(np, "vecmat", np.matmul))
+@array_function(newer("vecmat"))
 def vecmat(a: Any, b: Any, /) -> Array:
     """Multiply vectors (..., k) with matrices (..., k, n), as `numpy.vecmat`."""
     x, y = pair(a, b)
@@ -266,5 +267,7 @@ def kron(a: Any, b: Any) -> Array:
     wide = tuple([e for m, n in zip(first, second, strict=True) for e in (m, n)])
     rows = reshape(x, tuple([e for m in first for e in (m, 1)]))
     columns = reshape(y, tuple([e for n in second for e in (1, n)]))
-    product: Array = Array(broadcast_to_shape(rows, wide)) * Array(broadcast_to_shape(columns, wide))
+    product: Array = Array(broadcast_to_shape(rows, wide)) * Array(
+        broadcast_to_shape(columns, wide)
+    )
     return Array(reshape(product.node, tuple([m * n for m, n in zip(first, second, strict=True)])))

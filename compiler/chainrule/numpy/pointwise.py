@@ -72,7 +72,7 @@ def pointwise(name: str, ufunc: np.ufunc, *args: Any) -> Array:
 
 
 def _comparable(x: Any, args: tuple[Any, ...]) -> Any:
-    """Replace a Python integer that the other's dtype cannot hold by an infinity, as compares it."""
+    """Replace a Python integer that the other's dtype cannot hold by an infinity."""
     if type(x) is not int:
         return x
     dtypes = [kind_of(a) for a in map(as_operand, args) if kind_of(a) not in (int, float)]

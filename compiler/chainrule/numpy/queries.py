@@ -10,8 +10,8 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import array_function
 from chainrule.frontend.operands import as_operand, common_dtype, graph_of, node_of
 from chainrule.ir.types import BOOL
-from chainrule.numpy.elementary import isclose
 from chainrule.numpy.reductions import all as all_of
+from chainrule.numpy.selecting import isclose
 
 __all__ = ["allclose", "array_equal", "can_cast", "isreal", "isscalar", "polyval", "result_type"]
 
@@ -49,7 +49,7 @@ def isreal(x: Any) -> Array:
 @array_function(np.allclose)
 def allclose(
     a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Array:
+) -> Any:
     """Tell whether all elements are close, as `numpy.allclose`; a traced truth value."""
     return all_of(isclose(a, b, rtol, atol, equal_nan))
 
@@ -64,7 +64,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
         return Array(graph.constant(False, BOOL))
     same = x == y
     if equal_nan:
-        same = same | ((x != x) & (y != y))
+        same = same | (np.isnan(x) & np.isnan(y))
     return all_of(same)
 
 

@@ -29,7 +29,9 @@ def _unavailable(function: Any, why: str, hint: str) -> Callable[..., Any]:
         refuse(f"{name} of a traced value {why}", None, hint)
 
     refused.__name__ = refused.__qualname__ = name
-    refused.__doc__ = f"Compute `numpy.{name}` of plain arrays; of traced ones raise UnsupportedError."
+    refused.__doc__ = (
+        f"Compute `numpy.{name}` of plain arrays; of traced ones raise UnsupportedError."
+    )
     return array_function(function)(refused)
 
 

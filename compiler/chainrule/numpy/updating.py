@@ -24,7 +24,7 @@ from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I32, I64
 from chainrule.numpy.indexing import checked, getitem, linear, wrapped
 from chainrule.numpy.keys import Picked, Region, parse
-from chainrule.numpy.shape import checked_broadcast, permuted
+from chainrule.numpy.nodes import checked_broadcast, permuted
 
 __all__ = ["updated"]
 
@@ -138,7 +138,9 @@ def _at_places(x: Array, key: Any, picked: Picked, new: Node, how: str) -> Node:
     """Write at places named by integer arrays."""
     node = x.node
     graph = node.graph
-    plain = all(not isinstance(e, int) or e >= 0 for e in picked.entries) and None not in picked.entries
+    plain = (
+        all(not isinstance(e, int) or e >= 0 for e in picked.entries) and None not in picked.entries
+    )
     axes = [a for a, _ in picked.arrays]
     if plain and picked.region.is_whole(node.shape):
         # Only arrays and full slices: whole rows are added at a time.
@@ -188,4 +190,3 @@ def _last_of_equals(index: Node) -> Node:
     same = graph.broadcast(index, shape, (0,)).equals(graph.broadcast(index, shape, (1,)))
     later = graph.broadcast(counter, shape, (1,)) > graph.broadcast(counter, shape, (0,))
     return graph.call("sum", cast(same & later, I64), axes=(1,)).equals(0)
-

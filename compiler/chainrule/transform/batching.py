@@ -14,7 +14,7 @@ from chainrule.frontend.value import describe
 from chainrule.ir.dims import Extent, show_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.types import Type
-from chainrule.numpy.shape import permuted
+from chainrule.numpy.nodes import permuted
 from chainrule.transform.inline import graph_for, inline, nodes_of
 from chainrule.transform.transformed import Transformed
 

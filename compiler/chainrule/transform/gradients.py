@@ -38,9 +38,7 @@ class Chosen:
         self.value: Any = tuple([args[k] if isinstance(k, int) else kwargs[k] for k in keys])
         self.leaves, self.tree = tree_flatten(self.value)
         names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
-        self.paths = [
-            p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)
-        ]
+        self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """Call the function with other leaves in the chosen arguments."""
@@ -267,6 +265,7 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
     (12.0, (4.0, 3.0))
     """
     if not has_traced(primals):
+
         def value(*given: Any) -> Any:
             return fn(*given)
 

@@ -116,10 +116,8 @@ def inline(
     """
     values = tuple(nodes_of(leaves, graph))
     shapes = [v.type for v in values] if types is None else list(types)
-    placeholders = tuple(
-        [graph.input(p or "x", t, p) for p, t in zip(paths, shapes, strict=True)]
-    )
-    weak = [isinstance(x, Value) and x.weak or type(x) in (int, float) for x in leaves]
+    placeholders = tuple([graph.input(p or "x", t, p) for p, t in zip(paths, shapes, strict=True)])
+    weak = [x.weak if isinstance(x, Value) else type(x) in (int, float) for x in leaves]
     handles = [
         Array(node, w and not node.shape) for node, w in zip(placeholders, weak, strict=True)
     ]

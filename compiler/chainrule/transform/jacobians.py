@@ -8,11 +8,11 @@ from typing import Any
 
 from chainrule.errors import StructureError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.operands import cast, node_of, as_operand, reshape
+from chainrule.frontend.operands import as_operand, cast, node_of, reshape
 from chainrule.frontend.pytree import tree_flatten
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I64, Type
-from chainrule.numpy.shape import permuted
+from chainrule.numpy.nodes import permuted
 from chainrule.transform.batching import vmap
 from chainrule.transform.gradients import choose, grad, vjp
 from chainrule.transform.inline import graph_for
@@ -81,7 +81,9 @@ def jacrev(
 
             pulled = vmap(row).traced(Array(_basis(graph, type_)))
             rows.append(
-                chosen.nested([Array(reshape(g.node, (*type_.shape, *g.node.shape[1:]))) for g in pulled])
+                chosen.nested(
+                    [Array(reshape(g.node, (*type_.shape, *g.node.shape[1:]))) for g in pulled]
+                )
             )
         return tree.unflatten(rows)
 
@@ -234,6 +236,8 @@ def _with_vector(fn: Callable[..., Any]) -> inspect.Signature | None:
     ]  # fmt: skip
     if len(positional) != len(signature.parameters) or any(p.name == "v" for p in positional):
         return None
-    extra = inspect.Parameter("v", positional[-1].kind if positional else inspect.Parameter.POSITIONAL_ONLY)
+    extra = inspect.Parameter(
+        "v", positional[-1].kind if positional else inspect.Parameter.POSITIONAL_ONLY
+    )
     plain = [p.replace(default=inspect.Parameter.empty) for p in positional]
     return signature.replace(parameters=[*plain, extra])

@@ -87,6 +87,7 @@ def jvp(
                     hint="write jvp(f, (x,), (v,))")
         )  # fmt: skip
     if not has_traced((primals, tangents)):
+
         def whole(given: Any, along: Any) -> Any:
             return jvp(fn, given, along, has_aux=has_aux)
 
@@ -99,7 +100,9 @@ def jvp(
     pushed = _pushed(made, _tangent_nodes(made, tangents, chosen.tree, chosen.paths))
     placed, aux = made.placed_with_aux([*made.outputs, *pushed])
     count = len(made.outputs)
-    result = made.out_tree.unflatten([Array(n, w) for n, w in zip(placed[:count], made.weak, strict=True)])
+    result = made.out_tree.unflatten(
+        [Array(n, w) for n, w in zip(placed[:count], made.weak, strict=True)]
+    )
     tangent = made.out_tree.unflatten([Array(n) for n in placed[count:]])
     return (result, tangent, aux) if has_aux else (result, tangent)
 
@@ -123,6 +126,7 @@ def linearize(fn: Callable[..., Any], *primals: Any, run: Run = evaluated) -> An
     (8.0, 12.0)
     """
     if not has_traced(primals):
+
         def along_plain(*tangents: Any) -> Any:
             return jvp(fn, primals, tangents, run=run)[1]
 

@@ -1,0 +1,191 @@
+"""NumPy's methods of arrays, each by the function of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn, Self
+
+import numpy as np
+
+from chainrule.frontend.dispatch import call_traced
+from chainrule.frontend.locate import user_line
+from chainrule.frontend.value import Value, refuse
+
+__all__ = ["Methods"]
+
+
+class Methods(Value):
+    """What arrays can do by name."""
+
+    __slots__ = ()
+
+    @property
+    def T(self) -> Self:  # noqa: N802  (NumPy's name)
+        """The transpose: all axes reversed."""
+        return self._apply(np.transpose)
+
+    @property
+    def mT(self) -> Self:  # noqa: N802
+        """The last two axes exchanged."""
+        return self._apply(np.swapaxes, -1, -2)
+
+    @property
+    def real(self) -> Self:
+        """The array: there are no complex ones."""
+        return self
+
+    @property
+    def flat(self) -> Iterator[Any]:
+        """The elements one by one, in C order."""
+        elements: Any = self.reshape(-1)
+        return iter(elements)
+
+    def _apply(self, function: Any, *args: Any, **kwargs: Any) -> Self:
+        result: Self = call_traced(function, (self, *args), kwargs)
+        return result
+
+    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.sum`."""
+        return self._apply(np.sum, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.mean`."""
+        return self._apply(np.mean, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.prod`."""
+        return self._apply(np.prod, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Self:
+        """Return `np.var`."""
+        return self._apply(np.var, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Self:
+        """Return `np.std`."""
+        return self._apply(np.std, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.max`."""
+        return self._apply(np.max, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.min`."""
+        return self._apply(np.min, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.any`."""
+        return self._apply(np.any, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.all`."""
+        return self._apply(np.all, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.argmax`."""
+        return self._apply(np.argmax, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Self:
+        """Return `np.argmin`."""
+        return self._apply(np.argmin, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: Any = None, dtype: Any = None) -> Self:
+        """Return `np.cumsum`."""
+        return self._apply(np.cumsum, axis=axis, dtype=dtype)
+
+    def cumprod(self, axis: Any = None, dtype: Any = None) -> Self:
+        """Return `np.cumprod`."""
+        return self._apply(np.cumprod, axis=axis, dtype=dtype)
+
+    def reshape(self, *shape: Any) -> Self:
+        """Return `np.reshape`; the shape as one tuple or as several numbers."""
+        return self._apply(np.reshape, _one_tuple(shape))
+
+    def transpose(self, *axes: Any) -> Self:
+        """Return `np.transpose`; the axes as one tuple or as several numbers."""
+        given = _one_tuple(axes)
+        return self._apply(np.transpose, given or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Self:
+        """Return `np.swapaxes`."""
+        return self._apply(np.swapaxes, axis1, axis2)
+
+    def squeeze(self, axis: Any = None) -> Self:
+        """Return `np.squeeze`."""
+        return self._apply(np.squeeze, axis=axis)
+
+    def ravel(self) -> Self:
+        """Return the array as one axis."""
+        return self._apply(np.reshape, -1)
+
+    def flatten(self) -> Self:
+        """Return the array as one axis."""
+        return self._apply(np.reshape, -1)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Self:
+        """Return `np.repeat`."""
+        return self._apply(np.repeat, repeats, axis=axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Self:
+        """Return `np.take`."""
+        return self._apply(np.take, indices, axis=axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        """Return `np.diagonal`."""
+        return self._apply(np.diagonal, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        """Return `np.trace`."""
+        return self._apply(np.trace, offset, axis1, axis2)
+
+    def dot(self, b: Any) -> Self:
+        """Return `np.dot`."""
+        return self._apply(np.dot, b)
+
+    def clip(self, min: Any = None, max: Any = None) -> Self:
+        """Return `np.clip`."""
+        return self._apply(np.clip, min, max)
+
+    def round(self, decimals: int = 0) -> Self:
+        """Return `np.round`."""
+        return self._apply(np.round, decimals)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Self:
+        """Convert to another dtype; floats are cut off towards 0."""
+        del copy
+        return self._apply(np.asarray, dtype)
+
+    def copy(self) -> Self:
+        """Return the array: values never change."""
+        return self
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def conj(self) -> Self:
+        """Return the array: there are no complex ones."""
+        return self
+
+    def argsort(self, axis: int = -1) -> Self:
+        """Return `np.argsort`."""
+        return self._apply(np.argsort, axis)
+
+    def sort(self, axis: int = -1) -> NoReturn:
+        """Raise UnsupportedError: sorting in place changes the array."""
+        del axis
+        refuse("traced arrays cannot be sorted in place", self.node, "use cnp.sort(x)")
+
+    def __reduce__(self) -> NoReturn:
+        refuse(
+            "a traced value cannot be pickled",
+            self.node,
+            f"it exists only while its function is traced, at {user_line()}",
+        )
+
+
+def _one_tuple(given: Sequence[Any]) -> tuple[Any, ...]:
+    if len(given) == 1 and (given[0] is None or isinstance(given[0], Sequence)):
+        return tuple(given[0] or ())
+    return tuple(given)

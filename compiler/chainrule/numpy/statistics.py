@@ -1,0 +1,194 @@
+"""Means, variances, and reductions that pass over NaN."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.frontend.array import Array
+from chainrule.frontend.dispatch import array_function, newer
+from chainrule.frontend.operands import (
+    as_operand,
+    cast,
+    node_of,
+)
+from chainrule.ir.dims import Extent, size_of
+from chainrule.ir.graph import Node
+from chainrule.ir.types import F64, dtype_of
+from chainrule.numpy.nodes import Axis, kept, normalized_axes, refuse_options, to_node
+from chainrule.numpy.reductions import count_nonzero, max, min, sum
+
+__all__ = [
+    "average", "mean", "nanmax", "nanmean", "nanmin", "nansum", "std", "trapezoid", "var",
+]  # fmt: skip
+
+
+def _count(node: Node, axes: tuple[int, ...]) -> Extent:
+    return size_of(node.shape[a] for a in axes)
+
+
+def _as_number(extent: Extent, node: Node) -> Node | float:
+    """Return a count as something to divide an array of the node's dtype by."""
+    if isinstance(extent, int):
+        return float(extent)
+    return cast(node.graph.call("extent", extent=extent), node.dtype)
+
+
+def _divided(node: Node, by: Node | float) -> Node:
+    return node / (node.graph.broadcast(by, node.shape, ()) if isinstance(by, Node) else by)
+
+
+def _to_float(node: Node, dtype: Any) -> Node:
+    wanted = dtype_of(dtype) if dtype is not None else node.dtype if node.dtype.is_float else F64
+    return cast(node, wanted)
+
+
+def _mean(node: Node, axes: tuple[int, ...]) -> Node:
+    if not axes:
+        return node
+    total = node.graph.call("sum", node, axes=axes)
+    return _divided(total, _as_number(_count(node, axes), node))
+
+
+@array_function(np.mean)
+def mean(
+    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+    *, where: Any = None,
+) -> Array:  # fmt: skip
+    """Average along axes, as `numpy.mean`; of integers in float64."""
+    refuse_options("mean", out, where)
+    node = _to_float(to_node(a), dtype)
+    axes = normalized_axes(axis, node.type.rank)
+    return kept(_mean(node, axes), node, axes, keepdims)
+
+
+def _centred(node: Node, axes: tuple[int, ...]) -> Node:
+    from_mean = tuple(i for i in range(node.type.rank) if i not in axes)
+    return node - node.graph.broadcast(_mean(node, axes), node.shape, from_mean)
+
+
+def _freedom(node: Node, axes: tuple[int, ...], ddof: float) -> Node | float:
+    count = _count(node, axes)
+    if isinstance(count, int):
+        return max_of_numbers(count - ddof)
+    return _as_number(count, node) - float(ddof)
+
+
+def max_of_numbers(degrees: float) -> float:
+    """Return degrees of freedom as NumPy uses them: never negative."""
+    return float(degrees) if degrees > 0 else 0.0
+
+
+@array_function(np.var)
+def var(
+    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, ddof: float = 0,
+    keepdims: bool = False, *, where: Any = None, mean: Any = None,
+    correction: float | None = None,
+) -> Array:  # fmt: skip
+    """Return the mean squared distance from the mean along axes, as `numpy.var`."""
+    refuse_options("var", out, where, mean)
+    node = _to_float(to_node(a), dtype)
+    axes = normalized_axes(axis, node.type.rank)
+    if not axes:
+        return Array(node * 0.0)
+    off = _centred(node, axes)
+    degrees = _freedom(node, axes, ddof if correction is None else correction)
+    result = _divided(node.graph.call("sum", off * off, axes=axes), degrees)
+    return kept(result, node, axes, keepdims)
+
+
+@array_function(np.std)
+def std(
+    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, ddof: float = 0,
+    keepdims: bool = False, *, where: Any = None, mean: Any = None,
+    correction: float | None = None,
+) -> Array:  # fmt: skip
+    """Return the root of the variance along axes, as `numpy.std`.
+
+    Computed as a norm, so that its derivative is 0 where all elements are equal.
+    """
+    refuse_options("std", out, where, mean)
+    node = _to_float(to_node(a), dtype)
+    axes = normalized_axes(axis, node.type.rank)
+    if not axes:
+        return Array(node * 0.0)
+    length = node.graph.call("norm", _centred(node, axes), axes=axes)
+    degrees = _freedom(node, axes, ddof if correction is None else correction)
+    root = node.graph.call("sqrt", degrees) if isinstance(degrees, Node) else math.sqrt(degrees)
+    return kept(_divided(length, root), node, axes, keepdims)
+
+
+@array_function(np.average)
+def average(
+    a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, *,
+    keepdims: bool = False,
+) -> Any:  # fmt: skip
+    """Return the weighted mean, as `numpy.average`; weights have the shape of `a`, or one axis."""
+    node = to_node(a) if not isinstance(a, Array) else a.node
+    values = Array(node)
+    axes = normalized_axes(axis, node.type.rank)
+    if weights is None:
+        result = mean(values, axis, keepdims=keepdims)
+        total = result * 0 + Array(_whole(node, axes))
+        return (result, total) if returned else result
+    w = Array(node_of(as_operand(weights), node.graph))
+    if w.ndim != node.type.rank:
+        w = w.reshape([-1 if i == axes[0] else 1 for i in range(node.type.rank)])
+        w = w + values * 0
+    total = sum(w, axis, keepdims=keepdims)
+    result = sum(values * w, axis, keepdims=keepdims) / total
+    return (result, total) if returned else result
+
+
+def _whole(node: Node, axes: tuple[int, ...]) -> Node:
+    return node.graph.call("extent", extent=_count(node, axes))
+
+
+def _without_nan(a: Any, instead: float) -> Array:
+    node = to_node(a)
+    if not node.dtype.is_float:
+        return Array(node)
+    return Array(node.graph.select(node.equals(node), node, instead))
+
+
+@array_function(np.nansum)
+def nansum(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+    """Add up what is not NaN, as `numpy.nansum`."""
+    return sum(_without_nan(a, 0.0), axis, dtype, keepdims=keepdims)
+
+
+@array_function(np.nanmean)
+def nanmean(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """Average what is not NaN, as `numpy.nanmean`; NaN where there is nothing."""
+    node = _to_float(to_node(a), None)
+    number = count_nonzero(Array(node.equals(node)), axis, keepdims=keepdims)
+    result: Array = nansum(Array(node), axis, keepdims=keepdims) / number.astype(node.dtype.numpy)
+    return result
+
+
+@array_function(np.nanmax)
+def nanmax(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """Return the largest that is not NaN, as `numpy.nanmax`; -inf where there is nothing."""
+    return max(_without_nan(a, -math.inf), axis, keepdims=keepdims)
+
+
+@array_function(np.nanmin)
+def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """Return the smallest that is not NaN, as `numpy.nanmin`; inf where there is nothing."""
+    return min(_without_nan(a, math.inf), axis, keepdims=keepdims)
+
+
+@array_function(newer("trapezoid"))
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
+    """Integrate along an axis by the trapezoidal rule, as `numpy.trapezoid`."""
+    values: Any = Array(_to_float(to_node(y), None)) if isinstance(y, Array) else y
+    moved = np.moveaxis(values, axis, -1)
+    heights = (moved[..., 1:] + moved[..., :-1]) * 0.5
+    if x is None:
+        return sum(heights * dx, -1)
+    widths = x[..., 1:] - x[..., :-1]
+    if np.ndim(x) > 1:
+        widths = np.moveaxis(x, axis, -1)[..., 1:] - np.moveaxis(x, axis, -1)[..., :-1]
+    return sum(heights * widths, -1)
