@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from chainrule.ir.dims import Dim, show_extent
-from chainrule.ir.graph import Node, constant_value
+from chainrule.ir.graph import Node, Origin, constant_value
 from chainrule.ir.program import Program
 from chainrule.ir.types import DType, Type
 
@@ -20,11 +21,12 @@ def show(program: Program, *, origins: bool = False) -> str:
     """
     lines = [f"program {program.name}"]
     names: dict[Node, str] = {}
-    count = len(program.inputs)
     for node, path in zip(program.inputs, program.paths, strict=True):
         names[node] = f"%{len(names)}"
         lines.append(f"  {names[node]} = input {node.type}  ; {path}")
     # Renumber by a walk from the results, so that what was built first does not show.
+    count = len(program.inputs)
+    numbered = []
     for node in program.nodes:
         if node in names:
             continue
@@ -34,22 +36,31 @@ def show(program: Program, *, origins: bool = False) -> str:
             continue
         names[node] = f"%{count}"
         count += 1
+        numbered.append(node)
+    known = {node.id: name for node, name in names.items()} if origins else {}
+    for node in numbered:
         shown = ", ".join([names[a] for a in node.args])
         attributes = "".join(
             f" {k}={_show(v)}" for k, v in node.attributes.items() if k not in ("serial", "bits")
         )
-        where = ""
-        if origins:
-            known = program.graph.origins.get(node, {})
-            where = "  ; " + "; ".join(str(o) for o in known) if known else ""
+        found = program.graph.origins.get(node, ()) if origins else ()
+        where = "  ; " + "; ".join(_origin(o, known) for o in found) if found else ""
         lines.append(f"  {names[node]} = {node.op.name}({shown}){attributes}  : {node.type}{where}")
-    for one in program.checks:
-        lines.append(f"  check not {names[one.failed]}: {one.message}")
+    lines += [f"  check not {names[one.failed]}: {one.message}" for one in program.checks]
     lines += [
         f"  return {path or 'result'} = {names[node]}"
         for node, path in zip(program.outputs, program.output_paths, strict=True)
     ]
     return "\n".join(lines) + "\n"
+
+
+def _origin(origin: Origin, names: Mapping[int, str]) -> str:
+    """Return an origin's text, its forward node under the name it has here, if it is here."""
+    if not origin.rule or origin.path:
+        return str(origin)
+    name = None if origin.forward is None else names.get(origin.forward)
+    of = "" if name is None else f" of {name}"
+    return f"{origin.rule}{of}" + (f", {origin.line}" if origin.line else "")
 
 
 def _show(value: Any) -> str:

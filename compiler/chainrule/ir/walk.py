@@ -81,7 +81,9 @@ def rebuild(
                 replacement = graph.apply(node.op, args, node.attrs)
         new[node] = replacement
         numbers[node.id] = replacement.id
-        origins = node.graph.origins.get(node)
+    # Once all are copied: what reverse mode made of a node may come before the node.
+    for node in sorted(waiting, key=lambda n: n.id):
+        origins, replacement = node.graph.origins.get(node), new[node]
         if origins and replacement is not node:
             into = graph.origins.setdefault(replacement, {})
             for origin in origins:

@@ -156,6 +156,9 @@ class _Nest:
             values.open(self.vars[c])
         for n in here:
             self._run_member(n, nest.members[n])
+        for n, offset, name in self.late:
+            values.store(n, n.dtype, offset, name)
+        self.late.clear()
         for k, c in enumerate(reversed(self.columns)):
             lanes = k == 0 and not self.across_rows
             values.close(self.vars[c], nest.space[c], vector=lanes)
