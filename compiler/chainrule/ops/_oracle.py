@@ -6,6 +6,7 @@ measured against, and shares no formula with it.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -83,6 +84,13 @@ def xlogy(x: Array, y: Array) -> Array:
     return np.where(dead, np.zeros_like(x), x * np.log(np.where(dead, np.ones_like(y), y)))
 
 
+@functools.cache
+def _quadrature() -> tuple[Array, Array]:
+    """Return the points and weights of a Gauss rule on [0, 1]."""
+    t, weight = np.polynomial.legendre.leggauss(200)
+    return (t + 1) / 2, weight / 2
+
+
 def sinc(x: Array, *, order: int) -> Array:
     """Return the `order`-th derivative of sin(pi x)/(pi x), by quadrature of its integral form.
 
@@ -90,8 +98,7 @@ def sinc(x: Array, *, order: int) -> Array:
     """
     if order == 0:
         return np.sinc(x)
-    t, weight = np.polynomial.legendre.leggauss(200)
-    t, weight = (t + 1) / 2, weight / 2
+    t, weight = _quadrature()
     z = np.pi * _wide(x)[..., None]
     # cos(u + k pi/2) without rounding the quarter turns, so that odd orders are 0 at 0.
     turn = (np.cos, lambda u: -np.sin(u), lambda u: -np.cos(u), np.sin)[order % 4]
