@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
     "DTYPES", "DimExpr", "Extent", "Guard", "Leaf", "Signature", "Tree", "evaluate", "has_custom",
-    "show_extent", "show_shape", "subtrees",
+    "record_nodes", "show_extent", "show_shape", "subtrees",
 ]  # fmt: skip
 
 DTYPES: Final = ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool")
@@ -26,7 +26,11 @@ DTYPES: Final = ("float32", "float64", "int32", "int64", "uint8", "uint32", "boo
 DimExpr: TypeAlias = tuple[Any, ...]
 Extent: TypeAlias = int | DimExpr
 # A leaf's index, `("tuple", children)`, `("list", children)`, `("dict", keys, children)`,
-# `("none",)`, or `("custom", ...)`, which native code leaves to Python.
+# `("none",)`, `("namedtuple", class label, children)`,
+# `("dataclass", class label, field names, static field names, children)`,
+# or `("custom", ...)`, which native code leaves to Python.
+# Which classes the labels of named tuples and dataclasses stand for, and the values of static
+# fields, exist only in a process: `binding.Record`.
 Tree: TypeAlias = int | tuple[Any, ...]
 
 _OPERATORS: Final[dict[str, Callable[[int, int], int]]] = {
@@ -43,11 +47,16 @@ _SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One array: its name for messages (`params['W1']`), NumPy dtype name and shape."""
+    """One array: its name for messages (`params['W1']`), NumPy dtype name and shape.
+
+    A `weak` one stands for a Python number: native entries take an exact `float` (of a float64) or
+    `int` (of an int64) there, since an array of that dtype would mean another program.
+    """
 
     path: str
     dtype: str
     shape: tuple[Extent, ...]
+    weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +119,9 @@ class Signature:
         """Return the signature as what `json.dumps` takes (tuples become lists there)."""
         return {
             "name": self.name,
-            "inputs": [[leaf.path, leaf.dtype, leaf.shape] for leaf in self.inputs],
+            "inputs": [_leaf_record(leaf) for leaf in self.inputs],
             "input_tree": self.input_tree,
-            "outputs": [[leaf.path, leaf.dtype, leaf.shape] for leaf in self.outputs],
+            "outputs": [_leaf_record(leaf) for leaf in self.outputs],
             "output_tree": self.output_tree,
             "dims": self.dims,
             "guards": [[g.kind, g.left, g.right, g.text] for g in self.guards],
@@ -169,13 +178,25 @@ def subtrees(tree: Tree) -> Iterator[Tree]:
     while pending:
         node = pending.pop()
         yield node
-        if not isinstance(node, int) and node[0] in ("tuple", "list", "dict"):
+        if not isinstance(node, int) and node[0] not in ("none", "custom"):
             pending.extend(reversed(node[-1]))
 
 
 def has_custom(tree: Tree) -> bool:
     """Tell whether the tree has a node that only Python can take apart or build."""
     return any(not isinstance(node, int) and node[0] == "custom" for node in subtrees(tree))
+
+
+def record_nodes(tree: Tree) -> list[tuple[Any, ...]]:
+    """Return the nodes of named tuples and dataclasses, in the order of `subtrees`."""
+    return [
+        node for node in subtrees(tree)
+        if not isinstance(node, int) and node[0] in ("namedtuple", "dataclass")
+    ]  # fmt: skip
+
+
+def _leaf_record(leaf: Leaf) -> list[Any]:
+    return [leaf.path, leaf.dtype, leaf.shape, *([True] if leaf.weak else [])]
 
 
 def _bracketed(text: str) -> str:

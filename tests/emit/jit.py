@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.emit.builder import I64, PTR, Module
 from chainrule.emit.entry import emit_entry
 from chainrule_runtime.abi import Signature, evaluate
-from chainrule_runtime.binding import Binding
+from chainrule_runtime.binding import Binding, Record
 from chainrule_runtime.native_callable import attach, callable_type
 
 llvm.initialize_native_target()
@@ -112,19 +112,20 @@ def text_with_kernel_at(signature: Signature, kernel: int, release_gil: bool = F
 
 
 def bound(
-    signature: Signature, text: str, code: object = None, messages: Sequence[str] = ()
-) -> Binding:
+    signature: Signature, text: str, code: object = None, messages: Sequence[str] = (),
+    records: Sequence[Record] = (),
+) -> Binding:  # fmt: skip
     """Load and bind an entry."""
     addresses, tracker = load(text, ["entry", "entry_bind"])
     return Binding(
         signature, addresses["entry"], addresses["entry_bind"],
-        messages=messages, code=(tracker, code),
+        messages=messages, code=(tracker, code), records=records,
     )  # fmt: skip
 
 
 def native(
     signature: Signature, function: Callable[..., Any], *, release_gil: bool = False,
-    messages: Sequence[str] = (), cls: Any = Native,
+    messages: Sequence[str] = (), cls: Any = Native, records: Sequence[Record] = (),
 ) -> Any:
     """Return a native callable whose kernel is a Python function."""
     record = Recorder()
@@ -132,7 +133,7 @@ def native(
     address = ctypes.cast(kernel, ctypes.c_void_p).value
     assert address is not None
     text = text_with_kernel_at(signature, address, release_gil)
-    binding = bound(signature, text, code=kernel, messages=messages)
+    binding = bound(signature, text, code=kernel, messages=messages, records=records)
     made = cls()
     made.record = record
     made.binding = binding

@@ -9,8 +9,20 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, overload
 
+from chainrule.api.calls import (
+    MISSED,
+    Direct,
+    Form,
+    Kinds,
+    Static,
+    kinds_of,
+    leaf_paths,
+    make_form,
+)
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
-from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike, leaf_type
+from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
+from chainrule.frontend.context import is_tracing
+from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import show_extent
@@ -24,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["Jitted", "jit"]
 
 Key: TypeAlias = tuple[Any, ...]
+Spelling: TypeAlias = tuple[Any, ...]
+"How a call is written: the number of positional arguments, the keywords, the static names."
+Group: TypeAlias = tuple[tuple[str, ...], Static]
+"What calls agree in that one chain of native entries is for."
 Function: TypeAlias = Callable[..., Any]
 
 
@@ -46,7 +62,9 @@ class _Jitted:
         self._static: tuple[str, ...] = tuple(options["static_argnames"])
         self._donated: tuple[str, ...] = tuple(options["donate_argnames"])
         self._variants: dict[Key, list[Variant]] = {}
-        self._last: Variant | None = None
+        self._forms: dict[Spelling, Form] = {}
+        self._usual: dict[Spelling, Form] = {}
+        self._groups: dict[Group, tuple[Variant, Callable[..., Any]]] = {}
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,11 +82,39 @@ class _Jitted:
 
     def _call_slowly(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Handle any call: inside a trace, the first of its kind, or with unusual arguments."""
-        if has_traced((args, kwargs)):
+        form = self._usual.get((len(args), *kwargs))
+        if form is not None and not form.direct:
+            found = self._call_reordered(form, args, out, kwargs)
+            if found is not MISSED:
+                return found
+        # Before the arguments are bound: within a trace the function itself says what is wrong.
+        if is_tracing() or (form is None and has_traced((args, kwargs))):
             return self._fn(*args, **kwargs)
-        bound, leaves, tree = self._bind(args, kwargs)
-        variant = self._variant(bound, leaves, tree, args, kwargs)
+        form, _, leaves, tree = self._take_apart(args, kwargs)
+        static = [v for _, v in form.settings(args, kwargs)]
+        if any(isinstance(x, InGraph) for x in leaves) or (static and has_traced(static)):
+            return self._fn(*args, **kwargs)
+        kinds, shapes = kinds_of(leaves, form.names, tree)
+        key = self._key(form, tree, kinds, args, kwargs)
+        for variant in self._variants.get(key, ()):
+            # An entry checks shapes faster than Python does.
+            if variant.flat and (found := variant.run(leaves, out)) is not MISSED:
+                return found
+        variant = self._variant(key, form, tree, shapes, args, kwargs)
         return variant.call(leaves, out)
+
+    def _call_reordered(
+        self, form: Form, args: Sequence[Any], out: Any, kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Call native code with the traced arguments alone, all by position."""
+        try:
+            group = self._groups.get((form.group, form.static_key(args, kwargs)))
+        except TypeError:  # not hashable
+            return MISSED
+        if group is None:
+            return MISSED
+        values = form.values(args, kwargs)
+        return group[1](*values) if out is None else group[1](*values, out=out)
 
     def lower(self, *args: Any, **kwargs: Any) -> LoweredFunction:
         """Return the stages of compiling for these arguments (arrays or specs), without running.
@@ -80,9 +126,9 @@ class _Jitted:
         """
         from chainrule.api.stages import LoweredFunction  # noqa: PLC0415  (loads the compiler)
 
-        bound, leaves, _ = self._bind(args, kwargs)
-        shapes: list[Any] = [leaf_type(x, "").type.shape for x in leaves]
-        for variant in self._variants.get(self._key(bound, leaves), []):
+        form, _, leaves, tree = self._take_apart(args, kwargs)
+        kinds, shapes = kinds_of(leaves, form.names, tree)
+        for variant in self._variants.get(self._key(form, tree, kinds, args, kwargs), []):
             if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):
                 return LoweredFunction(variant.traced, variant.lowered, shapes)
         traced = self._trace(args, kwargs, self._dims)
@@ -92,33 +138,49 @@ class _Jitted:
 
     # Finding or making the code
 
+    def _take_apart(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Form, tuple[Any, ...], list[Any], TreeDef]:
+        """Return how a call binds, its traced arguments, and their leaves and structure."""
+        spelling = (len(args), *kwargs)
+        form = self._form(spelling, self._static)
+        values = form.values(args, kwargs)
+        leaves, tree = tree_flatten(values)
+        if self._options["lenient"] and not all(map(is_arraylike, leaves)):
+            # A transformed function takes its settings where they stand.
+            loose = [
+                n.split("/")[0] for n, v in zip(form.names, values, strict=True)
+                if not all(map(is_arraylike, tree_flatten(v)[0]))
+            ]  # fmt: skip
+            form = self._form(spelling, (*self._static, *loose))
+            values = form.values(args, kwargs)
+            leaves, tree = tree_flatten(values)
+        self._usual[spelling] = form
+        return form, values, leaves, tree
+
+    def _form(self, spelling: Spelling, static: tuple[str, ...]) -> Form:
+        known = self._forms.get((spelling, static))
+        if known is None:
+            known = make_form(self._fn, spelling[0], spelling[1:], static)
+            self._forms[spelling, static] = known
+        return known
+
     def _bind(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Arguments, list[Any], TreeDef]:
-        static = self._static
-        bound = bind_arguments(self._fn, args, kwargs, static)
-        if self._options["lenient"]:
-            # A transformed function takes its settings where they stand.
-            loose = [
-                n.split("/")[0] for n, v in zip(bound.names, bound.values, strict=True)
-                if not all(is_arraylike(x) for x in tree_flatten(v)[0])
-            ]  # fmt: skip
-            if loose:
-                bound = bind_arguments(self._fn, args, kwargs, (*static, *loose))
-        leaves, tree = tree_flatten(bound.values)
-        return bound, leaves, tree
+        form, _, leaves, tree = self._take_apart(args, kwargs)
+        static = [n.split("/")[0] for n, _ in form.static]
+        return bind_arguments(self._fn, args, kwargs, static), leaves, tree
 
-    def _key(self, bound: Arguments, leaves: Sequence[Any]) -> Key:
-        tree = tree_flatten(bound.values)[1]
-        kinds = []
-        for i, x in enumerate(leaves):
-            found = leaf_type(x, tree.paths()[i] if not is_arraylike(x) else "")
-            kinds.append((found.type.dtype, found.type.rank, found.weak))
-        key = (tree, bound.names, bound.static, tuple(kinds))
+    def _key(
+        self, form: Form, tree: TreeDef, kinds: Kinds, args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Key:  # fmt: skip
+        key = (tree, form.names, form.static_key(args, kwargs), kinds)
         try:
             hash(key)
         except TypeError:
-            names = ", ".join(n for n, _ in bound.static)
+            names = ", ".join(n for n, _ in form.static)
             raise StructureError(
                 explain("a static argument is not hashable", f"static  {names}",
                         hint="pass arrays as ordinary arguments")
@@ -126,26 +188,22 @@ class _Jitted:
         return key
 
     def _variant(
-        self, bound: Arguments, leaves: list[Any], tree: TreeDef, args: Sequence[Any],
+        self, key: Key, form: Form, tree: TreeDef, shapes: list[Any], args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
-        labels = [
-            p for name, child in zip(bound.names, tree.children, strict=True)
-            for p in child.paths(name)
-        ]  # fmt: skip
-        types_ = [leaf_type(x, p) for x, p in zip(leaves, labels, strict=True)]
-        shapes: list[Any] = [t.type.shape for t in types_]
-        key = self._key(bound, leaves)
         with self._lock:
             known = self._variants.get(key, [])
             for variant in known:
                 if variant.fits(shapes):
                     return variant
-            return self._compile(key, known, labels, shapes, bound, args, kwargs)
+            labels = leaf_paths(form.names, tree)
+            variant = self._compile(key, known, labels, shapes, args, kwargs)
+            self._link(variant, form, form.static_key(args, kwargs))
+            return variant
 
     def _compile(
         self, key: Key, known: list[Variant], labels: list[str], shapes: list[tuple[int, ...]],
-        bound: Arguments, args: Sequence[Any], kwargs: Mapping[str, Any],
+        args: Sequence[Any], kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
         # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
@@ -158,14 +216,12 @@ class _Jitted:
             traced = self._trace(args, kwargs, self._dims)
         else:
             traced, reason = self._widened(known[-1], labels, shapes, args, kwargs)
-        positional = not kwargs and not bound.static and len(bound.names) == len(args)
         variant = compile_variant(
-            traced, donated=self._donated, numerics=self._options["numerics"], native=positional,
+            traced, donated=self._donated, numerics=self._options["numerics"],
             cache=default_cache() if self._options["cache"] else None,
         )
         self._check_budget(variant)
         self._variants[key] = [*known, variant]
-        self._link(variant)
         self.compilations.append(
             Compilation(
                 reason, ", ".join(f"{p}: {n.type}" for p, n in zip(traced.program.paths, traced.program.inputs, strict=True)),
@@ -177,7 +233,9 @@ class _Jitted:
     def _trace(self, args: Sequence[Any], kwargs: Mapping[str, Any], dims: Dims | None) -> Traced:
         static = list(self._static)
         if self._options["lenient"]:
-            static += [n for n, _ in self._bind(args, kwargs)[0].static if n not in static]
+            # Of a starred parameter one setting makes every argument of it static.
+            names = [n.split("/")[0] for n, _ in self._take_apart(args, kwargs)[0].static]
+            static += [n for n in dict.fromkeys(names) if n not in static]
         return trace(
             self._fn, *args, dims=dims, static_argnames=static, kwargs=kwargs,
             numerics=self._options["numerics"],
@@ -217,15 +275,22 @@ class _Jitted:
         except ChainruleError:
             return self._trace(args, kwargs, self._dims), f"{reason} (its number is used)"
 
-    def _link(self, variant: Variant) -> None:
+    def _link(self, variant: Variant, form: Form, static: Static) -> None:
         """Put a new native entry behind those there are."""
-        if variant.binding is None:
+        if variant.binding is None or variant.flat:
             return
-        if self._last is None or self._last.binding is None:
-            attach(self, variant.binding.entry, variant.binding)
+        group = (form.group, static)
+        known = self._groups.get(group)
+        if known is None:
+            direct: Callable[..., Any] = Direct()
+            attach(direct, variant.binding.entry, variant.binding)
+            if form.plain:
+                attach(self, variant.binding.entry, variant.binding)
         else:
-            self._last.binding.chain(variant.binding)
-        self._last = variant
+            last, direct = known
+            assert last.binding is not None, "a group consists of entries"
+            last.binding.chain(variant.binding)
+        self._groups[group] = variant, direct
 
     def _check_budget(self, variant: Variant) -> None:
         budget, arena = self._options["memory_budget"], variant.lowered.arena

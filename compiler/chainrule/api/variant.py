@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
+from chainrule.api.calls import MISSED, Direct
 from chainrule.emit.builder import Module
 from chainrule.emit.entry import emit_entry
 from chainrule.errors import StructureError, explain
 from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.records import records
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
 from chainrule.schedule.cost import flops
@@ -18,11 +22,12 @@ from chainrule.ir.dims import Dim
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
 from chainrule.pipeline import Lowered, lower_program
-from chainrule_runtime.abi import Signature, has_custom
+from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
 from chainrule_runtime.binding import Binding
 from chainrule_runtime.call import call_kernel
 from chainrule_runtime.layout import native_calls
+from chainrule_runtime.native_callable import attach
 
 __all__ = ["Compilation", "Variant", "compile_variant"]
 
@@ -52,7 +57,14 @@ class Compilation:
 
 @dataclass(slots=True, eq=False)
 class Variant:
-    """Compiled code and how it is called."""
+    """Compiled code and how it is called.
+
+    Attributes:
+        binding: The native entry, or None where there is none.
+        flat: Whether the entry takes and returns the leaves themselves: only Python can take the
+            arguments apart, or build the results.
+        direct: Calls the entry, and those chained after it.
+    """
 
     traced: Traced
     lowered: Lowered
@@ -60,6 +72,8 @@ class Variant:
     loaded: Loaded
     binding: Binding | None
     donated: tuple[str, ...]
+    flat: bool
+    direct: Callable[..., Any]
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -82,13 +96,37 @@ class Variant:
     def call(self, leaves: Sequence[Any], out: Any) -> Any:
         """Check and convert the arguments in Python, then run."""
         tree = self.traced.out_tree
+        scalars = [isinstance(x, np.generic | bool) for x in leaves]
+        if any(scalars):
+            leaves = [np.asarray(x) if s else x for x, s in zip(leaves, scalars, strict=True)]
+            found = self.run(leaves, out)
+            if found is not MISSED:
+                return found
         arrays = conform_all(leaves, self.signature)
+        weak = self.traced.weak_inputs
+        found = self.run([x if w else a for x, a, w in zip(leaves, arrays, weak, strict=True)], out)
+        if found is not MISSED:
+            return found
         flat = None if out is None else _flat_out(tree, out)
         results = call_kernel(
             self.loaded.addresses[self.lowered.entry], self.signature, arrays, flat,
             messages=self.messages,
         )  # fmt: skip
         return out if out is not None else tree.unflatten(results)
+
+    def run(self, leaves: Sequence[Any], out: Any) -> Any:
+        """Run on leaves that are as the native entry wants them; else return `MISSED`."""
+        if self.binding is None:
+            return MISSED
+        tree = self.traced.out_tree
+        if not self.flat:
+            args = self.traced.in_tree.unflatten(leaves)
+            return self.direct(*args) if out is None else self.direct(*args, out=out)
+        if out is not None:
+            found = self.direct(*leaves, out=tuple(_flat_out(tree, out)))
+            return found if found is MISSED else out
+        found = self.direct(*leaves)
+        return found if found is MISSED else tree.unflatten(found)
 
 
 def _is_name(extent: Dim) -> bool:
@@ -105,9 +143,8 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
 
 
 def compile_variant(
-    traced: Traced, *, donated: Sequence[str], numerics: str, native: bool,
-    cache: Cache | None = None,
-) -> Variant:  # fmt: skip
+    traced: Traced, *, donated: Sequence[str], numerics: str, cache: Cache | None = None
+) -> Variant:
     """Compile a traced program, with its native entry where one is possible."""
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
@@ -118,11 +155,13 @@ def compile_variant(
     signature = runtime_signature(traced, lowered.arena)
     binding = None
     began = time.perf_counter()
-    if native and native_calls() and not _needs_python(signature):
-        messages = tuple(c.message for c in traced.program.checks)
-        binding = _bind(lowered, signature, loaded, messages, cache)
+    flat = _needs_python(signature)
+    direct: Callable[..., Any] = Direct()
+    if native_calls():
+        binding = _bind(traced, lowered, signature.flat() if flat else signature, loaded, cache)
+        attach(direct, binding.entry, binding)
     lowered.seconds["entry"] = time.perf_counter() - began
-    return Variant(traced, lowered, signature, loaded, binding, tuple(donated))
+    return Variant(traced, lowered, signature, loaded, binding, tuple(donated), flat, direct)
 
 
 def _needs_python(signature: Signature) -> bool:
@@ -131,9 +170,8 @@ def _needs_python(signature: Signature) -> bool:
 
 
 def _bind(
-    lowered: Lowered, signature: Signature, loaded: Loaded, messages: tuple[str, ...],
-    cache: Cache | None,
-) -> Binding:  # fmt: skip
+    traced: Traced, lowered: Lowered, signature: Signature, loaded: Loaded, cache: Cache | None
+) -> Binding:
     module = Module()
     typical = {d: 64 for d in signature.dims}
     long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
@@ -142,7 +180,12 @@ def _bind(
     code = cached_code(module.text(), lowered.target, cache, level=0)
     entry = load(code, (ENTRY, f"{ENTRY}_bind"))
     return Binding(
-        signature, entry.addresses[ENTRY], entry.addresses[f"{ENTRY}_bind"], messages=messages,
-        code=(entry, loaded), kernel=loaded.addresses[lowered.entry],
+        signature, entry.addresses[ENTRY], entry.addresses[f"{ENTRY}_bind"],
+        messages=tuple(c.message for c in traced.program.checks), code=(entry, loaded),
+        kernel=loaded.addresses[lowered.entry],
+        records=[
+            *(records(traced.in_tree) if record_nodes(signature.input_tree) else ()),
+            *(records(traced.out_tree) if record_nodes(signature.output_tree) else ()),
+        ],
     )  # fmt: skip
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from chainrule.errors import StructureError, explain
 from chainrule.typing import PyTree
@@ -113,7 +114,8 @@ class TreeDef:
     def to_runtime(self) -> Any:
         """Return the form that `chainrule_runtime.abi.Tree` describes.
 
-        What native code cannot take apart is `("custom", class name, children)`.
+        What native code cannot take apart is `("custom", class name, children)`.  The classes
+        behind the names of named tuples and dataclasses are told by `frontend.records`.
 
         >>> tree_structure({"a": 1, "b": [2, None]}).to_runtime()
         ('dict', ('a', 'b'), (0, ('list', (1, ('none',)))))
@@ -131,7 +133,29 @@ class TreeDef:
         keys = self.data
         if self.cls is dict and isinstance(keys, tuple) and all(type(k) is str for k in keys):
             return ("dict", keys, children)
-        return ("custom", self.cls.__qualname__, children)
+        label, kind = self.cls.__qualname__, self.record
+        if kind == "namedtuple":
+            return ("namedtuple", label, children)
+        if kind == "dataclass":
+            return ("dataclass", label, self.names, tuple([n for n, _ in self.static]), children)
+        return ("custom", label, children)
+
+    @property
+    def record(self) -> Literal["namedtuple", "dataclass"] | None:
+        """What the node is if native code can take it apart given its class."""
+        kind = _kind_of(self.cls) if self.cls is not None else None
+        if kind is _DATACLASS:
+            return "dataclass"
+        # A class that iterates otherwise has other children than the tuple's own.
+        if kind is _NAMED_TUPLE and getattr(self.cls, "__iter__", None) is tuple.__iter__:
+            return "namedtuple"
+        return None
+
+    @property
+    def static(self) -> tuple[tuple[str, Any], ...]:
+        """Names and values of a dataclass's static fields."""
+        data: Any = self.data
+        return data[1] if self.record == "dataclass" else ()
 
 
 _NONE: Final = type(None)
@@ -160,33 +184,43 @@ def _flatten_sequence(tree: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[str, 
     return tuple(tree), _numbers(len(tree)), None
 
 
+@lru_cache(maxsize=256)
 def _numbers(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
 def _flatten_dataclass(tree: Any) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
-    names, static = [], []
-    for field in dataclasses.fields(tree):
-        if field.metadata.get("static"):
-            value = getattr(tree, field.name)
-            if not isinstance(value, Hashable):
-                raise StructureError(
-                    explain(
-                        f"the static field {field.name} of {type(tree).__name__} is not hashable",
-                        f"value  {value!r}",
-                        hint="static fields belong to the structure; make it a tuple or a function",
-                    )
+    cls: Any = type(tree)
+    names, fixed = _fields_of(cls)
+    static = []
+    for name in fixed:
+        value = getattr(tree, name)
+        if not isinstance(value, Hashable):
+            raise StructureError(
+                explain(
+                    f"the static field {name} of {type(tree).__name__} is not hashable",
+                    f"value  {value!r}",
+                    hint="static fields belong to the structure; make it a tuple or a function",
                 )
-            static.append((field.name, value))
-        else:
-            names.append(field.name)
-    return tuple([getattr(tree, n) for n in names]), tuple(names), (tuple(names), tuple(static))
+            )
+        static.append((name, value))
+    return tuple([getattr(tree, n) for n in names]), names, (names, tuple(static))
+
+
+@lru_cache(maxsize=4096)
+def _fields_of(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a dataclass's fields: those of children, those of the structure."""
+    fields: Any = dataclasses.fields(cls)
+    return (
+        tuple([f.name for f in fields if not f.metadata.get("static")]),
+        tuple([f.name for f in fields if f.metadata.get("static")]),
+    )
 
 
 def _unflatten_dataclass(made: tuple[type, Any], children: tuple[Any, ...]) -> Any:
     # Not by __init__: it may convert or check arrays, and the leaves may be anything here.
     cls, (names, static) = made
-    tree = object.__new__(cls)
+    tree: Any = object.__new__(cls)
     for name, value in (*zip(names, children, strict=True), *static):
         object.__setattr__(tree, name, value)
     return tree
@@ -204,7 +238,7 @@ _NAMED_TUPLE: Final = _Kind(
 _DATACLASS: Final = _Kind(_flatten_dataclass, _unflatten_dataclass)
 
 
-def _kind_of(cls: type) -> _Kind | None | Any:
+def _find_kind(cls: type) -> _Kind | None:
     """Return how `cls` is taken apart, or None for a leaf."""
     kind = _BUILTIN.get(cls)
     if kind is not None:
@@ -212,6 +246,10 @@ def _kind_of(cls: type) -> _Kind | None | Any:
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _NAMED_TUPLE
     return _DATACLASS if dataclasses.is_dataclass(cls) else None
+
+
+_kinds: Final = lru_cache(maxsize=4096)(_find_kind)
+_kind_of: Final[Callable[[type], Any]] = _kinds
 
 
 def register_pytree_node(cls: type, flatten: Flatten, unflatten: Unflatten) -> None:
@@ -242,6 +280,7 @@ def register_pytree_node(cls: type, flatten: Flatten, unflatten: Unflatten) -> N
         return found, _numbers(len(found)), data
 
     _BUILTIN[cls] = _Kind(taken, lambda made, children: unflatten(made[1], children))
+    _kinds.cache_clear()
 
 
 register_pytree_node(
@@ -270,9 +309,7 @@ def tree_flatten(
     return leaves, _flatten_into(leaves, tree, is_leaf)
 
 
-def _flatten_into(
-    leaves: Leaves, tree: PyTree, is_leaf: Callable[[Any], bool] | None
-) -> TreeDef:
+def _flatten_into(leaves: Leaves, tree: PyTree, is_leaf: Callable[[Any], bool] | None) -> TreeDef:
     cls = type(tree)
     kind = _kind_of(cls)
     if kind is None or (is_leaf is not None and is_leaf(tree)):
@@ -368,7 +405,5 @@ def broadcast_prefix(prefix: PyTree, tree: PyTree, what: str) -> Leaves:
             )
         )
     return [
-        leaf
-        for a, b in zip(mine, children, strict=True)
-        for leaf in broadcast_prefix(a, b, what)
+        leaf for a, b in zip(mine, children, strict=True) for leaf in broadcast_prefix(a, b, what)
     ]

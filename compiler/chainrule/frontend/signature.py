@@ -39,12 +39,13 @@ def runtime_signature(traced: Traced, arena: Extent) -> abi.Signature:
     program = traced.program
     dims = program.dims
 
-    def leaf(path: str, node: Any) -> abi.Leaf:
-        return abi.Leaf(path, node.dtype.numpy.name, tuple(abi_extent(e, dims) for e in node.shape))
+    def leaf(path: str, node: Any, weak: bool = False) -> abi.Leaf:
+        shape = tuple(abi_extent(e, dims) for e in node.shape)
+        return abi.Leaf(path, node.dtype.numpy.name, shape, weak)
 
     return abi.Signature(
         name=program.name,
-        inputs=tuple(map(leaf, program.paths, program.inputs)),
+        inputs=tuple(map(leaf, program.paths, program.inputs, traced.weak_inputs)),
         input_tree=traced.in_tree.to_runtime(),
         outputs=tuple(map(leaf, program.output_paths, program.outputs)),
         output_tree=traced.out_tree.to_runtime(),
@@ -68,7 +69,8 @@ def donation_pairs(traced: Traced, donated: Sequence[str]) -> tuple[tuple[int, i
     free = list(range(len(program.outputs)))
     pairs = []
     for i, (path, node) in enumerate(zip(program.paths, program.inputs, strict=True)):
-        if path.split("/")[0] not in donated:
+        # A number has no memory to take over.
+        if path.split("/")[0] not in donated or traced.weak_inputs[i]:
             continue
         same = [o for o in free if program.outputs[o].type == node.type]
         if not same:

@@ -6,6 +6,7 @@ from typing import Final
 
 from chainrule.emit.builder import (
     BOOL,
+    F64,
     I32,
     I64,
     PTR,
@@ -55,6 +56,10 @@ class Frame:
         self._counter = b.alloca(WORD, align=16)
         b.store(b.const(I64, 0), self._counter)
         self._held_count = 0
+        weak = sum(leaf.weak for leaf in signature.inputs)
+        self._numbers = b.alloca(WORD * max(1, weak), align=16)
+        self._overflow = b.alloca(WORD, align=16)
+        self._number_count = 0
         self._table = table
         self._check = check
         self._slots = {name: i for i, name in enumerate(slot_names(signature))}
@@ -87,9 +92,10 @@ class Frame:
         its_type = self.b.load(PTR, self.b.offset(thing, STANDARD.type))
         self.require(self.b.icmp("eq", its_type, self.pointer(slot)), otherwise)
 
-    def hold(self, thing: Value) -> None:
-        """Take a reference, for an object only a mutable container keeps alive."""
-        self.api("Py_IncRef", VOID, thing)
+    def hold(self, thing: Value, owned: bool = False) -> None:
+        """Keep an object that only a mutable container keeps alive, or a reference `owned`."""
+        if not owned:
+            self.api("Py_IncRef", VOID, thing)
         self.b.store(thing, self.b.offset(self._held, WORD * self._held_count))
         self._held_count += 1
         self.b.store(self.b.const(I64, self._held_count), self._counter)
@@ -127,6 +133,20 @@ class Frame:
         self.require_type(thing, "ndarray", otherwise)
         self.require(fields_fit(b, thing, descr, facts), otherwise)
         return b.load(PTR, b.offset(thing, STANDARD.dims))
+
+    def take_number(self, thing: Value, leaf: Leaf) -> Value:
+        """Check that an object is the Python number a leaf stands for; return where it is put."""
+        b, place = self.b, self.b.offset(self._numbers, WORD * self._number_count)
+        self._number_count += 1
+        self.require_type(thing, "float" if leaf.dtype == "float64" else "int")
+        if leaf.dtype == "float64":
+            number = self.api("PyFloat_AsDouble", F64, thing)
+        else:
+            number = self.api("PyLong_AsLongLongAndOverflow", I64, thing, self._overflow)
+            outside = b.load(I32, self._overflow)
+            self.require(b.icmp("eq", outside, b.const(I32, 0)))
+        b.store(number, place)
+        return place
 
     def data(self, index: int) -> Value:
         """Return the address of an input leaf's elements."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any, Final
 
-from chainrule.emit.builder import I64, PTR, Value
+from chainrule.emit.builder import I32, I64, PTR, VOID, Value
 from chainrule_runtime.abi import Extent, Leaf, Tree
 from chainrule_runtime.layout import STANDARD
 
@@ -13,15 +14,20 @@ from .frame import WORD, Frame
 
 __all__ = ["emit_checks", "take_apart"]
 
+_EQUAL: Final = 2  # Py_EQ
+Keep = Callable[[Value, bool], None]
+
 
 def take_apart(
-    frame: Frame, tree: Tree, thing: Value, take_leaf: Callable[[int, Value], None],
-    keep: Callable[[Value], None], otherwise: str,
+    frame: Frame, tree: Tree, thing: Value, take_leaf: Callable[[int, Value], None], keep: Keep,
+    numbers: Iterator[int], otherwise: str,
 ) -> None:
     """Follow `tree` through nested containers, calling `take_leaf` at each leaf.
 
-    `keep(child)` is called for what came out of a dict or a list, which other threads may
-    change at any time; `otherwise` is the label for whatever does not fit.
+    `keep(child, owned)` is called for what came out of a dict or a list, which other threads may
+    change at any time, and for a field of a dataclass, to which the entry owns a reference.
+    `numbers` gives the numbers of the records in the table; `otherwise` is the label for whatever
+    does not fit.
     """  # fmt: skip
     pending: list[tuple[Tree, Value]] = [(tree, thing)]
     while pending:
@@ -30,19 +36,24 @@ def take_apart(
             take_leaf(node, thing)
         elif node[0] == "none":
             frame.require(frame.b.icmp("eq", thing, frame.pointer("None")), otherwise)
+        elif node[0] == "dataclass":
+            fields = _fields(frame, node, thing, keep, next(numbers), otherwise)
+            pending.extend(reversed(list(zip(node[-1], fields, strict=True))))
+        elif node[0] == "namedtuple":
+            children = _children(frame, node, thing, keep, f"class {next(numbers)}", otherwise)
+            pending.extend(reversed(list(zip(node[-1], children, strict=True))))
         else:
-            children = _children(frame, node, thing, keep, otherwise)
+            children = _children(frame, node, thing, keep, node[0], otherwise)
             pending.extend(reversed(list(zip(node[-1], children, strict=True))))
 
 
 def _children(
-    frame: Frame, node: tuple[Any, ...], thing: Value, keep: Callable[[Value], None],
-    otherwise: str,
+    frame: Frame, node: tuple[Any, ...], thing: Value, keep: Keep, its_type: str, otherwise: str
 ) -> list[Value]:
-    """Check one container and return what is in it."""  # fmt: skip
+    """Check one container and return what is in it."""
     b, kind = frame.b, node[0]
-    name = {"tuple": "PyTuple", "list": "PyList", "dict": "PyDict"}[kind]
-    frame.require_type(thing, kind, otherwise)
+    name = {"list": "PyList", "dict": "PyDict"}.get(kind, "PyTuple")
+    frame.require_type(thing, its_type, otherwise)
     size = frame.api(f"{name}_Size", I64, thing)
     frame.require(b.icmp("eq", size, b.const(I64, len(node[-1]))), otherwise)
     found = []
@@ -53,10 +64,56 @@ def _children(
             frame.require_object(item, otherwise)
         else:
             item = frame.api(f"{name}_GetItem", PTR, thing, b.const(I64, i))
-        if kind != "tuple":
-            keep(item)
+        if kind in ("list", "dict"):
+            keep(item, False)
         found.append(item)
     return found
+
+
+def _fields(
+    frame: Frame, node: tuple[Any, ...], thing: Value, keep: Keep, number: int, otherwise: str
+) -> list[Value]:
+    """Check a dataclass and its static fields; return what is in the other ones."""
+    frame.require_type(thing, f"class {number}", otherwise)
+    for name in node[3]:
+        _check_static(frame, thing, name, frame.pointer(f"static {name} {number}"), otherwise)
+    found = []
+    for name in node[2]:
+        item = frame.api("PyObject_GetAttr", PTR, thing, frame.pointer(f"attribute {name}"))
+        frame.require_object(item, otherwise)
+        keep(item, True)
+        found.append(item)
+    return found
+
+
+def _check_static(frame: Frame, thing: Value, name: str, known: Value, otherwise: str) -> None:
+    """Go on only where a field has a value that equals the compiled one and is of its type.
+
+    Python decides of equal values of different types, such as 1 and True.
+    """
+    b = frame.b
+    value = frame.api("PyObject_GetAttr", PTR, thing, frame.pointer(f"attribute {name}"))
+    frame.require_object(value, otherwise)
+    same, other, equal, unlike, end = (
+        b.new_label(label) for label in ("same", "other", "equal", "unlike", "compared")
+    )
+    b.branch_if(b.icmp("eq", value, known), same, other)
+    b.start(other)
+    types = [b.load(PTR, b.offset(one, STANDARD.type)) for one in (value, known)]
+    b.branch_if(b.icmp("eq", *types), equal, unlike)
+    b.start(equal)
+    # -1, an exception, is no match either.
+    answer = frame.api("PyObject_RichCompareBool", I32, value, known, b.const(I32, _EQUAL))
+    b.branch(end)
+    b.start(same)
+    b.branch(end)
+    b.start(unlike)
+    b.branch(end)
+    b.start(end)
+    one, none = b.const(I32, 1), b.const(I32, 0)
+    status = b.phi([(answer, equal), (one, same), (none, unlike)])
+    frame.api("Py_DecRef", VOID, value)
+    frame.require(b.icmp("eq", status, one), otherwise)
 
 
 def emit_checks(frame: Frame, args: Value) -> None:
@@ -65,9 +122,14 @@ def emit_checks(frame: Frame, args: Value) -> None:
     assert not isinstance(signature.input_tree, int)
     donated = {source for source, _ in signature.donated}
     later: list[tuple[Value, Extent]] = []
+    numbers = count()
 
     def take_leaf(index: int, thing: Value) -> None:
         leaf = signature.inputs[index]
+        if leaf.weak:
+            number = frame.take_number(thing, leaf)
+            b.store(number, b.offset(frame.inputs, WORD * index))
+            return
         extents = frame.require_array(thing, leaf, written=index in donated)
         if index in donated:
             frame.objects[index] = thing
@@ -78,8 +140,8 @@ def emit_checks(frame: Frame, args: Value) -> None:
     for position, tree in enumerate(signature.input_tree[1]):
         thing = b.load(PTR, b.offset(args, WORD * position))
         take_apart(
-            frame, tree, thing, take_leaf,
-            keep=frame.hold, otherwise=frame.mismatch,
+            frame, tree, thing, take_leaf, keep=frame.hold, numbers=numbers,
+            otherwise=frame.mismatch,
         )  # fmt: skip
     unbound = [name for i, name in enumerate(signature.dims) if i not in frame.dims]
     if unbound:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from chainrule.emit.builder import I32, I64, PTR, VOID, Value
-from chainrule_runtime.abi import Tree, subtrees
+from chainrule_runtime.abi import Tree, record_nodes, subtrees
 from chainrule_runtime.layout import STANDARD
 
 from .frame import WORD, Frame
@@ -18,12 +19,17 @@ __all__ = ["Results"]
 
 @dataclass(slots=True)
 class _Container:
-    """A node of the output tree; `children` are slots, None for a `none` node."""
+    """A node of the output tree.
+
+    `keys` are a dict's keys or the names of a dataclass's fields, `number` is that of a dict among
+    dicts or of a record among records, `children` are slots, None for a `none` node.
+    """
 
     kind: str
     slot: int
     keys: tuple[Any, ...]
-    template: int
+    static: tuple[str, ...]
+    number: int
     children: list[int | None] = field(default_factory=list)
 
 
@@ -87,8 +93,9 @@ class Results:
         written: list[Range] = []
         kept = iter(range(self._slot_count))
 
-        def keep(item: Value) -> None:
-            frame.api("Py_IncRef", VOID, item)
+        def keep(item: Value, owned: bool) -> None:
+            if not owned:
+                frame.api("Py_IncRef", VOID, item)
             self._put(item, next(kept))
 
         def take_leaf(index: int, thing: Value) -> None:
@@ -104,56 +111,87 @@ class Results:
             self._put_data(data, index)
             written.append(Range.of(frame, leaf, data))
 
-        take_apart(frame, signature.output_tree, out, take_leaf, keep, mismatch)
+        numbers = count(len(record_nodes(signature.input_tree)))
+        take_apart(frame, signature.output_tree, out, take_leaf, keep, numbers, mismatch)
         require_apart(frame, written, inputs, mismatch)
 
     def build(self, failed: str) -> Value:
-        """Nest the result arrays; everything owned goes into the value returned."""
-        frame, b = self._frame, self._frame.b
-        containers, root = _number(frame.signature.output_tree, len(frame.signature.outputs))
-        for node in containers:
-            made = self._new_container(node)
-            frame.require_object(made, failed)
-            self._put(made, node.slot)
-        # From here nothing can fail, except a dict for reasons that would be bugs.
-        status = b.const(I32, 0)
-        for node in containers:
-            status = self._fill(node, status)
-        result = self._owned(root)
-        fine, broken = b.new_label("built"), b.new_label("broken")
-        b.branch_if(b.icmp("eq", status, b.const(I32, 0)), fine, broken)
-        b.start(broken)
-        frame.api("Py_DecRef", VOID, result)
-        self.clear()
-        b.branch(failed)
-        b.start(fine)
-        return result
+        """Nest the result arrays, inner containers first; return the only reference to the whole.
 
-    def _new_container(self, node: _Container) -> Value:
-        frame, size = self._frame, self._frame.b.const(I64, len(node.children))
-        if node.kind == "dict":
-            return frame.api("PyDict_Copy", PTR, frame.pointer(f"template {node.template}"))
-        return frame.api({"tuple": "PyTuple_New", "list": "PyList_New"}[node.kind], PTR, size)
-
-    def _fill(self, node: _Container, status: Value) -> Value:
-        """Move the children into a container; return the combined status."""
-        frame, b, container = self._frame, self._frame.b, self._get(node.slot)
-        for i, child in enumerate(node.children):
-            item = self._owned(child)
+        At any time every object made so far is owned by a slot or by a container.
+        """
+        signature = self._frame.signature
+        first = len(record_nodes(signature.input_tree))
+        containers, root = _number(signature.output_tree, len(signature.outputs), first)
+        for node in reversed(containers):
             if node.kind == "dict":
-                key = frame.pointer(f"key {node.keys[i]!r}")
-                done = frame.api("PyDict_SetItem", I32, container, key, item)
-                status = b.or_(status, done)
-                frame.api("Py_DecRef", VOID, item)
+                self._build_dict(node, failed)
+            elif node.kind == "dataclass":
+                self._build_dataclass(node, failed)
             else:
-                setter = {"tuple": "PyTuple_SetItem", "list": "PyList_SetItem"}[node.kind]
-                frame.api(setter, I32, container, b.const(I64, i), item)
-        return status
+                self._build_sequence(node, failed)
+        return self._move(root)
 
-    def _owned(self, slot: int | None) -> Value:
-        """Return a reference to give away: what the slot owns, or a new one to None."""
+    def _build_sequence(self, node: _Container, failed: str) -> None:
+        frame, b = self._frame, self._frame.b
+        name = "PyList" if node.kind == "list" else "PyTuple"
+        made = frame.api(f"{name}_New", PTR, b.const(I64, len(node.children)))
+        frame.require_object(made, failed)
+        for i, child in enumerate(node.children):
+            frame.api(f"{name}_SetItem", I32, made, b.const(I64, i), self._move(child))
+        if node.kind == "namedtuple":
+            children = made
+            made = frame.api(
+                "PyObject_CallOneArg", PTR, frame.pointer(f"build {node.number}"), children
+            )
+            frame.api("Py_DecRef", VOID, children)
+            frame.require_object(made, failed)
+        self._put(made, node.slot)
+
+    def _build_dict(self, node: _Container, failed: str) -> None:
+        frame, b, status = self._frame, self._frame.b, self._frame.b.const(I32, 0)
+        made = frame.api("PyDict_Copy", PTR, frame.pointer(f"template {node.number}"))
+        frame.require_object(made, failed)
+        self._put(made, node.slot)
+        for key, child in zip(node.keys, node.children, strict=True):
+            item = self._move(child)
+            done = frame.api("PyDict_SetItem", I32, made, frame.pointer(f"key {key!r}"), item)
+            status = b.or_(status, done)
+            frame.api("Py_DecRef", VOID, item)
+        # The keys are there and hashed already: a failure would be a bug, and may wait till here.
+        frame.require(b.icmp("eq", status, b.const(I32, 0)), failed)
+
+    def _build_dataclass(self, node: _Container, failed: str) -> None:
+        """Set the fields as `object.__setattr__` does, past frozen ones; setters may raise."""
+        frame = self._frame
+        made = frame.api("PyObject_CallNoArgs", PTR, frame.pointer(f"build {node.number}"))
+        frame.require_object(made, failed)
+        self._put(made, node.slot)
+        for name, child in zip(node.keys, node.children, strict=True):
+            item = self._move(child)
+            done = self._set_field(made, name, item)
+            frame.api("Py_DecRef", VOID, item)
+            self._require_done(done, failed)
+        for name in node.static:
+            value = frame.pointer(f"static {name} {node.number}")
+            self._require_done(self._set_field(made, name, value), failed)
+
+    def _set_field(self, made: Value, name: str, value: Value) -> Value:
+        attribute = self._frame.pointer(f"attribute {name}")
+        return self._frame.api("PyObject_GenericSetAttr", I32, made, attribute, value)
+
+    def _require_done(self, status: Value, failed: str) -> None:
+        b = self._frame.b
+        self._frame.require(b.icmp("eq", status, b.const(I32, 0)), failed)
+
+    def _move(self, slot: int | None) -> Value:
+        """Return a reference to give away: what the slot owned, or a new one to None."""
+        b = self._frame.b
         if slot is not None:
-            return self._get(slot)
+            place = b.offset(self._slots, WORD * slot)
+            thing = b.load(PTR, place)
+            b.store(b.zero(PTR), place)
+            return thing
         none = self._frame.pointer("None")
         self._frame.api("Py_IncRef", VOID, none)
         return none
@@ -161,18 +199,18 @@ class Results:
     def _put(self, thing: Value, slot: int) -> None:
         self._frame.b.store(thing, self._frame.b.offset(self._slots, WORD * slot))
 
-    def _get(self, slot: int) -> Value:
-        return self._frame.b.load(PTR, self._frame.b.offset(self._slots, WORD * slot))
-
     def _put_data(self, data: Value, index: int) -> None:
         self._frame.b.store(data, self._frame.b.offset(self.data, WORD * index))
 
 
-def _number(tree: Tree, leaves: int) -> tuple[list[_Container], int | None]:
-    """Give every container a slot after those of the leaves; return them and the root's slot."""
-    top = _Container("tuple", -1, (), -1)
+def _number(tree: Tree, leaves: int, records: int) -> tuple[list[_Container], int | None]:
+    """Give every container a slot after those of the leaves; return them and the root's slot.
+
+    Parents come before their children.  Records are numbered from `records` on.
+    """
+    top = _Container("tuple", -1, (), (), -1)
     containers: list[_Container] = []
-    templates = 0
+    dicts, numbers = count(), count(records)
     pending: list[tuple[Tree, _Container]] = [(tree, top)]
     while pending:
         node, parent = pending.pop()
@@ -181,9 +219,14 @@ def _number(tree: Tree, leaves: int) -> tuple[list[_Container], int | None]:
         elif node[0] == "none":
             parent.children.append(None)
         else:
-            keys = node[1] if node[0] == "dict" else ()
-            made = _Container(node[0], leaves + len(containers), keys, templates)
-            templates += node[0] == "dict"
+            made = _Container(node[0], leaves + len(containers), (), (), -1)
+            match node[0]:
+                case "dict":
+                    made.keys, made.number = node[1], next(dicts)
+                case "namedtuple":
+                    made.number = next(numbers)
+                case "dataclass":
+                    made.keys, made.static, made.number = node[2], node[3], next(numbers)
             containers.append(made)
             parent.children.append(made.slot)
             pending.extend((child, made) for child in reversed(node[-1]))

@@ -1,0 +1,46 @@
+"""Named tuples and dataclasses as native calls need them: classes, builders, static values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from chainrule.frontend.pytree import TreeDef
+from chainrule_runtime.binding import Record
+
+__all__ = ["records"]
+
+
+def records(tree: TreeDef) -> tuple[Record, ...]:
+    """Return a record for each node of `abi.record_nodes(tree.to_runtime())`, in that order.
+
+    >>> from chainrule.frontend.pytree import tree_structure
+    >>> from typing import NamedTuple
+    >>> class Pair(NamedTuple):
+    ...     a: float
+    ...     b: float
+    >>> [record.build((1, 2)) for record in records(tree_structure([Pair(0.0, 0.0)]))]
+    [Pair(a=1, b=2)]
+    """
+    found = []
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        kind, cls = node.record, node.cls
+        if kind is not None and cls is not None:
+            # Not by __init__, as `tree_unflatten`: the native code sets the fields.
+            build = _of_tuple(cls) if kind == "namedtuple" else partial(object.__new__, cls)
+            found.append(Record(cls, build, tuple([value for _, value in node.static])))
+        pending.extend(reversed(node.children))
+    return tuple(found)
+
+
+def _of_tuple(cls: type) -> Callable[..., Any]:
+    """Return what builds a named tuple of a tuple, without running Python code where none is."""
+    new: Any = cls.__new__
+    # The method that `typing.NamedTuple` and `collections.namedtuple` generate lies in a namespace
+    # of its own; one written in a class may check or convert.
+    if getattr(new, "__globals__", {}).get("__name__", "").startswith("namedtuple_"):
+        return partial(tuple.__new__, cls)
+    return lambda children: cls(*children)
