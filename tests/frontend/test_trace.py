@@ -194,7 +194,8 @@ def test_arithmetic_with_extents() -> None:
         n = x.shape[0]
         return {
             "mean": x.sum() / n, "inverse": 1.0 / n, "root": np.sqrt(n), "double": x * n,
-            "half": n / 2, "power": 0.5**n, "size": x.size + 1, "left": n * x, "mixed": np.float32(2) * n,
+            "half": n / 2, "power": 0.5**n, "size": x.size + 1,
+            "left": n * x, "mixed": np.float32(2) * n,
             "array": np.ones(2) * n, "difference": n - 0.5, "negative": 1 - n,
         }  # fmt: skip
 
