@@ -12,13 +12,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+import chainrule as cr
 from chainrule.emit.builder import F32, I64, PTR, Module
 from chainrule.emit.entry import emit_entry
+from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.records import records
 from chainrule_runtime.abi import Leaf, Signature, Tree
+from chainrule_runtime.binding import Record
 from chainrule_runtime.native_callable import attach
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,7 +34,9 @@ ROUNDS = 15
 CALLS = 10_000
 
 
-def compiled(signature: Signature, release_gil: bool = False) -> Callable[..., object]:
+def compiled(
+    signature: Signature, release_gil: bool = False, given: Sequence[Record] = ()
+) -> Callable[..., object]:
     """Return a native callable that adds one element of two inputs."""
     module = Module()
     b, (inputs, outputs, _arena, _dims) = module.function(
@@ -39,10 +47,35 @@ def compiled(signature: Signature, release_gil: bool = False) -> Callable[..., o
     b.ret(b.const(I64, 0))
     b.close()
     emit_entry(module, signature, "kernel", "entry", release_gil)
-    binding = bound(signature, module.text())
+    binding = bound(signature, module.text(), records=given)
     made: Callable[..., object] = Native()
     assert attach(made, binding.entry, binding)
     return made
+
+
+class Pair(NamedTuple):
+    """Two arrays, as optimizers keep their state."""
+
+    first: object
+    second: object
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Two arrays and a setting, as layers of a network are."""
+
+    W: object
+    b: object
+    activation: object = field(default=abs, metadata={"static": True})
+
+
+def alike(value: object) -> Callable[..., object]:
+    """Return a native callable that takes and returns arrays nested like this value's."""
+    _, arguments = tree_flatten((value,))
+    _, results = tree_flatten(value)
+    arrays = leaves("p", results.leaves)
+    signature = Signature("f", arrays, arguments.to_runtime(), arrays, results.to_runtime())
+    return compiled(signature, given=[*records(arguments), *records(results)])
 
 
 def flat(inputs: int, outputs: int, arena: int = 0) -> Signature:
@@ -88,6 +121,17 @@ def routes() -> dict[str, Callable[[], object]]:
     ))  # fmt: skip
     wide_params = {sys.intern(f"p{i}"): sixteen[i] for i in range(16)}
     fresh = {name[i]: {"W": np.ones((4, 3), "f"), "b": np.ones((4, 3), "f")} for i in range(8)}
+    pairs = tuple(Pair(*sixteen[i : i + 2]) for i in range(0, 16, 2))
+    layered = tuple(Layer(*sixteen[i : i + 2]) for i in range(0, 16, 2))
+    of_pairs, of_layers = alike(pairs), alike(layered)
+    pairs_out, layers_out = (
+        tuple(cls(np.ones((4, 3), "f"), np.ones((4, 3), "f")) for _ in range(8))
+        for cls in (Pair, Layer)
+    )
+    added = cr.jit(lambda x, y, scale: x + y * scale)
+    moded = cr.jit(lambda x, mode: x + 1 if mode else x, static_argnames="mode")
+    for _ in range(2):
+        added(a, b, 2.0), added(a, b, c), added(a, y=b, scale=c), moded(a, True)
     return {
         "empty Python function": lambda: None,
         "len(array)": lambda: len(a),
@@ -104,6 +148,14 @@ def routes() -> dict[str, Callable[[], object]]:
         "dict of 16 in, dict of 16 out": lambda: wide16(wide_params),
         "8 dicts of 2 in, 8 dicts of 2 out": lambda: tree16(params),
         "8 dicts of 2 in, out= the same": lambda: tree16(params, out=fresh),
+        "8 named tuples of 2 in and out": lambda: of_pairs(pairs),
+        "8 named tuples of 2 in, out=": lambda: of_pairs(pairs, out=pairs_out),
+        "8 dataclasses of 2 in and out": lambda: of_layers(layered),
+        "8 dataclasses of 2 in, out=": lambda: of_layers(layered, out=layers_out),
+        "jit, two arrays and a number": lambda: added(a, b, 2.0),
+        "jit, three arrays": lambda: added(a, b, c),
+        "jit, two of three as keywords": lambda: added(a, y=b, scale=c),
+        "jit, a static argument": lambda: moded(a, True),
     }
 
 
