@@ -22,6 +22,7 @@ PASSES: dict[str, Callable[[Program], Program]] = {
     "strict": lambda p: expand(optimize(p, numerics="strict")),
     "fast": optimize,
     "expanded": lambda p: expand(optimize(p)),
+    "compiled": lambda p: expand(optimize(p), numerics="fast"),
     "optimized_again": lambda p: optimize(expand(optimize(p))),
 }
 
