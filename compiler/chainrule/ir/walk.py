@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from chainrule.ir.graph import Check, Graph, Node
 
-__all__ = ["depends_on", "rebuild", "reached", "substitute", "topological", "users"]
+__all__ = ["by_need", "depends_on", "rebuild", "reached", "substitute", "topological", "users"]
 
 
 def reached(outputs: Iterable[Node]) -> set[Node]:
@@ -29,6 +29,33 @@ def reached(outputs: Iterable[Node]) -> set[Node]:
 def topological(outputs: Iterable[Node]) -> list[Node]:
     """Return every node that `outputs` depend on, arguments first."""
     return sorted(reached(outputs), key=lambda node: node.id)
+
+
+def by_need(outputs: Iterable[Node]) -> list[Node]:
+    """Return every node that `outputs` depend on, each as late as its first user allows.
+
+    Arguments come first; of a node's arguments, the one behind the longest chain.  What is cheap
+    to reach is then made where it is used, not kept from where it could be made.
+    """
+    results = list(dict.fromkeys(outputs))
+    depth: dict[Node, int] = {}
+    for node in topological(results):
+        depth[node] = 1 + max((depth[x] for x in node.args), default=0)
+    done: dict[Node, None] = {}
+    for root in results:
+        waiting = [(root, False)]
+        while waiting:
+            node, ready = waiting.pop()
+            if node in done:
+                continue
+            if ready:
+                done[node] = None
+                continue
+            waiting.append((node, True))
+            # The last one pushed is visited first.
+            args = sorted(dict.fromkeys(node.args), key=lambda x: (depth[x], -x.id))
+            waiting += [(x, False) for x in args if x not in done]
+    return list(done)
 
 
 def users(nodes: Iterable[Node]) -> dict[Node, list[Node]]:

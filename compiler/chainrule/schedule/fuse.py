@@ -14,7 +14,7 @@ from chainrule.ir.dims import Dim, named
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
-from chainrule.ir.walk import topological
+from chainrule.ir.walk import by_need, users
 from chainrule.schedule.access import follow, peel, squeeze, strides_of
 from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
 from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single
@@ -26,6 +26,9 @@ MEMBERS: Final = 64
 CHEAP_FLOPS: Final = 6
 CHEAP_LOADS: Final = 3
 "A pointwise value of at most so many operations and loads is recomputed, not stored."
+
+FEW_USERS: Final = 8
+"Users that are looked at to find where a value is wanted."
 
 ALONE: Final = frozenset({Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE})
 
@@ -40,9 +43,9 @@ def fuse(program: Program) -> Schedule:
     builder = _Fusion(program)
     conditions = [c.failed for c in program.checks]
     if conditions:
-        builder.place_all(topological(conditions))
+        builder.place_all(by_need(conditions))
         builder.barrier(conditions)
-    builder.place_all(topological(program.outputs))
+    builder.place_all(by_need(program.outputs))
     return builder.finish()
 
 
@@ -59,6 +62,8 @@ class _Fusion:
         self.stored: dict[Node, None] = {}
         self.floor = 0
         self._ready: dict[Node, int] = {}
+        self._users = users(program.nodes)
+        self._outputs = set(program.results)
 
     # Placing nodes
 
@@ -168,7 +173,26 @@ class _Fusion:
             if base in self.nest_of:
                 near.append(self.nest_of[base])
             near.extend(self.readers.get(base, ())[-2:])
+        near += self._where_wanted(node)
         return sorted(dict.fromkeys(near), key=lambda n: -n.level)
+
+    def _where_wanted(self, node: Node) -> Iterable[Nest]:
+        """Return nests no lower than which every user of `node` will run, for their other arguments.
+
+        Made there, a value need not be kept in memory from where it could first be made.
+        """
+        wanted: list[Nest] = []
+        latest: int | None = None
+        for user in self._users[node]:
+            others = [_base(x) for x in user.args if x is not node]
+            level = max((self.level.get(x, 0) for x in others), default=0)
+            latest = level if latest is None else min(latest, level)
+            wanted += [self.nest_of[x] for x in others if x in self.nest_of]
+            if user.op.kind is Kind.VIEW or len(wanted) > FEW_USERS:
+                return []
+        if latest is None or node in self._outputs:
+            return []
+        return [nest for nest in wanted if nest.level <= latest]
 
     def _join(self, nest: Nest, node: Node, role: Role) -> None:
         nest.members[node] = role
