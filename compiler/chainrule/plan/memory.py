@@ -228,6 +228,7 @@ def plan_arena(schedule: Schedule, runs: Sequence[Run]) -> tuple[dict[Place | tu
     first: dict[object, int] = {}
     last: dict[object, int] = {}
     sizes: dict[object, Extent] = {}
+    loops: list[tuple[int, int]] = []
     count = 0
 
     def touch(place: Place, time: int, strips: StripLoop | None) -> None:
@@ -266,6 +267,12 @@ def plan_arena(schedule: Schedule, runs: Sequence[Run]) -> tuple[dict[Place | tu
                     # What was made before the strips and is used in them serves every strip.
                     if last[key] >= begin:
                         last[key] = count - 1
+                loops.append((begin, count))
+    for begin, end in loops:
+        for key in first:
+            # A sum that is read after the strips must outlive every other strip's own buffers.
+            if begin <= first[key] < end <= last[key]:
+                first[key] = begin
     names = {key: f"{i:06d}" for i, key in enumerate(first)}
     spans = [Span(names[k], sizes[k], first[k], last[k]) for k in first]
     plan = plan_memory(spans)

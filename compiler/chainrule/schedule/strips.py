@@ -53,7 +53,7 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     made = {n for s in steps for n in s.nodes}
     totals = set(summed)
     mapped = [n for n in made if n in schedule.stored and n not in totals]
-    if not all(_leads(n, dim) for n in mapped) or not _reads_ok(steps, dim, totals):
+    if not all(_leads(n, dim) for n in mapped) or not _reads_ok(schedule, steps, dim, totals):
         return None
     # Steps that need a finished sum go behind the strips; the rest, before.
     behind: list[Step] = []
@@ -72,6 +72,10 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
         else:
             before.append(other)
     if any(_uses(s, late - made) for s in steps):
+        return None
+    # Of what is mapped, only a strip is left afterwards, unless it is a result.
+    gone = {n for n in mapped if n not in schedule.targets}
+    if any(_uses(s, gone) for s in behind):
         return None
     targets = dict(schedule.targets)
     for node in [n for n in overwriting if n in made]:
@@ -187,11 +191,14 @@ def _single_sums(node: Node, dim: str) -> list[Node] | None:
     return []
 
 
-def _reads_ok(steps: list[Nest | Single], dim: str, totals: set[Node]) -> bool:
-    """Tell whether no step reads a sum, or an input or counter in which the dim does not lead."""
+def _reads_ok(
+    schedule: Schedule, steps: list[Nest | Single], dim: str, totals: set[Node]
+) -> bool:
+    """Tell whether the steps read own rows of inputs and of each other, and no sum."""
     members = {n for s in steps for n in s.nodes}
     seen: set[Node] = set()
     waiting = [x for n in members for x in n.args]
+    waiting += [n for n in members if n.op.kind is Kind.VIEW]
     if any(n.op.kind is Kind.GATHER and _picks_rows(n, dim) for n in members):
         return False
     while waiting:
@@ -202,10 +209,14 @@ def _reads_ok(steps: list[Nest | Single], dim: str, totals: set[Node]) -> bool:
         if x in totals:
             return False
         has = any(dim in names_of(e) for e in x.shape)
+        if has and x in schedule.stored and x not in members:
+            return False
         if x.op.kind is Kind.SOURCE and has and not (x.op.name == "input" and _leads(x, dim)):
             return False
-        if x.op.kind is Kind.VIEW and has and not _view_keeps_rows(x, dim):
-            return False
+        if x.op.kind is Kind.VIEW:
+            had = any(dim in names_of(e) for e in x.args[0].shape)
+            if (has or had) and not _view_keeps_rows(x, dim):
+                return False
         if x.op.kind is Kind.GATHER and _picks_rows(x, dim):
             return False
         if x not in members:
