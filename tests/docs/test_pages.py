@@ -1,0 +1,62 @@
+"""What the documentation prints is what the code prints."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+import pytest
+
+from chainrule.ir.op import Op, VectorMath
+from chainrule.ops import OPS
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(p for p in DOCS.glob("*.md") if "```{doctest}" in p.read_text("utf-8"))
+
+
+def extension(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / "_ext" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def code_of_the_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pages' modules can be imported, and what they declare is forgotten afterwards."""
+    monkeypatch.syspath_prepend(str(DOCS / "code"))
+    known = dict(OPS)
+    yield
+    for module in (DOCS / "code").glob("*.py"):
+        sys.modules.pop(module.stem, None)
+    for name in OPS.keys() - known.keys():
+        cast("dict[str, Op]", OPS).pop(name)
+
+
+@pytest.mark.usefixtures("code_of_the_pages")
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_blocks_print_what_the_page_shows(page: Path) -> None:
+    assert not extension("blocks").failures(page)
+
+
+def test_the_list_of_ops_is_complete() -> None:
+    table = extension("ops_table")
+    lines = [line for section in table.SECTIONS for line in table.table(section)]
+    for name in OPS:
+        assert any(line.startswith(f"| `{name}` |") for line in lines), name
+
+
+def test_error_budgets_are_those_of_the_table() -> None:
+    listed = dict(
+        re.findall(r"^\| `(\w+)` \| ([\d.]+ \| [\d.]+) \|$", (DOCS / "numerics.md").read_text(), re.M)
+    )
+    for op in OPS.values():
+        if isinstance(op.native, VectorMath):
+            assert listed[op.name] == f"{op.native.ulp32} | {op.native.ulp64}"
