@@ -22,9 +22,12 @@ _numbers = itertools.count()
 _MACHINE = llvm.Target.from_default_triple().create_target_machine(
     cpu=llvm.get_host_cpu_name(), opt=2, reloc="pic", codemodel="small", jit=True
 )
-_LLJIT = llvm.create_lljit_compiler(llvm.Target.from_default_triple().create_target_machine(
-    opt=2, reloc="pic", codemodel="small", jit=True
-))  # fmt: skip
+_LLJIT = llvm.create_lljit_compiler(
+    llvm.Target.from_default_triple().create_target_machine(
+        opt=2, reloc="pic", codemodel="small", jit=True
+    ),
+    use_jit_link=True,
+)
 
 
 def load(text: str, names: Sequence[str]) -> tuple[dict[str, int], Any]:

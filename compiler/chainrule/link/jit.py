@@ -87,7 +87,9 @@ def cached_code(text: str, target: Target, cache: Cache | None, *, level: int = 
 
 @cache
 def _linker() -> Any:
-    return llvm.create_lljit_compiler(target_machine(host(), jit=True), use_jit_link=False)
+    # JITLink keeps the sections of an object together; the older linker may place them too far
+    # apart for the small code model, and then aborts the process.
+    return llvm.create_lljit_compiler(target_machine(host(), jit=True), use_jit_link=True)
 
 
 def load(code: bytes, names: tuple[str, ...]) -> Loaded:
