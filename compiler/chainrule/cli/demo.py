@@ -130,7 +130,8 @@ def run(console: Console, epochs: int = 30, seed: int = 0) -> float:
 
     x, y = data.train_images[:BATCH], data.train_labels[:BATCH]
     console.print("the derivative of the loss by the first weights, as it was compiled:\n")
-    formula = cr.explain(loss, wrt="params/W1", args=(trainer.params, x, y))
+    images, labels = cr.spec(("n", 64), x.dtype), cr.spec(("n",), y.dtype)
+    formula = cr.explain(loss, wrt="params/W1", args=(trainer.params, images, labels))
     console.print(str(formula), markup=False, highlight=False, soft_wrap=True)
     console.print(counts(trainer, x, y))
     console.print(

@@ -32,6 +32,12 @@ class Spec:
         )
         self.dtype: Final = dtype_of(dtype).numpy
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and (self.shape, self.dtype) == (other.shape, other.dtype)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.dtype))
+
     def __repr__(self) -> str:
         return f"spec({self.shape}, {self.dtype.name!r})"
 
