@@ -13,9 +13,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+)
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +55,7 @@ def data(sizes: Sequence[int], batch: int, dtype: Any, activation: str) -> tuple
     """Draw parameters, inputs and targets."""
     rng = np.random.default_rng(0)
     params = {}
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         params[f"W{i}"] = (rng.normal(size=(a, b)) / np.sqrt(a)).astype(dtype)
         params[f"b{i}"] = np.zeros(b, dtype)
     x = rng.normal(size=(batch, sizes[0])).astype(dtype)

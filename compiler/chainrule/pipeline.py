@@ -65,10 +65,14 @@ class Lowered:
 
 
 def lower_program(
-    program: Program, *, target: Target | None = None, numerics: str = "fast",
-    observe: Observer | None = None, strips: bool = True,
+    program: Program,
+    *,
+    target: Target | None = None,
+    numerics: str = "fast",
+    observe: Observer | None = None,
+    strips: bool = True,
 ) -> Lowered:
-    """Run every stage once, in order; `observe(stage, result)` sees each on the way."""  # fmt: skip
+    """Run every stage once, in order; `observe(stage, result)` sees each on the way."""
     see = observe or (lambda _stage, _result: None)
     target = target or host()
     if numerics == "reproducible":
@@ -104,9 +108,7 @@ def lower_program(
     kernels = emit_program(module, target.machine, entry, schedule, runs, offsets, end)
     clock.lap("emit")
     see("emit", module)
-    return Lowered(
-        program, plain, schedule, runs, module, entry, arena, kernels, target, seconds
-    )
+    return Lowered(program, plain, schedule, runs, module, entry, arena, kernels, target, seconds)
 
 
 def symbol(name: str) -> str:

@@ -45,7 +45,9 @@ def test_the_directory_is_the_users_alone(cache: Cache) -> None:
         cache.clear()
 
 
-@pytest.mark.parametrize("length", [0, 1, len(MAGIC), HEADER - 1, HEADER, HEADER + 1, HEADER + 2000])
+@pytest.mark.parametrize(
+    "length", [0, 1, len(MAGIC), HEADER - 1, HEADER, HEADER + 1, HEADER + 2000]
+)
 def test_a_truncated_entry_is_ignored(cache: Cache, length: int) -> None:
     path = entry(cache)
     path.write_bytes(path.read_bytes()[:length])

@@ -53,7 +53,7 @@ def test_loops_print_as_before(name: str, golden: Callable[[str, str], None]) ->
 
 
 B = Buffer("b0", F64)
-I = named("i0")  # noqa: E741  (as loops print it)
+I = named("i0")
 ILLEGAL: dict[str, tuple[Statement, ...]] = {
     "v1 is assigned twice": (Assign("v1", F64, Number(0.0)), Assign("v1", F64, Number(1.0))),
     "the offset i0 mentions i0": (Assign("v1", F64, Load(B, I)),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def arguments(sizes: Sequence[int], activation: str, batch: int) -> tuple[Any, A
     """Draw parameters, inputs and targets."""
     rng = np.random.default_rng(batch)
     params = {}
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         params[f"W{i}"] = (rng.normal(size=(a, b)) / np.sqrt(a)).astype(np.float32)
         params[f"b{i}"] = rng.normal(size=b).astype(np.float32)
     x = rng.normal(size=(batch, sizes[0])).astype(np.float32)
@@ -106,7 +107,7 @@ def test_the_arena_that_is_reported_is_the_one_a_call_takes(name: str) -> None:
     (compilation,) = step.compilations
     compiled = step.lower(*args).compile()
     assert compiled.cost.kernels == compilation.kernels
-    (variants,) = step._variants.values()  # noqa: SLF001
+    (variants,) = step._variants.values()
     signature = variants[0].signature
     assert compiled.memory.arena == evaluate(signature.arena, [48])
 

@@ -124,7 +124,7 @@ class _Jitted:
         >>> print(lowered.as_text("expr").splitlines()[2].strip())
         %1 = mul(%0, 2.0)  : f64[3]
         """
-        from chainrule.api.stages import LoweredFunction  # noqa: PLC0415  (loads the compiler)
+        from chainrule.api.stages import LoweredFunction
 
         form, _, leaves, tree = self._take_apart(args, kwargs)
         kinds, shapes = kinds_of(leaves, form.names, tree)
@@ -207,8 +207,8 @@ class _Jitted:
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
         # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
-        from chainrule.api.variant import Compilation, compile_variant  # noqa: PLC0415
-        from chainrule.link.cache import default_cache  # noqa: PLC0415
+        from chainrule.api.variant import Compilation, compile_variant
+        from chainrule.link.cache import default_cache
 
         if not known:
             first = not self._variants
@@ -217,14 +217,17 @@ class _Jitted:
         else:
             traced, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         variant = compile_variant(
-            traced, donated=self._donated, numerics=self._options["numerics"],
+            traced,
+            donated=self._donated,
+            numerics=self._options["numerics"],
             cache=default_cache() if self._options["cache"] else None,
         )
         self._check_budget(variant)
         self._variants[key] = [*known, variant]
+        inputs = zip(traced.program.paths, traced.program.inputs, strict=True)
         self.compilations.append(
             Compilation(
-                reason, ", ".join(f"{p}: {n.type}" for p, n in zip(traced.program.paths, traced.program.inputs, strict=True)),
+                reason, ", ".join(f"{path}: {node.type}" for path, node in inputs),
                 time.perf_counter() - began, variant.lowered.seconds, variant.lowered.kernels,
             )
         )  # fmt: skip
@@ -325,9 +328,7 @@ class Options(TypedDict, total=False):
 @overload
 def jit(fn: Callable[..., Any], **options: Unpack[Options]) -> _Jitted: ...
 @overload
-def jit(
-    fn: None = None, **options: Unpack[Options]
-) -> Callable[[Callable[..., Any]], _Jitted]: ...
+def jit(fn: None = None, **options: Unpack[Options]) -> Callable[[Callable[..., Any]], _Jitted]: ...
 def jit(
     fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
     static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),

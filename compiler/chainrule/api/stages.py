@@ -178,7 +178,9 @@ class TracedFunction:
         from chainrule.inspect import formula
 
         program = self.traced.program
-        return formula(program.outputs[0], names=dict(zip(program.inputs, program.paths, strict=True))).latex()
+        return formula(
+            program.outputs[0], names=dict(zip(program.inputs, program.paths, strict=True))
+        ).latex()
 
     def optimize(self, *, numerics: str = "fast") -> TracedFunction:
         """Return the program after the rewrite rules."""

@@ -48,7 +48,7 @@ def _is_expression(x: Any) -> bool:
 def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     """Return the function of the Jacobian; given an expression and symbols, an expression."""
     if _is_expression(fn):
-        from chainrule import symbols  # noqa: PLC0415  (loads the formula printer)
+        from chainrule import symbols
 
         return symbols.jacobian(fn, argnums)
     return jit(transform.jacobian(fn, argnums, **kwargs), lenient=True)
@@ -56,9 +56,9 @@ def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
 
 @wraps(transform.hessian)
 def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
-    """Return the function of second derivatives; given an expression and a symbol, an expression."""
+    """Return the function of second derivatives; given an expression, an expression."""
     if _is_expression(fn):
-        from chainrule import symbols  # noqa: PLC0415  (loads the formula printer)
+        from chainrule import symbols
 
         return symbols.hessian(fn, argnums)
     return jit(transform.hessian(fn, argnums, **kwargs), lenient=True)
@@ -102,7 +102,7 @@ def function(inputs: Sequence[Any], outputs: Mapping[str, Any] | Any) -> Functio
     >>> f(np.array([1.0, 2.0]))["slope"].tolist()
     [2.0, 4.0]
     """
-    from chainrule import symbols  # noqa: PLC0415  (loads the formula printer)
+    from chainrule import symbols
 
     fn, dims = symbols.as_function(inputs, outputs)
     return jit(fn, dims=dims)

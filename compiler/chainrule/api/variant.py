@@ -17,11 +17,11 @@ from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.records import records
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
-from chainrule.schedule.cost import flops
 from chainrule.ir.dims import Dim
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
 from chainrule.pipeline import Lowered, lower_program
+from chainrule.schedule.cost import flops
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
 from chainrule_runtime.binding import Binding
@@ -137,7 +137,9 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
     leaves, given = tree_flatten(out)
     if given != tree:
         raise StructureError(
-            explain("out= does not have the structure of the result", f"result  {tree}", f"out  {given}")
+            explain(
+                "out= does not have the structure of the result", f"result  {tree}", f"out  {given}"
+            )
         )
     return leaves
 
@@ -173,7 +175,7 @@ def _bind(
     traced: Traced, lowered: Lowered, signature: Signature, loaded: Loaded, cache: Cache | None
 ) -> Binding:
     module = Module()
-    typical = {d: 64 for d in signature.dims}
+    typical = dict.fromkeys(signature.dims, 64)
     long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
     emit_entry(module, signature, None, ENTRY, long)
     # The entry runs once a call: generating it fast matters more than its own speed.
@@ -188,4 +190,3 @@ def _bind(
             *(records(traced.out_tree) if record_nodes(signature.output_tree) else ()),
         ],
     )  # fmt: skip
-

@@ -12,9 +12,7 @@ from chainrule.ir.walk import depends_on, topological
 __all__ = ["push_forward"]
 
 
-def push_forward(
-    outputs: Sequence[Node], tangents: Mapping[Node, Node]
-) -> tuple[Node | None, ...]:
+def push_forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> tuple[Node | None, ...]:
     """Return the tangent of each output, given those of some nodes (None: it is zero).
 
     Pointwise ops use the same slopes as reverse mode.  Work and result are linear in the nodes

@@ -31,7 +31,7 @@ def memory_type(dtype: DType) -> LType:
 def emit_op(
     b: Builder, machine: Machine, op: Op, args: list[Value], takes: DType, gives: DType
 ) -> Value:
-    """Emit one pointwise op on values of dtype `takes`, all scalar or all of the same lanes."""  # fmt: skip
+    """Emit one pointwise op on values of dtype `takes`, all scalar or all of the same lanes."""
     match op.native:
         case VectorMath(name) if takes.is_float:
             return emit_function(name, b, machine, *args)
@@ -315,7 +315,9 @@ def _fmod_function(b: Builder, d: DType) -> str:
         return name
     float_, whole = (F32, I32) if d.nbytes == 4 else (F64, I64)
     mantissa = 23 if d.nbytes == 4 else 52
-    f, (x, y) = module.function(name, float_, [(float_, "x"), (float_, "y")], attrs="nounwind noinline")
+    f, (x, y) = module.function(
+        name, float_, [(float_, "x"), (float_, "y")], attrs="nounwind noinline"
+    )
 
     def bits(v: Value) -> Value:
         return f.bitcast(f.intrinsic("fabs", float_, [v]), whole)
@@ -331,7 +333,9 @@ def _fmod_function(b: Builder, d: DType) -> str:
         exponent = f.lshr(a, f.const(whole, mantissa))
         normal = f.icmp("ne", exponent, f.zero(whole))
         part = f.and_(a, f.const(whole, (1 << mantissa) - 1))
-        return f.select(normal, f.or_(part, top), part), f.select(normal, exponent, f.const(whole, 1))
+        return f.select(normal, f.or_(part, top), part), f.select(
+            normal, exponent, f.const(whole, 1)
+        )
 
     mx, ex = split(ax)
     my, ey = split(f.select(bad, f.const(whole, 1), ay))
@@ -347,7 +351,9 @@ def _fmod_function(b: Builder, d: DType) -> str:
     # Value = rest * 2^(ey - bias - mantissa): scale the whole number back exactly, in two factors.
     as_float = f.cast("uitofp", rest, float_)
     bias = 127 if d.nbytes == 4 else 1023
-    scaled = _scaled(f, as_float, f.binary("sub", ey, f.const(whole, bias + mantissa)), whole, mantissa, bias)
+    scaled = _scaled(
+        f, as_float, f.binary("sub", ey, f.const(whole, bias + mantissa)), whole, mantissa, bias
+    )
     signed = f.intrinsic("copysign", float_, [scaled, x])
     result = f.select(small, x, signed)
     # NaN for an infinite dividend, a zero divisor, or NaN.

@@ -99,7 +99,9 @@ class Module:
         self._globals: dict[str, str] = {}
         self._functions: dict[str, list[str]] = {}
 
-    def declare(self, name: str, result: LType, arguments: Iterable[LType], attrs: str = "") -> None:
+    def declare(
+        self, name: str, result: LType, arguments: Iterable[LType], attrs: str = ""
+    ) -> None:
         """Declare an external function or intrinsic once."""
         if name not in self._declared:
             inner = ", ".join(map(str, arguments))
@@ -115,8 +117,14 @@ class Module:
         return name in self._functions
 
     def function(
-        self, name: str, result: LType, arguments: Sequence[tuple[LType, str]], *,
-        internal: bool = True, attrs: str = "nounwind", noalias: Sequence[str] = (),
+        self,
+        name: str,
+        result: LType,
+        arguments: Sequence[tuple[LType, str]],
+        *,
+        internal: bool = True,
+        attrs: str = "nounwind",
+        noalias: Sequence[str] = (),
     ) -> tuple[Builder, list[Value]]:
         """Open function `name`; return a builder standing in its entry block, and its arguments.
 
@@ -230,16 +238,45 @@ class Builder:
         assert a.type == b.type, f"operand types differ: {a} and {b}"
         return a, b
 
-    def fadd(self, a: Operand, b: Operand) -> Value: return self.binary("fadd", a, b)  # noqa: D102, E704
-    def fsub(self, a: Operand, b: Operand) -> Value: return self.binary("fsub", a, b)  # noqa: D102, E704
-    def fmul(self, a: Operand, b: Operand) -> Value: return self.binary("fmul", a, b)  # noqa: D102, E704
-    def fdiv(self, a: Operand, b: Operand) -> Value: return self.binary("fdiv", a, b)  # noqa: D102, E704
-    def and_(self, a: Operand, b: Operand) -> Value: return self.binary("and", a, b)  # noqa: D102, E704
-    def or_(self, a: Operand, b: Operand) -> Value: return self.binary("or", a, b)  # noqa: D102, E704
-    def xor(self, a: Operand, b: Operand) -> Value: return self.binary("xor", a, b)  # noqa: D102, E704
-    def shl(self, a: Operand, b: Operand) -> Value: return self.binary("shl", a, b)  # noqa: D102, E704
-    def lshr(self, a: Operand, b: Operand) -> Value: return self.binary("lshr", a, b)  # noqa: D102, E704
-    def ashr(self, a: Operand, b: Operand) -> Value: return self.binary("ashr", a, b)  # noqa: D102, E704
+    def fadd(self, a: Operand, b: Operand) -> Value:
+        """Add floats."""
+        return self.binary("fadd", a, b)
+
+    def fsub(self, a: Operand, b: Operand) -> Value:
+        """Subtract floats."""
+        return self.binary("fsub", a, b)
+
+    def fmul(self, a: Operand, b: Operand) -> Value:
+        """Multiply floats."""
+        return self.binary("fmul", a, b)
+
+    def fdiv(self, a: Operand, b: Operand) -> Value:
+        """Divide floats."""
+        return self.binary("fdiv", a, b)
+
+    def and_(self, a: Operand, b: Operand) -> Value:
+        """And bits."""
+        return self.binary("and", a, b)
+
+    def or_(self, a: Operand, b: Operand) -> Value:
+        """Or bits."""
+        return self.binary("or", a, b)
+
+    def xor(self, a: Operand, b: Operand) -> Value:
+        """Exclusive-or bits."""
+        return self.binary("xor", a, b)
+
+    def shl(self, a: Operand, b: Operand) -> Value:
+        """Shift left."""
+        return self.binary("shl", a, b)
+
+    def lshr(self, a: Operand, b: Operand) -> Value:
+        """Shift right, filling with zeros."""
+        return self.binary("lshr", a, b)
+
+    def ashr(self, a: Operand, b: Operand) -> Value:
+        """Shift right, filling with the sign."""
+        return self.binary("ashr", a, b)
 
     def fneg(self, a: Value) -> Value:
         """Flip the sign bit."""
@@ -402,7 +439,9 @@ class Builder:
         align = align or max(1, value.type.bits // 8)
         self._do(f"store {value}, {pointer}, align {align}")
 
-    def masked_load(self, type_: LType, pointer: Value, mask: Value, other: Value | None = None) -> Value:
+    def masked_load(
+        self, type_: LType, pointer: Value, mask: Value, other: Value | None = None
+    ) -> Value:
         """Load the lanes under the mask; the rest come from `other` (default zero)."""
         other = other or self.zero(type_)
         name = f"llvm.masked.load.{type_.mangled}.p0"
@@ -447,7 +486,9 @@ class Builder:
 
     # Calls ---------------------------------------------------------------------------------
 
-    def intrinsic(self, name: str, result: LType, arguments: Sequence[Value], extra: str = "") -> Value:
+    def intrinsic(
+        self, name: str, result: LType, arguments: Sequence[Value], extra: str = ""
+    ) -> Value:
         """Call the overloaded intrinsic `llvm.<name>.<type>` (overloaded on its first argument)."""
         full = f"llvm.{name}.{arguments[0].type.mangled}"
         types = [a.type for a in arguments] + ([BOOL] if extra else [])
@@ -524,7 +565,11 @@ class Builder:
         return self._define(type_, f"phi {type_} {pairs}")
 
     def loop(
-        self, start: Operand, stop: Operand, step: int = 1, carried: Sequence[Value] = (),
+        self,
+        start: Operand,
+        stop: Operand,
+        step: int = 1,
+        carried: Sequence[Value] = (),
         body: Callable[[Value, list[Value]], Sequence[Value] | None] = lambda _i, _c: None,
         at_least_once: bool = False,
     ) -> list[Value]:
@@ -566,15 +611,15 @@ class Builder:
         self.start(done)
         if at_least_once:
             return following
-        return [
-            self.phi([(a, before), (b, end)]) for a, b in zip(carried, following, strict=True)
-        ]
+        return [self.phi([(a, before), (b, end)]) for a, b in zip(carried, following, strict=True)]
 
     def if_(
-        self, condition: Value, then: Callable[[], Sequence[Value] | None],
+        self,
+        condition: Value,
+        then: Callable[[], Sequence[Value] | None],
         otherwise: Callable[[], Sequence[Value] | None] | None = None,
     ) -> list[Value]:
-        """Emit a branch; return the merged values of the two sides (none without `otherwise`)."""  # fmt: skip
+        """Emit a branch; return the merged values of the two sides (none without `otherwise`)."""
         yes, no, end = self.new_label("then"), self.new_label("else"), self.new_label("end")
         self.branch_if(condition, yes, no if otherwise else end)
         self.start(yes)

@@ -10,9 +10,7 @@ from chainrule.ir.dims import Extent, names_of
 __all__ = ["emit_extent"]
 
 
-def emit_extent(
-    b: Builder, extent: Extent, names: Mapping[str, Value], lanes: int = 0
-) -> Value:
+def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: int = 0) -> Value:
     """Return the value of an extent as an i64, in `lanes` lanes if any name in it has them."""
     if isinstance(extent, int):
         return b.const(vector(I64, lanes), extent)

@@ -49,7 +49,8 @@ def emit_kernel(module: Module, machine: Machine, kernel: Kernel, name: str) -> 
     count = len(kernel.buffers)
     emitter = _Kernel(
         b, machine, dict(zip(kernel.buffers, values, strict=False)),
-        dict(zip(kernel.extents, values[count:], strict=False)), values[-1], _lanes(kernel, machine),
+        dict(zip(kernel.extents, values[count:], strict=False)), values[-1],
+        _lanes(kernel, machine),
     )  # fmt: skip
     emitter.run(kernel.body, None)
     b.ret()
@@ -163,7 +164,7 @@ class _Kernel:
     def _place(
         self, buffer: Buffer, offset: Extent, lanes: _Lanes | None
     ) -> tuple[Value, int | None]:
-        """Return an address and how it moves: 0 fixed, 1 one element a lane, None pointers a lane."""
+        """Return an address and how it moves: 0 fixed, 1 an element a lane, None a pointer a lane."""
         nbytes = buffer.dtype.nbytes
         pointer = self.buffers[buffer]
         stride: Extent | None = 0
@@ -187,7 +188,9 @@ class _Kernel:
             value = b.load(element, address)
         elif moves == 1:
             wide = vector(element, lanes.count)
-            value = b.masked_load(wide, address, lanes.mask) if lanes.mask else b.load(wide, address)
+            value = (
+                b.masked_load(wide, address, lanes.mask) if lanes.mask else b.load(wide, address)
+            )
         else:
             value = b.masked_gather(vector(element, lanes.count), address, self._mask(lanes))
         if buffer.dtype.name == "bool":
@@ -313,10 +316,10 @@ class _Kernel:
         """Run whole vectors, then the rest under a mask; lanes of accumulators join at the end."""
         b, count = self.b, self.lanes
         outside = {n: self.running[n].value for n in updated}
-        starts = [
-            b.const(vector(outside[n].type, count), neutral(self.running[n].combine, self.running[n].dtype))
-            for n in updated
-        ]  # fmt: skip
+        starts = []
+        for n in updated:
+            nothing = neutral(self.running[n].combine, self.running[n].dtype)
+            starts.append(b.const(vector(outside[n].type, count), nothing))
 
         def turn(
             base: Value, carried: list[Value], mask: Value | None, *, single: bool = False
@@ -347,7 +350,9 @@ class _Kernel:
         self.variables.pop(s.variable, None)
         for n, v in zip(updated, found, strict=True):
             state = self.running[n]
-            state.value = self._combined(state.combine, state.dtype, outside[n], self._across(state, v))
+            state.value = self._combined(
+                state.combine, state.dtype, outside[n], self._across(state, v)
+            )
 
     def _tail_mask(self, rest: Value) -> Value:
         known = rest.constant
@@ -356,4 +361,3 @@ class _Kernel:
         narrow = self.b.cast("trunc", rest, I32)
         steps = self.b.step_vector(self.lanes, I32)
         return self.b.icmp("slt", steps, self.b.splat(narrow, self.lanes))
-

@@ -36,12 +36,17 @@ def workspace_of(runs: Sequence[Run], machine: Machine) -> int:
 
 
 def emit_program(
-    module: Module, machine: Machine, name: str, schedule: Schedule, runs: Sequence[Run],
-    offsets: Offsets, workspace_at: Extent,
+    module: Module,
+    machine: Machine,
+    name: str,
+    schedule: Schedule,
+    runs: Sequence[Run],
+    offsets: Offsets,
+    workspace_at: Extent,
 ) -> int:
-    """Define `i64 name(ptr inputs, ptr outputs, ptr arena, ptr dims)`; return the number of kernels.
+    """Define `i64 name(ptr inputs, ptr outputs, ptr arena, ptr dims)`; count its kernels.
 
-    It returns 0, or the number of the check that failed.  Equal kernels are defined once.
+    The function returns 0, or the number of the check that failed.  Equal kernels are defined once.
     """  # fmt: skip
     b, (inputs, outputs, arena, dims) = module.function(
         name, I64, [(PTR, "inputs"), (PTR, "outputs"), (PTR, "arena"), (PTR, "dims")],
@@ -77,15 +82,11 @@ class _Program:
     ) -> None:  # fmt: skip
         program = self.schedule.program
         self.b, self.arena = b, arena
-        self.names = {
-            d: b.load(I64, b.offset(dims, 8 * i)) for i, d in enumerate(program.dims)
-        }
+        self.names = {d: b.load(I64, b.offset(dims, 8 * i)) for i, d in enumerate(program.dims)}
         self.inputs = {
             n: b.load(PTR, b.offset(inputs, 8 * i)) for i, n in enumerate(program.inputs)
         }
-        self.outputs = [
-            b.load(PTR, b.offset(outputs, 8 * i)) for i in range(len(program.outputs))
-        ]
+        self.outputs = [b.load(PTR, b.offset(outputs, 8 * i)) for i in range(len(program.outputs))]
         self.workspace = b.offset(arena, emit_extent(b, workspace_at, self.names))
         self.addresses: dict[object, Value] = {}
 
@@ -126,7 +127,9 @@ class _Program:
         names = self.names
         if strip is not None:
             loop, first, rows = strip
-            pointers = [self._row(p, x, loop, first) for p, x in zip(launch.places, pointers, strict=True)]
+            pointers = [
+                self._row(p, x, loop, first) for p, x in zip(launch.places, pointers, strict=True)
+            ]
             names = {
                 **names, loop.dim: rows, f"{loop.dim}.whole": names[loop.dim],
                 f"{loop.dim}.first": first,

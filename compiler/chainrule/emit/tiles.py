@@ -1,4 +1,4 @@
-"""The contraction leaf: operands to pointers and strides, then one call of a register-tiled function."""
+"""The contraction leaf: operands to pointers and strides, then one call of a tiled function."""
 
 from __future__ import annotations
 

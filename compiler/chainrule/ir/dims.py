@@ -14,8 +14,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Self, TypeAlias
 
-__all__ = ["Atom", "Dim", "Extent", "Shape", "ceil_div", "evaluate_extent", "larger",
-           "names_of", "named", "show_extent", "size_of", "smaller", "substitute_extent"]  # fmt: skip
+__all__ = [
+    "Atom",
+    "Dim",
+    "Extent",
+    "Shape",
+    "ceil_div",
+    "evaluate_extent",
+    "larger",
+    "named",
+    "names_of",
+    "show_extent",
+    "size_of",
+    "smaller",
+    "substitute_extent",
+]  # fmt: skip
 
 
 class Atom(NamedTuple):
@@ -89,10 +102,14 @@ class Dim:
         return self * -1 + other if isinstance(other, int | Dim) else NotImplemented
 
     def __floordiv__(self, other: object) -> Extent:
-        return _floordiv(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
+        return (
+            _floordiv(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
+        )
 
     def __rfloordiv__(self, other: object) -> Extent:
-        return _floordiv(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
+        return (
+            _floordiv(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
+        )
 
     def __mod__(self, other: object) -> Extent:
         return _mod(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
@@ -291,7 +308,9 @@ def _show_atom(atom: Atom) -> str:
         f"({show_extent(e)})" if isinstance(e, Dim) and not _is_name(e) else show_extent(e)
         for e in (atom.left, atom.right)
     )
-    return f"{left}{_SIGNS[atom.kind]}{right}" if _SIGNS[atom.kind] == "//" else f"({left} % {right})"
+    return (
+        f"{left}{_SIGNS[atom.kind]}{right}" if _SIGNS[atom.kind] == "//" else f"({left} % {right})"
+    )
 
 
 def _is_name(dim: Dim) -> bool:

@@ -22,7 +22,7 @@ def bind_dims(program: Program, arrays: Sequence[Array]) -> dict[str, int]:
     for node, array in zip(program.inputs, arrays, strict=True):
         for extent, number in zip(node.shape, array.shape, strict=True):
             if isinstance(extent, Dim) and len(extent.terms) == 1:
-                (monomial, coefficient), = extent.terms
+                ((monomial, coefficient),) = extent.terms
                 if len(monomial) == 1 and coefficient == 1 and isinstance(monomial[0], str):
                     dims.setdefault(monomial[0], number)
     return dims

@@ -87,23 +87,56 @@ class Node:
             name, *(a if isinstance(a, Node) else graph.full_like(self, a) for a in args)
         )
 
-    def __add__(self, other: Node | Number) -> Node: return self._call("add", self, other)  # noqa: E704
-    def __radd__(self, other: Number) -> Node: return self._call("add", other, self)  # noqa: E704
-    def __sub__(self, other: Node | Number) -> Node: return self._call("sub", self, other)  # noqa: E704
-    def __rsub__(self, other: Number) -> Node: return self._call("sub", other, self)  # noqa: E704
-    def __mul__(self, other: Node | Number) -> Node: return self._call("mul", self, other)  # noqa: E704
-    def __rmul__(self, other: Number) -> Node: return self._call("mul", other, self)  # noqa: E704
-    def __truediv__(self, other: Node | Number) -> Node: return self._call("div", self, other)  # noqa: E704
-    def __rtruediv__(self, other: Number) -> Node: return self._call("div", other, self)  # noqa: E704
-    def __pow__(self, other: Node | Number) -> Node: return self._call("pow", self, other)  # noqa: E704
-    def __neg__(self) -> Node: return self._call("neg", self)  # noqa: E704
-    def __lt__(self, other: Node | Number) -> Node: return self._call("less", self, other)  # noqa: E704
-    def __le__(self, other: Node | Number) -> Node: return self._call("less_equal", self, other)  # noqa: E704
-    def __gt__(self, other: Node | Number) -> Node: return self._call("greater", self, other)  # noqa: E704
-    def __ge__(self, other: Node | Number) -> Node: return self._call("greater_equal", self, other)  # noqa: E704
-    def __and__(self, other: Node | Number) -> Node: return self._call("bit_and", self, other)  # noqa: E704
-    def __or__(self, other: Node | Number) -> Node: return self._call("bit_or", self, other)  # noqa: E704
-    def __invert__(self) -> Node: return self._call("bit_not", self)  # noqa: E704
+    def __add__(self, other: Node | Number) -> Node:
+        return self._call("add", self, other)  # noqa: E704
+
+    def __radd__(self, other: Number) -> Node:
+        return self._call("add", other, self)  # noqa: E704
+
+    def __sub__(self, other: Node | Number) -> Node:
+        return self._call("sub", self, other)  # noqa: E704
+
+    def __rsub__(self, other: Number) -> Node:
+        return self._call("sub", other, self)  # noqa: E704
+
+    def __mul__(self, other: Node | Number) -> Node:
+        return self._call("mul", self, other)  # noqa: E704
+
+    def __rmul__(self, other: Number) -> Node:
+        return self._call("mul", other, self)  # noqa: E704
+
+    def __truediv__(self, other: Node | Number) -> Node:
+        return self._call("div", self, other)  # noqa: E704
+
+    def __rtruediv__(self, other: Number) -> Node:
+        return self._call("div", other, self)  # noqa: E704
+
+    def __pow__(self, other: Node | Number) -> Node:
+        return self._call("pow", self, other)  # noqa: E704
+
+    def __neg__(self) -> Node:
+        return self._call("neg", self)  # noqa: E704
+
+    def __lt__(self, other: Node | Number) -> Node:
+        return self._call("less", self, other)  # noqa: E704
+
+    def __le__(self, other: Node | Number) -> Node:
+        return self._call("less_equal", self, other)  # noqa: E704
+
+    def __gt__(self, other: Node | Number) -> Node:
+        return self._call("greater", self, other)  # noqa: E704
+
+    def __ge__(self, other: Node | Number) -> Node:
+        return self._call("greater_equal", self, other)  # noqa: E704
+
+    def __and__(self, other: Node | Number) -> Node:
+        return self._call("bit_and", self, other)  # noqa: E704
+
+    def __or__(self, other: Node | Number) -> Node:
+        return self._call("bit_or", self, other)  # noqa: E704
+
+    def __invert__(self) -> Node:
+        return self._call("bit_not", self)  # noqa: E704
 
     def equals(self, other: Node | Number) -> Node:
         """Compare elementwise (`==` on nodes is identity)."""
@@ -208,7 +241,9 @@ class Graph:
         if dtype.is_float:
             rounded = float(dtype.numpy.type(number))
             return self.call("constant", dtype=dtype, bits=struct.pack("<d", rounded))
-        return self.call("constant", dtype=dtype, bits=int(number).to_bytes(9, "little", signed=True))
+        return self.call(
+            "constant", dtype=dtype, bits=int(number).to_bytes(9, "little", signed=True)
+        )
 
     def full(self, shape: tuple[Extent, ...], number: Number, dtype: DType) -> Node:
         """Return a constant in every element of `shape`."""

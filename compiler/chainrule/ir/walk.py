@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from chainrule.ir.graph import Check, Graph, Node
 
-__all__ = ["by_need", "depends_on", "rebuild", "reached", "substitute", "topological", "users"]
+__all__ = ["by_need", "depends_on", "reached", "rebuild", "substitute", "topological", "users"]
 
 
 def reached(outputs: Iterable[Node]) -> set[Node]:
@@ -78,8 +78,12 @@ def depends_on(nodes: Sequence[Node], sources: Iterable[Node]) -> set[Node]:
 
 
 def rebuild(
-    outputs: Sequence[Node], graph: Graph, change: Callable[[Node, tuple[Node, ...]], Node | None],
-    known: Mapping[Node, Node] | None = None, *, from_id: int = 0,
+    outputs: Sequence[Node],
+    graph: Graph,
+    change: Callable[[Node, tuple[Node, ...]], Node | None],
+    known: Mapping[Node, Node] | None = None,
+    *,
+    from_id: int = 0,
 ) -> tuple[list[Node], dict[Node, Node]]:
     """Copy a program into `graph`, letting `change(node, new arguments)` replace nodes.
 

@@ -54,11 +54,9 @@ class Cache:
             content = _read(path)
         except OSError:
             return None
-        good = (
-            len(content) > HEADER and content.startswith(MAGIC)
-            and content[len(MAGIC) : len(MAGIC) + 32] == hashlib.sha256(content[len(MAGIC) + 32 :]).digest()
-            and content[len(MAGIC) + 32 : HEADER] == key
-        )  # fmt: skip
+        checksum, body = content[len(MAGIC) : len(MAGIC) + 32], content[len(MAGIC) + 32 :]
+        whole = content.startswith(MAGIC) and len(content) > HEADER
+        good = whole and checksum == hashlib.sha256(body).digest() and body.startswith(key)
         if not good:
             warnings.warn(f"a damaged entry of the compile cache is ignored: {path}", stacklevel=2)
             return None

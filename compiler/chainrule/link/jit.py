@@ -11,8 +11,8 @@ from typing import Any, Final
 import llvmlite
 import llvmlite.binding as llvm
 
-from chainrule.link.cache import Cache, key_of
 from chainrule.errors import CompileError, explain
+from chainrule.link.cache import Cache, key_of
 from chainrule.link.target import Target, host, target_machine
 
 __all__ = ["Loaded", "assembly", "cached_code", "load", "object_code"]

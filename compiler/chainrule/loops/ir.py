@@ -12,9 +12,9 @@
     kind      = serial | vector
 
 Offsets count elements and are extents: polynomials over loop variables, named dims, and values of
-dtype i64 (for picked elements).  A vector loop runs a vector register's worth of turns at once; what
-does not depend on its variable stays scalar.  Accumulators updated in a vector loop have a value a
-lane, combined when the loop ends.
+dtype i64 (for picked elements).  A vector loop runs a vector register's worth of turns at once;
+what does not depend on its variable stays scalar.  Accumulators updated in a vector loop have a
+value a lane, combined when the loop ends.
 """
 
 from __future__ import annotations
@@ -260,7 +260,9 @@ def _check(
                     offset_ok(value.offset)
                 elif isinstance(value, Compute):
                     for a in value.args:
-                        assert a in values or a in accumulators, f"{a} is used before it is assigned"
+                        assert a in values or a in accumulators, (
+                            f"{a} is used before it is assigned"
+                        )
                 elif isinstance(value, Position):
                     offset_ok(value.extent)
                 values[name] = dtype

@@ -65,7 +65,9 @@ def lower(schedule: Schedule, *, strict: bool = False) -> list[Run]:
                     for n in step.summed if not overwrites(n)
                 ]  # fmt: skip
                 summed = set(step.summed)
-                body = [x for s in step.steps for x in _lower(schedule, s, summed, step.dim, strict)]
+                body = [
+                    x for s in step.steps for x in _lower(schedule, s, summed, step.dim, strict)
+                ]
                 runs.append(StripLoop(step.dim, step.rows, tuple(body)))
             case _:
                 runs += _lower(schedule, step, set(), None, strict)

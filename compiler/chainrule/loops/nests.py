@@ -6,7 +6,7 @@ passes are recomputed if cheap, kept in a row of scratch memory if not.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from chainrule.ir.dims import Extent, named, size_of
@@ -28,7 +28,7 @@ SHORT: Final = 6
 
 
 def lower_nest(
-    schedule: Schedule, nest: Nest, summed: Set[Node], strip: str | None
+    schedule: Schedule, nest: Nest, summed: AbstractSet[Node], strip: str | None
 ) -> Values | None:
     """Return the loops of a nest, or None if nothing it makes is wanted.
 
@@ -40,7 +40,7 @@ def lower_nest(
 
 class _Nest:
     def __init__(
-        self, schedule: Schedule, nest: Nest, summed: Set[Node], strip: str | None
+        self, schedule: Schedule, nest: Nest, summed: AbstractSet[Node], strip: str | None
     ) -> None:
         self.schedule, self.nest, self.summed = schedule, nest, summed
         self.rows, self.columns = nest.rows or (), nest.columns
@@ -88,9 +88,7 @@ class _Nest:
             if n not in wanted:
                 continue
             role, passes = self.nest.members[n], wanted[n]
-            keep = n in self.schedule.stored or (
-                _cost(n) >= KEEP_FLOPS and not self.across_rows
-            )
+            keep = n in self.schedule.stored or (_cost(n) >= KEEP_FLOPS and not self.across_rows)
             if role is Role.FULL:
                 self.computed[n] = {min(passes)} if keep else passes
                 if keep and len(passes) > 1:
@@ -239,9 +237,9 @@ class _Nest:
             missing = []
             for x in n.args:
                 member = local_member(self.nest, x)
-                if member is not None and self.nest.members[member] is Role.FULL:
-                    if (member, self.now) not in self.known:
-                        missing.append(member)
+                full = member is not None and self.nest.members[member] is Role.FULL
+                if member is not None and full and (member, self.now) not in self.known:
+                    missing.append(member)
             if missing:
                 waiting += missing
                 continue

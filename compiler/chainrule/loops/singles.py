@@ -197,9 +197,7 @@ def _contract(
     for i, x in enumerate(loops):
         position = named(f"i{i}")
         values.open(f"i{i}")
-        offsets = [
-            o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)
-        ]
+        offsets = [o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)]
     tm, tn, tk = tile
     adds: bool | Extent = strip is not None or bool(rest[2])
     if strip is not None and overwrites(node):

@@ -138,12 +138,16 @@ class Values:
         """Name an extent as a value of dtype i64."""
         return self.assign(I64, Position(extent), self._varying(extent))
 
-    def compute(self, op: Op, args: Sequence[str], dtype: DType, attrs: tuple[object, ...] = ()) -> str:
+    def compute(
+        self, op: Op, args: Sequence[str], dtype: DType, attrs: tuple[object, ...] = ()
+    ) -> str:
         """Name the result of a pointwise op."""
         depends = frozenset[str]().union(*(self._depends[a] for a in args))
         return self.assign(dtype, Compute(op, tuple(args), attrs, self._dtypes[args[0]]), depends)
 
-    def store(self, place: Place, dtype: DType, offset: Extent, value: str, combine: Combine | None = None) -> None:
+    def store(
+        self, place: Place, dtype: DType, offset: Extent, value: str, combine: Combine | None = None
+    ) -> None:
         """Write a value, in the innermost open loop."""
         self.emit(Store(self.buffer(place, dtype), offset, value, combine))
 
@@ -153,7 +157,9 @@ class Values:
 
     # Nodes
 
-    def value(self, node: Node, index: Index, local: Callable[[Node, Index], str | None] | None = None) -> str:
+    def value(
+        self, node: Node, index: Index, local: Callable[[Node, Index], str | None] | None = None
+    ) -> str:
         """Name element `index` of `node`: loaded, or computed from what is in memory.
 
         `local(node, index)` may answer for nodes the caller holds as values.  Iterative, as
@@ -174,7 +180,9 @@ class Values:
                     continue
             base, place = follow(one, at, self.in_memory)
             if not isinstance(place, tuple) or self.in_memory(base):
-                done[key] = self.load(base, base.dtype, place if not isinstance(place, tuple) else 0)
+                done[key] = self.load(
+                    base, base.dtype, place if not isinstance(place, tuple) else 0
+                )
                 continue
             if base is not one or place != at:
                 inner = (base, place)
@@ -191,7 +199,9 @@ class Values:
             done[key] = self._computed(one, at, done)
         return done[node, index]
 
-    def _arguments(self, node: Node, index: Index, done: dict[tuple[Node, Index], str]) -> list[tuple[Node, Index]]:
+    def _arguments(
+        self, node: Node, index: Index, done: dict[tuple[Node, Index], str]
+    ) -> list[tuple[Node, Index]]:
         if node.op.kind is Kind.SOURCE:
             return []
         if node.op.kind is not Kind.GATHER:

@@ -104,7 +104,9 @@ def _reindex(shape: Shape, to: Shape, index: Index) -> Index:
 def _not_larger(a: Extent, b: Extent) -> bool:
     if isinstance(a, int) and isinstance(b, int):
         return a <= b
-    return isinstance(a, int) or (not isinstance(b, int) and len(a.terms[0][0]) <= len(b.terms[0][0]))
+    return isinstance(a, int) or (
+        not isinstance(b, int) and len(a.terms[0][0]) <= len(b.terms[0][0])
+    )
 
 
 def coefficient(extent: Extent, variable: str) -> Extent | None:

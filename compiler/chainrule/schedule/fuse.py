@@ -177,7 +177,7 @@ class _Fusion:
         return sorted(dict.fromkeys(near), key=lambda n: -n.level)
 
     def _where_wanted(self, node: Node) -> Iterable[Nest]:
-        """Return nests no lower than which every user of `node` will run, for their other arguments.
+        """Return nests at or above which every user of `node` runs, for its other arguments.
 
         Made there, a value need not be kept in memory from where it could first be made.
         """

@@ -1,7 +1,7 @@
 """Batch strips: forward and backward for some rows through the whole network, then the next rows.
 
-Where a dim is only mapped over and finally summed, the steps that mention it can run strip by strip:
-activations then take a strip's memory, not the batch's, and stay in cache between forward and
+Where a dim is only mapped over and finally summed, the steps that mention it can run strip by
+strip: activations then take a strip's memory, not the batch's, and stay in cache between forward and
 backward.  The sums are added up in memory, strips in ascending order.
 """
 
@@ -86,25 +86,21 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
             overwriting = {n: i for n, i in overwriting.items() if n is not node}
         elif any(x in inputs_read(s, schedule.stored, schedule.level) for s in (*before, *behind)):
             return None
-    rows = strip_rows(schedule, mapped, summed, dim)
-    if rows is None:
-        return None
+    rows = strip_rows(mapped, summed, dim)
     return Schedule(
         schedule.program, [*head, *before, Strips(dim, rows, steps, summed), *behind],
         schedule.level, schedule.stored, targets, overwriting,
     )  # fmt: skip
 
 
-def strip_rows(schedule: Schedule, mapped: list[Node], summed: list[Node], dim: str) -> int | None:
+def strip_rows(mapped: list[Node], summed: list[Node], dim: str) -> int:
     """Return the height of a strip: rows whose activations fit the cache, a multiple of 32.
 
     Each strip reads and writes all sums once more, so where the sums are much larger than a strip's
     activations the strips are taller; the bound keeps memory from growing with the batch.
     """
     row_bytes = sum(_row_bytes(n, dim) for n in mapped)
-    sums = sum(
-        s * n.dtype.nbytes for n in summed if isinstance(s := size_of(n.shape), int)
-    )
+    sums = sum(s * n.dtype.nbytes for n in summed if isinstance(s := size_of(n.shape), int))
     fit = CACHE_BYTES // max(row_bytes, 1)
     rows = max(LEAST_ROWS, min(MOST_ROWS, fit) // LEAST_ROWS * LEAST_ROWS)
     if sums > 8 * rows * max(row_bytes, 1):
@@ -191,9 +187,7 @@ def _single_sums(node: Node, dim: str) -> list[Node] | None:
     return []
 
 
-def _reads_ok(
-    schedule: Schedule, steps: list[Nest | Single], dim: str, totals: set[Node]
-) -> bool:
+def _reads_ok(schedule: Schedule, steps: list[Nest | Single], dim: str, totals: set[Node]) -> bool:
     """Tell whether the steps read own rows of inputs and of each other, and no sum."""
     members = {n for s in steps for n in s.nodes}
     seen: set[Node] = set()
