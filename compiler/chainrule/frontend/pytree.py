@@ -267,7 +267,7 @@ def register_pytree_node(cls: type, flatten: Flatten, unflatten: Unflatten) -> N
     >>> class Pair:
     ...     def __init__(self, a, b):
     ...         self.a, self.b = a, b
-    >>> register_pytree_node(Pair, lambda p: ((p.a, p.b), None), lambda _, children: Pair(*children))
+    >>> register_pytree_node(Pair, lambda p: ((p.a, p.b), None), lambda _, parts: Pair(*parts))
     >>> tree_leaves(Pair(1, {"x": 2}))
     [1, 2]
     """
@@ -391,7 +391,7 @@ def broadcast_prefix(prefix: PyTree, tree: PyTree, what: str) -> Leaves:
     kind = _kind_of(type(prefix))
     if prefix is None or kind is None:
         return [prefix] * tree_structure(tree).leaves
-    mine, names, data = kind.flatten(prefix)
+    mine, _, data = kind.flatten(prefix)
     theirs = _kind_of(type(tree))
     children, _, other = theirs.flatten(tree) if theirs is not None else ((), (), None)
     # A list of axes may stand for a tuple of arguments.
