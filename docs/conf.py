@@ -3,6 +3,12 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 import chainrule
 
@@ -47,7 +53,9 @@ napoleon_preprocess_types = False
 _OUTSIDE_CODE = re.compile(r"(`+[^`]*`+)|([*|]|(?<=\w)_(?!\w))")
 
 
-def escape_prose(_app, _what, _name, _obj, _options, lines):
+def escape_prose(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+) -> None:
     """Keep stars, bars and trailing underscores of docstrings from being read as markup."""
     example = False
     for i, line in enumerate(lines):
@@ -56,24 +64,28 @@ def escape_prose(_app, _what, _name, _obj, _options, lines):
             lines[i] = _OUTSIDE_CODE.sub(lambda m: m[1] or "\\" + m[2], line)
 
 
-def leave_out_numpys_own(_app, _what, _name, obj, _skip, _options):
+def leave_out_numpys_own(
+    _app: Sphinx, _what: str, _name: str, obj: Any, _skip: bool, _options: Any
+) -> bool | None:
     """Names that `chainrule.numpy` merely passes on are described by NumPy."""
     from_numpy = (getattr(obj, "__module__", None) or "").partition(".")[0] == "numpy"
     return True if from_numpy else None
 
 
-def resolve_exception(_app, env, node, contnode):
+def resolve_exception(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element
+) -> nodes.Element | None:
     """Let docstrings name our exceptions without their module."""
     target = node.get("reftarget", "")
     if node.get("reftype") != "exc" or "." in target:
         return None
     domain = env.get_domain("py")
     return domain.resolve_xref(
-        env, node["refdoc"], _app.builder, "exc", f"chainrule.errors.{target}", node, contnode
+        env, node["refdoc"], app.builder, "exc", f"chainrule.errors.{target}", node, contnode
     )
 
 
-def setup(app):
+def setup(app: Sphinx) -> None:
     """Register the hooks."""
     app.connect("autodoc-process-docstring", escape_prose, priority=100)
     app.connect("autodoc-skip-member", leave_out_numpys_own)

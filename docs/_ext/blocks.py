@@ -55,6 +55,7 @@ class _Recorder(doctest.DocTestRunner):
         self.printed[(test.lineno or 0), example.lineno] = got
 
     def report_unexpected_exception(self, out: Any, test: Any, example: Any, exc_info: Any) -> None:
+        del out
         super().report_unexpected_exception(sys.stderr.write, test, example, exc_info)
         raise SystemExit(1)
 

@@ -17,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import ChainruleError
-from chainrule.inspect import formula
+from chainrule.inspect import Formula, formula
 from chainrule.ir.dims import Extent, named
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Arithmetic, Kind, Op, VectorMath
@@ -131,10 +131,15 @@ def derivatives(op: Op) -> str:
     )
     floats = [n for n in inputs if n.dtype.is_float]
     found = pull_back([y], [seed], floats)
-    shown = ["0" if d is None else formula(d).mathml() for d in found]
+    shown = ["0" if d is None else inline(formula(d)) for d in found]
     if op.commutative and len(shown) == 2 and plain:
-        return f"{shown[0]}, and so for y"
+        return f"{shown[0]}, and so for *y*"
     return "<br>".join(shown)
+
+
+def inline(shown: Formula) -> str:
+    """Return a formula as MathML that stands in a line."""
+    return shown.mathml().replace(' display="block"', "")
 
 
 def dtypes(op: Op) -> str:
@@ -191,7 +196,7 @@ def notation(op: Op) -> str:
     if op.notation is None or made is None:
         return ""
     inputs, y = made
-    return formula(y).mathml() if inputs else ""
+    return inline(formula(y)) if inputs else ""
 
 
 COLUMNS: Final[dict[str, Callable[[Op], str]]] = {
@@ -206,7 +211,7 @@ COLUMNS: Final[dict[str, Callable[[Op], str]]] = {
 
 
 def table(section: str) -> Iterator[str]:
-    """Yield the lines of one section's table in MyST; columns that are empty throughout are left out."""
+    """Yield the lines of one section's table in MyST, without columns that would be empty."""
     ops = [op for op in OPS.values() if op.kind in SECTIONS[section]]
     cells = {
         name: [column(op).replace("|", "&#124;") for op in ops] for name, column in COLUMNS.items()
