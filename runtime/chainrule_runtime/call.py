@@ -156,12 +156,28 @@ def _check_one(
     match_shape(array.shape, leaf, dims, names, "out= array")
     if not array.flags.writeable:
         raise AliasError(explain(f"{what} is read-only"))
+    if _overlaps_itself(array):
+        raise AliasError(explain(f"{what} has several elements in one place of memory"))
     if donor is not None and array is not donor:
         raise AliasError(explain(
             f"{what} takes the place of a donated argument",
             "expected  the donated array itself", "got       another array",
         ))  # fmt: skip
     return array
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Tell whether axes do not provably step over each other's elements."""
+    reach = array.itemsize
+    steps = (
+        (abs(stride), extent)
+        for stride, extent in zip(array.strides, array.shape, strict=True) if extent > 1
+    )  # fmt: skip
+    for stride, extent in sorted(steps):
+        if stride < reach and array.size:
+            return True
+        reach += stride * (extent - 1)
+    return False
 
 
 def _run(

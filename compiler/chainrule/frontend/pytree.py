@@ -302,11 +302,19 @@ def tree_flatten(
     Returns:
         `(leaves, structure)`, which `tree_unflatten` puts together again.
 
+    Raises:
+        StructureError: A container holds itself, or containers are nested hundreds deep.
+
     >>> tree_flatten({"b": 1, "a": [2, None]})
     ([2, 1], {'a': [*, None], 'b': *})
     """
     leaves: Leaves = []
-    return leaves, _flatten_into(leaves, tree, is_leaf)
+    try:
+        return leaves, _flatten_into(leaves, tree, is_leaf)
+    except RecursionError:
+        raise StructureError(
+            explain(f"a {type(tree).__name__} is nested too deeply, or holds itself")
+        ) from None
 
 
 def _flatten_into(leaves: Leaves, tree: PyTree, is_leaf: Callable[[Any], bool] | None) -> TreeDef:
