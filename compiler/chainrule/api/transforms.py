@@ -10,6 +10,7 @@ from chainrule import transform
 from chainrule.api.jit import Function, jit, run_once
 from chainrule.frontend.pytree import tree_flatten
 from chainrule.frontend.value import Value
+from chainrule.transform import Transformed
 
 __all__ = ["function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize",
            "value_and_grad", "vjp", "vmap"]  # fmt: skip
@@ -18,7 +19,7 @@ P = ParamSpec("P")
 
 
 def _compiled(
-    transformation: Callable[Concatenate[Function, P], Function],
+    transformation: Callable[Concatenate[Function, P], Transformed],
 ) -> Callable[Concatenate[Function, P], Function]:
     """Make the functions a transformation returns compile themselves.
 
@@ -26,7 +27,8 @@ def _compiled(
     """
 
     def transformed(fn: Function, /, *args: P.args, **kwargs: P.kwargs) -> Function:
-        return jit(transformation(fn, *args, **kwargs), lenient=True)
+        made = transformation(fn, *args, **kwargs)
+        return jit(made.made_by(transformation, fn, *args, **kwargs), lenient=True)
 
     update_wrapper(transformed, transformation)
     return transformed
@@ -51,7 +53,8 @@ def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
         from chainrule import symbols
 
         return symbols.jacobian(fn, argnums)
-    return jit(transform.jacobian(fn, argnums, **kwargs), lenient=True)
+    made = transform.jacobian(fn, argnums, **kwargs)
+    return jit(made.made_by(transform.jacobian, fn, argnums, **kwargs), lenient=True)
 
 
 @wraps(transform.hessian)
@@ -61,7 +64,8 @@ def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
         from chainrule import symbols
 
         return symbols.hessian(fn, argnums)
-    return jit(transform.hessian(fn, argnums, **kwargs), lenient=True)
+    made = transform.hessian(fn, argnums, **kwargs)
+    return jit(made.made_by(transform.hessian, fn, argnums, **kwargs), lenient=True)
 
 
 @wraps(transform.jvp)

@@ -70,6 +70,7 @@ class Transformed:
         self.traced: Final = traced
         self.__name__ = f"{verb}({getattr(fn, '__name__', type(fn).__name__)})"
         self.__wrapped__ = fn
+        self._recipe: tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]] | None = None
         if signature is not None:
             self.__signature__ = signature
         # Messages name the function and its arguments as the user does.
@@ -84,3 +85,21 @@ class Transformed:
 
     def __repr__(self) -> str:
         return self.__name__
+
+    def made_by(self, transformation: Callable[..., Any], *args: Any, **kwargs: Any) -> Transformed:
+        """Remember how to make this again, which is what pickling stores; return it."""
+        self._recipe = transformation, args, kwargs
+        return self
+
+    def __reduce__(self) -> Any:
+        if self._recipe is None:
+            raise TypeError(f"{self.__name__} does not know how it was made and cannot be pickled")
+        return _again, self._recipe
+
+
+def _again(
+    transformation: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Transformed:
+    made = transformation(*args, **kwargs)
+    assert isinstance(made, Transformed), "transformations make transformed functions"
+    return made.made_by(transformation, *args, **kwargs)
