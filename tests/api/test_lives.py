@@ -1,4 +1,4 @@
-"""Compiled functions outlive what made them: pickled, copied, shared by threads, inherited by forks."""
+"""Compiled functions outlive what made them: pickled, copied, shared by threads, forked."""
 
 from __future__ import annotations
 
