@@ -32,6 +32,8 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False
+html_show_sphinx = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
