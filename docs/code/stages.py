@@ -1,13 +1,15 @@
 """How the pages print what has no text form of its own."""
 
 import re
+from collections.abc import Container, Sequence
 
 from chainrule.emit.machine import AVX2
 from chainrule.ir.dims import evaluate_extent, show_extent
+from chainrule.ir.graph import Node
 from chainrule.link.target import Target
 from chainrule.pipeline import Lowered
 from chainrule.plan.memory import plan_arena
-from chainrule.schedule.steps import Copy, Nest, Role, Single, Step, Strips
+from chainrule.schedule.steps import Copy, Nest, Role, Schedule, Single, Step, Strips
 
 HASWELL = Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2)
 "A fixed processor, so that the pages print the same on every machine: vectors of four float64."
@@ -19,23 +21,33 @@ AFTER = {
 }
 
 
-def in_words(steps: list[Step], indent: str = "") -> str:
+def in_words(schedule: Schedule) -> str:
     """Return a schedule as sentences, one step a line."""
+    return "\n".join(_sentences(schedule.steps, schedule.stored, ""))
+
+
+def _sentences(steps: Sequence[Step], stored: Container[Node], indent: str) -> list[str]:
     lines = []
     for step in steps:
         match step:
             case Strips():
                 lines.append(f"{indent}for each strip of {step.rows} rows of {step.dim}:")
-                lines.append(in_words(list(step.steps), indent + "  "))
+                lines += _sentences(step.steps, stored, indent + "  ")
             case Nest():
                 space = " x ".join(map(show_extent, step.space)) or "one number"
-                ops = ", ".join(n.op.name + AFTER.get(role, "") for n, role in step.members.items())
-                lines.append(f"{indent}one loop over {space}: {ops}")
+                # What nobody reads here is a member only in case somebody did.
+                wanted = {a for n in step.members for a in n.args}
+                ops = [
+                    n.op.name + AFTER.get(role, "")
+                    for n, role in step.members.items()
+                    if n in wanted or n in stored or role in AFTER
+                ]
+                lines.append(f"{indent}one loop over {space}: {', '.join(ops)}")
             case Single():
                 lines.append(f"{indent}{step.node.op.name} -> {step.node.type}")
             case Copy():
                 lines.append(f"{indent}copy into result {step.output}")
-    return "\n".join(lines)
+    return lines
 
 
 def arena(lowered: Lowered) -> str:
