@@ -42,7 +42,8 @@ def _sentences(steps: Sequence[Step], stored: Container[Node], indent: str) -> l
                     for n, role in step.members.items()
                     if n in wanted or n in stored or role in AFTER
                 ]
-                lines.append(f"{indent}one loop over {space}: {', '.join(ops)}")
+                if ops:
+                    lines.append(f"{indent}one loop over {space}: {', '.join(ops)}")
             case Single():
                 lines.append(f"{indent}{step.node.op.name} -> {step.node.type}")
             case Copy():
