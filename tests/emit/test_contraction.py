@@ -196,7 +196,9 @@ def run(
     scale = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
     if not spec.dtype.is_float:
         expected = a.astype(np.int64) @ b.astype(np.int64)
-    if spec.accumulate:
+    # Where the spec leaves it open, an argument tells whether to add.
+    adding = bool(rng.integers(2)) if spec.accumulate is None else spec.accumulate
+    if adding:
         expected = expected + c
         scale = scale + np.abs(c)
     extra: list[Any] = []
@@ -211,9 +213,11 @@ def run(
         expected, scale = expected * factor, scale * np.abs(factor)
         extra = [ctypes.c_void_p(view.ctypes.data), ctypes.c_int64(n)]
     elif case.epilogue == "step_down":
-        assert not spec.accumulate
+        assert spec.accumulate is False
         expected, scale = c - expected, scale + np.abs(c)
         extra = [ctypes.c_void_p(c.ctypes.data), ctypes.c_int64(given[2][0])]
+    if spec.accumulate is None:
+        extra.insert(0, ctypes.c_int64(adding))
     nbytes = workspace_bytes(machine, spec)
     scratch = np.full(nbytes + 192, 0xAB, np.uint8)
     start = -scratch.ctypes.data % 64 + 64
@@ -273,7 +277,7 @@ def layout(name: str, pad: int = 0) -> Callable[[int, int, int], tuple[tuple[int
 
 def spec_for(
     dtype: LType, size: tuple[int, int, int], name: str, pad: int, run_time: str,
-    accumulate: bool = False, strict: bool = False,
+    accumulate: bool | None = False, strict: bool = False,
 ) -> Contraction:  # fmt: skip
     """Return the spec of a layout; `run_time` has the letters of what is left open.
 
@@ -310,7 +314,7 @@ def test_run_time_extents_over_a_grid(arenas: list[Arena], machine: Machine, dty
     rng = np.random.default_rng(7)
     cases = []
     for name, accumulate, epilogue in itertools.product(
-        ("NN", "TN", "NT", "TT", "NNT"), (False, True), ("", "bias_relu", "times_mask")
+        ("NN", "TN", "NT", "TT", "NNT"), (False, True, None), ("", "bias_relu", "times_mask")
     ):
         sizes = [(int(a), int(b), int(c)) for a, b, c in rng.choice((0, *EDGES), (14, 3))]
         spec = spec_for(dtype, (2, 2, 2), name, 0, "mnk", accumulate)
@@ -333,7 +337,8 @@ def test_static_extents(arenas: list[Arena], machine: Machine, dtype: LType) -> 
     for i, size in enumerate([*special, *map(tuple, rng.choice(EDGES, (20, 3)).tolist())]):
         for name in ("NN", "TN", "NT", "TT", "NNT"):
             run_time = ("", "m", "s")[i % 3]
-            accumulate, strict = bool(rng.integers(2)), bool(rng.integers(4) == 0)
+            accumulate = (False, True, None)[rng.integers(3)]
+            strict = bool(rng.integers(4) == 0)
             epilogue = str(rng.choice(["", "", "bias_relu", "times_mask"]))
             spec = spec_for(dtype, size, name, i % 4, run_time, accumulate, strict)
             cases.append(Case(spec, [size], epilogue, layout(name, i % 4)))
@@ -344,11 +349,11 @@ def test_static_extents(arenas: list[Arena], machine: Machine, dtype: LType) -> 
 def test_long_sums_are_split(arenas: list[Arena], machine: Machine) -> None:
     cases = []
     for name, accumulate, strict, epilogue in itertools.product(
-        ("NN", "TN", "NT"), (False, True), (False, True), ("", "bias_relu", "step_down")
+        ("NN", "TN", "NT"), (False, True, None), (False, True), ("", "bias_relu", "step_down")
     ):
         size = (9, 37, 1100)
         for run_time in ("", "k"):
-            if accumulate and epilogue == "step_down":
+            if accumulate is not False and epilogue == "step_down":
                 continue
             spec = spec_for(F32, size, name, 0, run_time, accumulate, strict)
             cases.append(Case(spec, [size], epilogue, layout(name, 0)))
@@ -361,7 +366,7 @@ def test_operands_far_apart_are_copied(arenas: list[Arena], machine: Machine) ->
     for name, accumulate, run_time, epilogue in itertools.product(
         ("NN", "TN", "NT"), (False, True), ("", "m", "mnk", "mnkS"), ("", "bias_relu", "step_down")
     ):
-        if not (accumulate and epilogue == "step_down"):
+        if accumulate is False or epilogue != "step_down":
             size, pad = (69, 139, 23), 1000
             spec = spec_for(F32, size, name, pad, run_time, accumulate)
             cases.append(Case(spec, [size], epilogue, layout(name, pad)))
@@ -386,9 +391,9 @@ def test_long_sums_of_operands_far_apart(machine: Machine) -> None:
 def test_one_wide_row(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
     cases = []
     for name, accumulate, run_time, epilogue in itertools.product(
-        ("NN", "TN", "NT"), (False, True), ("", "m", "mnk"), ("", "bias_relu", "step_down")
+        ("NN", "TN", "NT"), (False, True, None), ("", "m", "mnk"), ("", "bias_relu", "step_down")
     ):
-        if not (accumulate and epilogue == "step_down"):
+        if accumulate is False or epilogue != "step_down":
             for size in ((1, 139, 23), (1, 128, 0), (1, 160, 4)):
                 spec = spec_for(dtype, size, name, 0, run_time, accumulate)
                 cases.append(Case(spec, [size], epilogue, layout(name)))
