@@ -20,7 +20,8 @@ from chainrule.loops.ir import check as check_kernel
 from chainrule.loops.lower import Launch, StripLoop
 from chainrule.pipeline import Lowered, lower_program
 
-__all__ = ["TARGETS", "Compiled", "assert_close", "assert_ulps", "launches", "program_of", "targets"]
+__all__ = ["TARGETS", "Compiled", "assert_close", "assert_ulps", "launches", "program_of",
+           "targets"]  # fmt: skip
 
 MARGIN: Final = 256
 "Bytes before and after every array that a kernel must leave alone."
@@ -68,7 +69,9 @@ def launches(lowered: Lowered) -> list[Launch]:
 class _Guarded:
     """An array between margins; `intact` tells whether they are as they were."""
 
-    def __init__(self, shape: Sequence[int], dtype: np.dtype[Any], content: Array | None = None) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: np.dtype[Any], content: Array | None = None
+    ) -> None:
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         self.block = np.full(size + 2 * MARGIN + 64, FILL, np.uint8)
         start = -self.block.ctypes.data % 64 + MARGIN
@@ -91,7 +94,7 @@ class Compiled:
         check(program)
         self.program = program
 
-        def observe(stage: str, result: object) -> None:
+        def observe(_stage: str, result: object) -> None:
             if isinstance(result, Program):
                 check(result)
 
@@ -142,7 +145,9 @@ def _same_special(got: Array, expected: Array, what: str) -> Array:
     return ~infinite & ~np.isnan(expected)
 
 
-def assert_ulps(got: Array, expected: Array, ulps: float, what: str = "", arguments: str = "") -> None:
+def assert_ulps(
+    got: Array, expected: Array, ulps: float, what: str = "", arguments: str = ""
+) -> None:
     """Assert equality up to so many units in the last place of `got`'s type (0: same float).
 
     `expected` may be of a wider type.
@@ -156,7 +161,8 @@ def assert_ulps(got: Array, expected: Array, ulps: float, what: str = "", argume
     # Within the budget of the largest float, overflow may go either way.
     edge = ulps > 0 and np.isinf(got) != np.isinf(rounded)
     largest = np.finfo(got.dtype).max
-    near = np.abs(np.where(np.isinf(got), rounded, got)) >= largest * (1 - 8 * np.finfo(got.dtype).eps)
+    below = largest * (1 - 8 * np.finfo(got.dtype).eps)
+    near = np.abs(np.where(np.isinf(got), rounded, got)) >= below
     clipped = np.where(edge & near, rounded, got)
     finite = _same_special(clipped, rounded, what)
     wide = expected.astype(np.float64)[finite]
@@ -170,7 +176,9 @@ def assert_ulps(got: Array, expected: Array, ulps: float, what: str = "", argume
     )
 
 
-def assert_close(got: Sequence[Array], expected: Sequence[Array], dtype: DType, what: str = "") -> None:
+def assert_close(
+    got: Sequence[Array], expected: Sequence[Array], dtype: DType, what: str = ""
+) -> None:
     """Assert equality up to what summing in another order may change."""
     loose = 1e-10 if dtype.nbytes == 8 else 3e-4
     for i, (a, b) in enumerate(zip(got, expected, strict=True)):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from tests.compiled.run import Compiled, assert_close, launches, program_of
 
 import chainrule as cr
 import chainrule.numpy as cnp
@@ -15,7 +16,6 @@ from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import F64, I64, Type
 from chainrule.ops import OPS
-from tests.compiled.run import Compiled, assert_close, launches, program_of
 
 Maker = Callable[[Graph, Node, Node], Sequence[Node]]
 
@@ -43,6 +43,11 @@ def _wide(g: Graph, x: Node, like: Node, *axes: int) -> Node:
     return g.broadcast(x, like.shape, axes)
 
 
+def _first_row(g: Graph, x: Node) -> Node:
+    row = g.call("slice", x, starts=(0, 0), shape=(1, x.shape[1]), steps=(1, 1))
+    return g.call("reshape", row, shape=(x.shape[1],))
+
+
 def _chain(g: Graph, x: Node) -> Node:
     """Return something that takes several steps."""
     for _ in range(3):
@@ -68,13 +73,12 @@ CASES: Final[dict[str, Maker]] = {
     "reversed of the other": lambda g, a, b: [_reversed(g, b), _reversed(g, a)],
     "view of what is inlined": lambda g, a, b: [b + 1.0, _transposed(g, a * 2.0)],
     "softmax": lambda g, a, b: [g.call("softmax", a, axes=(1,)), b],
-    "columns": lambda g, a, b: [g.call("softmax", a, axes=(0,)), g.call("softmax", b, axes=(0, 1))],
+    "columns": lambda g, a, b: [
+        g.call("softmax", a, axes=(0,)), g.call("softmax", b, axes=(0, 1))],
     "contraction": lambda g, a, b: [_matmul(g, a, b), _matmul(g, b, a)],
     "contraction later": lambda g, a, b: [a + 1.0, _matmul(g, _matmul(g, b, b), a)],
     "cumulative": lambda g, a, b: [g.call("cumsum", a, axis=0, reverse=False), a + b],
-    "spread row": lambda g, a, b: [
-        a + _wide(g, g.call("reshape", g.call("slice", a, starts=(0, 0), shape=(1, 6), steps=(1, 1)),
-                            shape=(6,)), a, 1), b],
+    "spread row": lambda g, a, b: [a + _wide(g, _first_row(g, a), a, 1), b],
     "same value twice": lambda g, a, b: [a + b, a + b],
     "gathered": lambda g, a, b: [
         g.call("gather", a, g.array(np.array([5, 4, 3, 2, 1, 0]), I64), batch=0), b + a],
@@ -132,7 +136,8 @@ def test_strips_and_donations_go_together(rows: int) -> None:
     x, w = graph.input("x", Type(F64, (n, 5))), graph.input("w", Type(F64, (5, 4)))
     loss = _loss(graph, x, w)
     dx, dw = pull_back([loss], [graph.constant(1.0)], [x, w])
-    assert dx is not None and dw is not None
+    assert dx is not None
+    assert dw is not None
     first = graph.call("slice", w, starts=(0, 0), shape=(1, 4), steps=(1, 1))
     late = _wide(graph, loss, w) * w + _wide(graph, graph.call("reshape", first, shape=(4,)), w, 1)
     random = np.random.default_rng(rows)

@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 import pytest
+from tests.compiled.run import TARGETS, Compiled, assert_close, assert_ulps, program_of, targets
+from tests.ops.samples import ALL, INDEXED, Sample, array_for, call, samples
 
 from chainrule.ir.dims import named
 from chainrule.ir.evaluate import evaluate
@@ -16,8 +18,6 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Arithmetic, Kind, Op, VectorMath
 from chainrule.ir.types import BOOL, DTYPES, F32, F64, I32, I64, Array, DType, Type
 from chainrule.ops import OPS
-from tests.compiled.run import TARGETS, Compiled, assert_close, assert_ulps, program_of, targets
-from tests.ops.samples import ALL, INDEXED, Sample, array_for, call, samples
 
 POINTWISE: Final = [op for op in ALL if op.kind is Kind.POINTWISE]
 OTHERS: Final = [op for op in ALL if op.kind is not Kind.POINTWISE]
@@ -59,6 +59,10 @@ def assert_agrees(op: Op, sample: Sample, arrays: Sequence[Array], got: Array) -
 
 def named_inputs(sample: Sample, at: int, graph: Graph) -> list[Node]:
     return [graph.input(f"x{at + i}", t) for i, t in enumerate(sample.types)]
+
+
+def resized(sample: Sample, shape: tuple[int, ...]) -> Sample:
+    return Sample(tuple(Type(t.dtype, shape) for t in sample.types), sample.attributes)
 
 
 def run_samples(op: Op, cases: Sequence[Sample], target: str) -> None:
@@ -132,7 +136,9 @@ def with_named_axis(sample: Sample, extent: int) -> Sample | None:
     types = tuple(
         Type(t.dtype, tuple(n if e == extent else e for e in t.shape)) for t in sample.types
     )
-    attributes = {k: renamed(v) if k in ("shape", "size") else v for k, v in sample.attributes.items()}
+    attributes = {
+        k: renamed(v) if k in ("shape", "size") else v for k, v in sample.attributes.items()
+    }
     if not any(n in t.shape for t in types):
         return None
     return Sample(types, attributes)
@@ -142,7 +148,8 @@ def with_named_axis(sample: Sample, extent: int) -> Sample | None:
 def test_named_extents_of_other_ops(op: Op) -> None:
     for dtype in (F32, F64, I64):
         for sample in samples(op, dtype):
-            for extent in {e for t in sample.types for e in t.shape if isinstance(e, int) and e > 1}:
+            static = {e for t in sample.types for e in t.shape if isinstance(e, int)}
+            for extent in sorted(static - {0, 1}):
                 case = with_named_axis(sample, extent)
                 graph = Graph(OPS)
                 if case is None:
@@ -160,7 +167,9 @@ def test_named_extents_of_other_ops(op: Op) -> None:
                 assert_close(got, expected, dtype, f"{op.name}: {case}")
 
 
-REDUCTIONS: Final = ("sum", "prod", "max", "min", "argmax", "softmax", "logsumexp", "norm", "cumsum")
+REDUCTIONS: Final = (
+    "sum", "prod", "max", "min", "argmax", "softmax", "logsumexp", "norm", "cumsum",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -170,12 +179,10 @@ def test_reductions_of_any_extent(name: str, dtype: DType, target: str) -> None:
     """Rows, columns and everything, at extents around the vector width and 0."""
     if target not in targets():
         pytest.skip(f"this machine does not run {target}")
-    op, n, m = OPS[name], named("n"), named("m")
+    n, m = named("n"), named("m")
     graph = Graph(OPS)
     x = graph.input("x", Type(dtype, (n, m)))
-    if not dtype.is_float and op.infer is OPS["softmax"].infer or (
-        not dtype.is_float and name in ("softmax", "logsumexp", "norm")
-    ):
+    if not dtype.is_float and name in ("softmax", "logsumexp", "norm"):
         return
     if name == "argmax":
         outputs = [graph.call(name, x, axis=a) for a in (0, 1)]
@@ -242,7 +249,7 @@ def test_special_floats(op: Op, dtype: DType, target: str) -> None:
         if op.name == "cast" and not sample.attributes["dtype"].is_float:
             keep = np.isfinite(arrays[0]) & (np.abs(arrays[0]) < 100) & (arrays[0] >= 0)
             arrays = [arrays[0][keep]]
-        sized = Sample(tuple(Type(t.dtype, arrays[0].shape) for t in sample.types), sample.attributes)
+        sized = resized(sample, arrays[0].shape)
         graph = Graph(OPS)
         inputs = named_inputs(sized, 0, graph)
         (got,) = Compiled(program_of(inputs, [call(op, inputs, sized)]), target=target)(*arrays)
@@ -260,11 +267,12 @@ def test_extreme_integers(op: Op) -> None:
             int(info.min), int(info.min) + 1, *([-1, -2, -7, -33] if dtype.kind == "int" else []),
         ]  # fmt: skip
         for sample in samples(op, dtype, [(2,)]):
-            grids = np.meshgrid(*[np.array(pool).astype(dtype.numpy)] * len(sample.types), indexing="ij")
+            values = np.array(pool).astype(dtype.numpy)
+            grids = np.meshgrid(*[values] * len(sample.types), indexing="ij")
             arrays = [
                 g.ravel().astype(t.dtype.numpy) for g, t in zip(grids, sample.types, strict=True)
             ]
-            sized = Sample(tuple(Type(t.dtype, arrays[0].shape) for t in sample.types), sample.attributes)
+            sized = resized(sample, arrays[0].shape)
             graph = Graph(OPS)
             inputs = named_inputs(sized, 0, graph)
             (got,) = Compiled(program_of(inputs, [call(op, inputs, sized)]))(*arrays)

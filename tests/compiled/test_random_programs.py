@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 import pytest
+from tests.compiled.run import TARGETS, Compiled, assert_close, launches, program_of, targets
+from tests.random_programs import Case, random_program
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
@@ -14,8 +16,6 @@ from chainrule.ir.show import show
 from chainrule.ir.types import F32, F64, Array, DType
 from chainrule.loops.ir import show as show_kernel
 from chainrule.pipeline import lower_program
-from tests.compiled.run import TARGETS, Compiled, assert_close, launches, program_of, targets
-from tests.random_programs import Case, random_program
 
 SEEDS: Final = range(30)
 MANY: Final = range(30, 600)
@@ -37,12 +37,14 @@ def resized(program: Program, arrays: list[Array], n: int, m: int) -> list[Array
     random = np.random.default_rng([n, m])
     sizes = {"n": n, "m": m}
     return [
-        random.uniform(-1, 1, [sizes.get(str(e), e) for e in x.shape]).astype(a.dtype)  # type: ignore[misc]
+        random.uniform(-1, 1, [sizes.get(str(e), e) for e in x.shape]).astype(a.dtype)
         for x, a in zip(program.inputs, arrays, strict=True)
     ]
 
 
-def compare(program: Program, compiled: Compiled, arrays: list[Array], dtype: DType, what: str) -> None:
+def compare(
+    program: Program, compiled: Compiled, arrays: list[Array], dtype: DType, what: str
+) -> None:
     expected = evaluate(program, *arrays)
     # Where values leave the range in which digits are kept, there is nothing to compare.
     tame = [i for i, y in enumerate(expected) if np.all(np.isfinite(y)) and np.all(np.abs(y) < 1e4)]

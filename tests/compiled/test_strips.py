@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from tests.compiled.run import Compiled, assert_close
 
 import chainrule as cr
 import chainrule.numpy as cnp
@@ -16,7 +17,6 @@ from chainrule.ir.evaluate import evaluate
 from chainrule.ir.program import Program
 from chainrule.ir.types import F64
 from chainrule.loops.lower import StripLoop
-from tests.compiled.run import Compiled, assert_close
 
 BATCH: Final = [1, 2, 31, 33, 257, 600]
 

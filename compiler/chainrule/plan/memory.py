@@ -220,7 +220,9 @@ def _bounds(large: Extent, small: Extent) -> bool:
     return rest >= 0 if isinstance(rest, int) else all(c >= 0 for _, c in rest.terms)
 
 
-def plan_arena(schedule: Schedule, runs: Sequence[Run]) -> tuple[dict[Place | tuple[int, Place], Extent], Extent]:
+def plan_arena(
+    schedule: Schedule, runs: Sequence[Run]
+) -> tuple[dict[Place | tuple[int, Place], Extent], Extent]:
     """Return the arena offset of every intermediate, and the arena's size in bytes.
 
     Scratch memory belongs to one launch and is keyed by (number of the launch, scratch).
@@ -269,9 +271,9 @@ def plan_arena(schedule: Schedule, runs: Sequence[Run]) -> tuple[dict[Place | tu
                         last[key] = count - 1
                 loops.append((begin, count))
     for begin, end in loops:
-        for key in first:
+        for key, made in first.items():
             # A sum that is read after the strips must outlive every other strip's own buffers.
-            if begin <= first[key] < end <= last[key]:
+            if begin <= made < end <= last[key]:
                 first[key] = begin
     names = {key: f"{i:06d}" for i, key in enumerate(first)}
     spans = [Span(names[k], sizes[k], first[k], last[k]) for k in first]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from chainrule.ir.dims import named
 from chainrule.ir.graph import Node
@@ -15,9 +16,11 @@ from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import depends_on, reached, topological
 from chainrule.schedule.access import Index, flat_offset, follow
-from chainrule.schedule.steps import Copy, Nest, Step
+from chainrule.schedule.steps import Checked, Copy, Nest, Single, Step, Strips
 
 __all__ = ["inputs_read", "protected", "returned", "taken_over", "unsafe_targets"]
+
+Uncut: TypeAlias = Nest | Single | Copy | Checked
 
 
 def taken_over(program: Program) -> dict[int, Node]:
@@ -32,7 +35,7 @@ def returned(program: Program) -> set[int]:
 
 
 def protected(program: Program) -> Program:
-    """Give every output that only shows donated memory a value of its own, made while it is there."""
+    """Give outputs that only show donated memory values of their own, made while it is there."""
     doomed = set(taken_over(program).values())
     if not doomed:
         return program
@@ -54,7 +57,7 @@ def _identity(x: Node) -> Node:
 
 
 def unsafe_targets(
-    program: Program, steps: Sequence[Step], stored: Collection[Node],
+    program: Program, steps: Sequence[Uncut], stored: Collection[Node],
     level: Mapping[Node, int], targets: Mapping[Node, int], floor: int,
 ) -> list[Node]:  # fmt: skip
     """Return which of the nodes written directly must not be.
@@ -69,7 +72,7 @@ def unsafe_targets(
     if not overwritten:
         return unsafe
     writer = {n: step for step in steps for n in step.nodes}
-    readers: dict[Node, list[Step]] = {x: [] for x in overwritten.values()}
+    readers: dict[Node, list[Uncut]] = {x: [] for x in overwritten.values()}
     for step in steps:
         for x in inputs_read(step, stored, level):
             if x in readers:
@@ -91,6 +94,8 @@ def inputs_read(step: Step, stored: Collection[Node], level: Mapping[Node, int])
     """Return the inputs a step reads: itself, by views, or by values it computes in place."""
     own = set(step.nodes)
     waiting = [step.node] if isinstance(step, Copy) else [x for n in own for x in n.args]
+    if isinstance(step, Strips):
+        return set().union(*(inputs_read(s, stored, level) for s in step.steps))
     found: set[Node] = set()
     seen: set[Node] = set()
     while waiting:

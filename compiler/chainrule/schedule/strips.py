@@ -82,7 +82,7 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
         x = overwriting[node]
         if node in totals:
             # A sum is begun before the last strip has read the input: copied when all is done.
-            behind.append(Copy(max(s.level for s in tail) + 1, node, targets.pop(node)))
+            behind.append(Copy(max(schedule.level.values()) + 1, node, targets.pop(node)))
             overwriting = {n: i for n, i in overwriting.items() if n is not node}
         elif any(x in inputs_read(s, schedule.stored, schedule.level) for s in (*before, *behind)):
             return None
