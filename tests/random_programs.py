@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+
 from chainrule.ir.dims import Extent, evaluate_extent, named
 from chainrule.ir.evaluate import _number
 from chainrule.ir.graph import Graph, Node
@@ -375,4 +376,3 @@ def random_program(
         tuple(f"y{i}" for i in range(len(results))),
     )  # fmt: skip
     return Case(program, [maker.values[n] for n in maker.inputs])
-

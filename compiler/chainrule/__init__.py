@@ -49,6 +49,7 @@ from chainrule.frontend.pytree import (
 )
 from chainrule.frontend.trace import spec
 from chainrule.transform import stop_gradient
+
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
 if TYPE_CHECKING:

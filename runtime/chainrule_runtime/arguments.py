@@ -23,7 +23,11 @@ _USABLE_KINDS: Final = "biuf"
 
 
 def conform(
-    value: object, leaf: Leaf, dims: MutableMapping[int, int], *, donated: bool = False,
+    value: object,
+    leaf: Leaf,
+    dims: MutableMapping[int, int],
+    *,
+    donated: bool = False,
     names: Sequence[str] = (),
 ) -> Array:
     """Return `value` as a C-contiguous, aligned array of the leaf's dtype in native byte order.
@@ -73,7 +77,10 @@ def conform_all(values: Sequence[object], signature: Signature) -> list[Array]:
 
 
 def match_shape(
-    shape: tuple[int, ...], leaf: Leaf, dims: MutableMapping[int, int], names: Sequence[str] = (),
+    shape: tuple[int, ...],
+    leaf: Leaf,
+    dims: MutableMapping[int, int],
+    names: Sequence[str] = (),
     what: str = "argument",
 ) -> None:
     """Check a shape against the leaf's, binding dims met for the first time; raise ShapeError.
@@ -100,9 +107,7 @@ def match_shape(
     ))  # fmt: skip
 
 
-def check_apart(
-    written: Sequence[tuple[Array, str]], read: Sequence[tuple[Array, str]]
-) -> None:
+def check_apart(written: Sequence[tuple[Array, str]], read: Sequence[tuple[Array, str]]) -> None:
     """Raise AliasError where an array to be written shares memory with any other one given."""
     if not written:
         return

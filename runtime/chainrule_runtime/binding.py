@@ -114,8 +114,15 @@ class Binding:
     """
 
     def __init__(
-        self, signature: Signature, entry: int, bind: int, *, messages: Sequence[str] = (),
-        code: object = None, kernel: int | None = None, records: Sequence[Record] = (),
+        self,
+        signature: Signature,
+        entry: int,
+        bind: int,
+        *,
+        messages: Sequence[str] = (),
+        code: object = None,
+        kernel: int | None = None,
+        records: Sequence[Record] = (),
     ) -> None:
         """Fill the table of the entry at `entry` through the function at `bind`.
 

@@ -28,8 +28,12 @@ _KERNEL: Final = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 4)
 
 
 def call_kernel(
-    kernel: int, signature: Signature, leaves: Sequence[Array],
-    out: Sequence[object] | None = None, *, messages: Sequence[str] = (),
+    kernel: int,
+    signature: Signature,
+    leaves: Sequence[Array],
+    out: Sequence[object] | None = None,
+    *,
+    messages: Sequence[str] = (),
 ) -> list[Array]:
     """Run the kernel at an address on conformed arrays; return the result arrays in order.
 
@@ -113,7 +117,10 @@ def _empty(leaf: Leaf, shape: tuple[int, ...]) -> Array:
 
 
 def _check_out(
-    signature: Signature, leaves: Sequence[Array], out: Sequence[object], dims: Sequence[int],
+    signature: Signature,
+    leaves: Sequence[Array],
+    out: Sequence[object],
+    dims: Sequence[int],
     donors: dict[int, Array],
 ) -> list[Array]:
     """Check that each array of `out` takes its result and harms no other array."""  # fmt: skip
@@ -181,8 +188,12 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def _run(
-    kernel: int, signature: Signature, inputs: Sequence[Array], outputs: Sequence[Array],
-    dims: Sequence[int], messages: Sequence[str],
+    kernel: int,
+    signature: Signature,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    dims: Sequence[int],
+    messages: Sequence[str],
 ) -> None:
     nbytes = max(0, evaluate(signature.arena, dims))
     if nbytes > _LARGEST:

@@ -29,7 +29,7 @@ def expected(w: Any, x: Any) -> Any:
     return x.T @ (2 * h * (1 - h**2))
 
 
-MAKERS = {
+MAKERS: dict[str, Any] = {
     "jit": lambda: cr.jit(cr.grad(loss), dims={"x": ("batch", 6)}),
     "grad": lambda: cr.grad(loss, argnums=0),
     "jacobian": lambda: cr.jacobian(loss),
@@ -48,7 +48,8 @@ def test_a_pickled_function_computes_the_same(name: str) -> None:
 
 def test_many_threads_share_one_function() -> None:
     fn = cr.grad(loss)
-    reference, wrong = fn(W, X), []
+    reference = fn(W, X)
+    wrong: list[int] = []
 
     def work() -> None:
         wrong.extend(1 for _ in range(100) if not np.array_equal(fn(W, X), reference))

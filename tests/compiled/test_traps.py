@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.compiled.run import Compiled
 from tests.differentiate.test_traps import MODES, program
 from tests.differentiate.traps import TRAPS, Trap
 
-import numpy as np
 from chainrule.ir.types import F32, F64, DType
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from tests.differentiate.traps import TRAPS, Trap, total
 
-import numpy as np
 from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
@@ -57,9 +57,7 @@ def program(trap: Trap, mode: str, dtype: DType) -> tuple[Program, list[Array]]:
     graph = Graph(OPS)
     point = trap.point if dtype is F64 else trap.point32 or trap.point
     arrays = [np.asarray(p, dtype=dtype.numpy) for p in point]
-    inputs = [
-        graph.input(f"x{i}", Type(dtype, array.shape)) for i, array in enumerate(arrays)
-    ]
+    inputs = [graph.input(f"x{i}", Type(dtype, array.shape)) for i, array in enumerate(arrays)]
     (y,) = stabilize([trap.function(*inputs)])
     gradient = MODES[mode](y, inputs)
     if trap.order == 2:

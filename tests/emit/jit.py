@@ -127,8 +127,13 @@ def bound(
 
 
 def native(
-    signature: Signature, function: Callable[..., Any], *, release_gil: bool = False,
-    messages: Sequence[str] = (), cls: Any = Native, records: Sequence[Record] = (),
+    signature: Signature,
+    function: Callable[..., Any],
+    *,
+    release_gil: bool = False,
+    messages: Sequence[str] = (),
+    cls: Any = Native,
+    records: Sequence[Record] = (),
 ) -> Any:
     """Return a native callable whose kernel is a Python function."""
     record = Recorder()

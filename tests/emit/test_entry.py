@@ -557,8 +557,10 @@ def test_deep_nesting_needs_no_recursion() -> None:
         (Signature("f", (leaf("x", 2),), ("tuple", (0, 0)), (), ("none",)), "once"),
         (Signature("f", (), ("tuple", ()), (leaf("y", 2),), ("none",)), "once"),
         (Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), 0, ("n",)), "once"),
-        (Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), ("none",), ("n",)),
-         "bare"),
+        (
+            Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), ("none",), ("n",)),
+            "bare",
+        ),
     ],
 )
 def test_signatures_that_cannot_be_emitted_are_refused(signature: Signature, message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, make_dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ class SubPair(Pair):
 class Refusing(Pair):
     """Refuses None, which a builder gives it."""
 
-    def __new__(cls, a: Any, b: Any) -> Refusing:
+    def __new__(cls, a: Any, b: Any) -> Self:
         if b is None:
             raise LookupError("no b")
         return super().__new__(cls, a, b)

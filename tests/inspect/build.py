@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tests.inspect.reader import read
 
-import numpy as np
 from chainrule.differentiate.reverse import pull_back
 from chainrule.inspect.formulas import Formula, formula
 from chainrule.ir.dims import Extent, evaluate_extent, named
@@ -27,9 +27,7 @@ class Net:
     def __init__(self) -> None:
         self.graph = Graph(OPS)
 
-    def input(
-        self, name: str, *shape: Extent, dtype: DType = F64, path: str = ""
-    ) -> Node:
+    def input(self, name: str, *shape: Extent, dtype: DType = F64, path: str = "") -> Node:
         return self.graph.input(name, Type(dtype, shape), path)
 
     def labels(self, name: str, *shape: Extent) -> Node:

@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import scipy.special as sp
-
 import numpy as np
+import scipy.special as sp
 
 LOW = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", "0123456789aehijklmnoprstuvx", strict=True))
 HIGH = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))
@@ -143,7 +142,7 @@ class Reader:
 
     def whole(self) -> Any:
         value = self.comparison()
-        assert self.at == len(self.text), f"cannot read {self.text[self.at:]!r} in {self.text!r}"
+        assert self.at == len(self.text), f"cannot read {self.text[self.at :]!r} in {self.text!r}"
         return value
 
     def takes(self, *signs: str) -> str:
@@ -189,8 +188,10 @@ class Reader:
 
     def starts_factor(self) -> bool:
         ahead = self.text[self.at : self.at + 2]
-        return len(ahead) == 2 and ahead[0] == " " and (
-            bool(re.match(r"[A-Za-zα-ωΣ0-9(\[|‖⌊⌈∞¬]", ahead[1]))
+        return (
+            len(ahead) == 2
+            and ahead[0] == " "
+            and (bool(re.match(r"[A-Za-zα-ωΣ0-9(\[|‖⌊⌈∞¬]", ahead[1])))
         )
 
     def factor(self) -> Any:
@@ -294,7 +295,15 @@ class Reader:
             return self.slices(found[1:-1])
         # A shape: brackets with a comma inside and no brackets.
         if found := self.takes_match(re.compile(r"\(([\w+* -]+,[\w+*, -]*|)\)")):
-            return eval(found, {}, {k: int(v) for k, v in self.env.items() if np.ndim(v) == 0 and not isinstance(v, float)})  # noqa: S307, E501
+            return eval(  # noqa: S307
+                found,
+                {},
+                {
+                    k: int(v)
+                    for k, v in self.env.items()
+                    if np.ndim(v) == 0 and not isinstance(v, float)
+                },
+            )
         return self.comparison()
 
     def atom(self) -> Any:
@@ -302,7 +311,7 @@ class Reader:
             return float(number) if not number.isdigit() else int(number)
         if self.takes("("):
             value = self.comparison()
-            assert self.takes(")"), f"{self.text[self.at:]!r} in {self.text!r}"
+            assert self.takes(")"), f"{self.text[self.at :]!r} in {self.text!r}"
             return value
         if self.takes("["):
             value = self.comparison()
@@ -319,7 +328,7 @@ class Reader:
                 assert self.takes(right), self.text
                 return function(value)
         name = self.takes_match(NAME)
-        assert name, f"cannot read {self.text[self.at:]!r} in {self.text!r}"
+        assert name, f"cannot read {self.text[self.at :]!r} in {self.text!r}"
         return self.named(name)
 
     def named(self, name: str) -> Any:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from tests.inspect import models
 
-import numpy as np
 from chainrule import nn, random
 from chainrule.errors import DTypeError, ShapeError, StructureError
 from chainrule.frontend.arguments import spec
@@ -128,8 +128,7 @@ def test_refusals() -> None:
     with pytest.raises(DTypeError) as dtype:
         explain(models.least_squares, wrt="y", args=(w, x, y))
     assert str(dtype.value) == (
-        "wrt='y' holds no floats\n  type  i64[4]\n"
-        "hint: derivatives are taken of float arguments"
+        "wrt='y' holds no floats\n  type  i64[4]\nhint: derivatives are taken of float arguments"
     )
     with pytest.raises(ShapeError) as shape:
         explain(lambda x: x * x, wrt="x", args=(x,))

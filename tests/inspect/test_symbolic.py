@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import sympy
 from tests.inspect.build import N, Net, gradient
 
-import numpy as np
 from chainrule.errors import UnsupportedError
 from chainrule.inspect.from_expression import from_sympy
 from chainrule.inspect.symbolic import to_sympy
@@ -62,8 +62,10 @@ def test_matrix_expressions() -> None:
     d = net.matmul(x, w) - y
     shown = to_sympy(gradient(net.sum(d * d), w))
     n = sympy.Symbol("n", integer=True, positive=True)
-    xs, ws, ys = sympy.MatrixSymbol("x", n, 3), sympy.MatrixSymbol("w", 3, 1), sympy.MatrixSymbol(
-        "y", n, 1
+    xs, ws, ys = (
+        sympy.MatrixSymbol("x", n, 3),
+        sympy.MatrixSymbol("w", 3, 1),
+        sympy.MatrixSymbol("y", n, 1),
     )
     numbers = np.random.default_rng(0)
     values = {xs: numbers.normal(size=(4, 3)), ws: numbers.normal(size=(3, 1)),
@@ -97,8 +99,7 @@ def test_what_has_no_op_is_refused() -> None:
     with pytest.raises(UnsupportedError) as error:
         from_sympy(sympy.besselj(0, sympy.Symbol("x")), {"x": x})
     assert str(error.value) == (
-        "no op stands for besselj\n  in  besselj(0, x)\n"
-        "hint: declare it with chainrule.scalar_op"
+        "no op stands for besselj\n  in  besselj(0, x)\nhint: declare it with chainrule.scalar_op"
     )
     with pytest.raises(UnsupportedError) as error:
         from_sympy(sympy.Symbol("t") + 1, {"x": x})

@@ -60,7 +60,8 @@ def bindings(
                            if p.args[0].op in ("sum", "logsumexp")}  # fmt: skip
             own = shape[:1] if row else shape
             values = [
-                c for c in CONSTANTS
+                c
+                for c in CONSTANTS
                 if dtype.is_float or (float(c).is_integer() and (c > 0 or dtype is not U8))
             ]
             options = [graph.full(own, c, dtype) for c in values]

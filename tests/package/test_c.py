@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.package.c_program import STRICT, compiled, needs_gcc, needs_gxx, ran
 
 import chainrule as cr
 import chainrule.numpy as cnp
 from chainrule import optim
 from chainrule.package import export
-from tests.package.c_program import STRICT, compiled, needs_gcc, needs_gxx, ran
 
 OPTIMIZER = optim.adam(1e-2)
 BATCHES = (32, 5, 1, 70)  # sizes of the mini-batches of four steps

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.package.c_program import needs_gcc
 
 import chainrule as cr
 import chainrule.numpy as cnp
@@ -16,7 +17,6 @@ from chainrule.link.target import host
 from chainrule.package import export
 from chainrule.package.elf import read_object
 from chainrule.package.names import c_extent, c_names, c_string
-from tests.package.c_program import needs_gcc
 
 
 def tripled(x: Any) -> Any:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from tests.package.c_program import needs_gcc
+from tests.package.test_c import batches, first, make_step
 
 import chainrule as cr
 import chainrule.numpy as cnp
 from chainrule.package import export
-from tests.package.c_program import needs_gcc
-from tests.package.test_c import batches, first, make_step
 
 pytestmark = needs_gcc
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from tests.compiled.run import Compiled, assert_close, launches, program_of
+from tests.random_programs import random_program
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.dims import named
@@ -21,8 +23,6 @@ from chainrule.optimize import expand, optimize
 from chainrule.pipeline import lower_program
 from chainrule.schedule import fuse as fusion
 from chainrule.schedule.steps import Checked, Copy, Nest, Schedule, Strips
-from tests.compiled.run import Compiled, assert_close, launches, program_of
-from tests.random_programs import random_program
 
 
 def with_gradient(seed: int) -> Program:
@@ -64,7 +64,9 @@ def test_steps_read_only_what_lower_levels_made(seed: int) -> None:
 
 
 @pytest.mark.parametrize("limits", [(1, 0, 0), (1, 6, 3), (2, 1, 1), (3, 1000, 1000), (64, 0, 0)])
-def test_limits_change_no_result(limits: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_change_no_result(
+    limits: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in zip(("MEMBERS", "CHEAP_FLOPS", "CHEAP_LOADS"), limits, strict=True):
         monkeypatch.setattr(fusion, name, value)
     for seed in range(8):

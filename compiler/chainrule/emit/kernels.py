@@ -164,7 +164,7 @@ class _Kernel:
     def _place(
         self, buffer: Buffer, offset: Extent, lanes: _Lanes | None
     ) -> tuple[Value, int | None]:
-        """Return an address and how it moves: 0 fixed, 1 an element a lane, None a pointer a lane."""
+        """Return an address and how it moves: 0 not at all, 1 in steps, None: a pointer a lane."""
         nbytes = buffer.dtype.nbytes
         pointer = self.buffers[buffer]
         stride: Extent | None = 0

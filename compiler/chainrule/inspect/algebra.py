@@ -324,7 +324,7 @@ def reduced(function: str, body: Tree, axes: tuple[int, ...], count: Tree) -> Tr
         and any(map(_has_onehot, body.terms))
         and all(t.rank == 0 or _solid(t, body.rank) for t in body.terms)
     ):
-            return add(*(reduced("sum", t, axes, count) if t.rank else multiply(count, t)
+        return add(*(reduced("sum", t, axes, count) if t.rank else multiply(count, t)
                          for t in body.terms))  # fmt: skip
     return linear(build, body)
 

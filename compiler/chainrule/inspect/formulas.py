@@ -85,7 +85,10 @@ class Formula:
 
 
 def formula(
-    node: Node, *, names: Mapping[Node, str] | None = None, files: Files | None = None,
+    node: Node,
+    *,
+    names: Mapping[Node, str] | None = None,
+    files: Files | None = None,
     subject: Tree | None = None,
 ) -> Formula:
     """Return a node as a formula.

@@ -61,9 +61,7 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
     return result if isinstance(result, Node) else like.graph.full_like(like, result)
 
 
-def _built(
-    part: Expr, done: Mapping[Expr, Value], known: Mapping[str, Node]
-) -> Value | None:
+def _built(part: Expr, done: Mapping[Expr, Value], known: Mapping[str, Node]) -> Value | None:
     """Build one expression from its parts; None for what is no value, as a condition's pair."""
     import sympy
 

@@ -39,9 +39,7 @@ def latex(tree: Tree) -> str:
     return re.sub(" {2,}", " ", _render(Layout(linear=False).box(tree))).strip()
 
 
-def formula_latex(
-    subject: Tree | None, tree: Tree, definitions: Sequence[tuple[str, Tree]]
-) -> str:
+def formula_latex(subject: Tree | None, tree: Tree, definitions: Sequence[tuple[str, Tree]]) -> str:
     """Return a formula; with definitions, an `aligned` environment with one a line."""
     head = latex(subject) if subject is not None else ""
     if not definitions:

@@ -9,12 +9,14 @@ import math
 from fractions import Fraction
 
 import numpy as np
+
 from chainrule.inspect import algebra
 from chainrule.inspect.notation import Name, Number, Tree
 from chainrule.inspect.roots import PI, root
 from chainrule.ir.types import F32, DType
 
 __all__ = ["number_tree"]
+
 
 def number_tree(value: float | bool, dtype: DType) -> Tree:
     """Return a constant as the fraction, decimal or root that a person would have written.

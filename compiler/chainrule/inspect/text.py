@@ -21,9 +21,7 @@ def text(tree: Tree) -> str:
     return _render(Layout(linear=True).box(tree))
 
 
-def formula_text(
-    subject: Tree | None, tree: Tree, definitions: Sequence[tuple[str, Tree]]
-) -> str:
+def formula_text(subject: Tree | None, tree: Tree, definitions: Sequence[tuple[str, Tree]]) -> str:
     """Return a formula and its definitions, one a line."""
     head = f"{text(subject)} = " if subject is not None else ""
     lines = [head + text(tree)]

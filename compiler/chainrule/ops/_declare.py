@@ -79,8 +79,13 @@ def _pointwise(
 
 
 def unary(
-    name: str, value: Callable[[Any], Any], slope: Callable[[Node, Node], Slope] | None,
-    native: Native, *, takes: Takes = "float", **facts: Any,
+    name: str,
+    value: Callable[[Any], Any],
+    slope: Callable[[Node, Node], Slope] | None,
+    native: Native,
+    *,
+    takes: Takes = "float",
+    **facts: Any,
 ) -> Op:
     """Declare y = f(x) by its slope: `slope(y, x)` is dy/dx and may reuse the result `y`.
 
@@ -91,18 +96,26 @@ def unary(
 
 
 def binary(
-    name: str, value: Callable[[Any, Any], Any],
-    slopes: Callable[[Node, Node, Node], Sequence[Slope]] | None, native: Native, *,
-    takes: Takes = "float", **facts: Any,
+    name: str,
+    value: Callable[[Any, Any], Any],
+    slopes: Callable[[Node, Node, Node], Sequence[Slope]] | None,
+    native: Native,
+    *,
+    takes: Takes = "float",
+    **facts: Any,
 ) -> Op:
     """Declare y = f(a, b) by its two partial derivatives, of the result and the arguments."""
     return _pointwise(name, value, slopes, native, takes, (), **facts)
 
 
 def ternary(
-    name: str, value: Callable[[Any, Any, Any], Any],
-    slopes: Callable[[Node, Node, Node, Node], Sequence[Slope]] | None, native: Native, *,
-    takes: Takes = "float", **facts: Any,
+    name: str,
+    value: Callable[[Any, Any, Any], Any],
+    slopes: Callable[[Node, Node, Node, Node], Sequence[Slope]] | None,
+    native: Native,
+    *,
+    takes: Takes = "float",
+    **facts: Any,
 ) -> Op:
     """Declare y = f(a, b, c) by its three partial derivatives."""  # fmt: skip
     return _pointwise(name, value, slopes, native, takes, (), **facts)

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 import numpy as np
+
 from chainrule.ir.types import Array
 
 __all__ = ["erf", "erfc", "floor_divide", "fmod", "log1mexp", "log_softmax", "logsumexp", "norm",
@@ -65,7 +66,7 @@ def erf(x: Array) -> Array:
     """Return the error function (of complex arguments near the real axis by its Taylor step)."""
     if np.iscomplexobj(x):
         real = np.vectorize(math.erf, otypes=[float])(np.real(x))
-        slope = 2 / math.sqrt(math.pi) * np.exp(-np.real(x) ** 2)
+        slope = 2 / math.sqrt(math.pi) * np.exp(-(np.real(x) ** 2))
         return np.asarray(real + 1j * slope * np.imag(x))
     return _like(np.vectorize(math.erf, otypes=[float])(_wide(x)), x)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special
@@ -59,9 +60,7 @@ def _align(args: Sequence[Node], flags: Sequence[bool], size: Extent) -> list[No
     ]
 
 
-def _gather_batch(
-    args: Sequence[Node], flags: Sequence[bool], size: Extent, *, batch: int
-) -> Node:
+def _gather_batch(args: Sequence[Node], flags: Sequence[bool], size: Extent, *, batch: int) -> Node:
     x, index = args
     if not flags[0] and batch == 0:
         # The new axis of the index is one more axis of places.

@@ -11,6 +11,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
+
 from chainrule.errors import ShapeError, explain
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Arithmetic, Kind, Notation, Op, VectorMath
@@ -149,8 +150,14 @@ rsqrt: Final[Op] = unary(
 
 
 def _function(
-    name: str, value: Any, slope: Any, ulp: tuple[float, float], *, flops: int = 15,
-    latex: str = "", **facts: Any,
+    name: str,
+    value: Any,
+    slope: Any,
+    ulp: tuple[float, float],
+    *,
+    flops: int = 15,
+    latex: str = "",
+    **facts: Any,
 ) -> Op:
     """Declare a function of our vector mathematics that is written `name(x)`."""  # fmt: skip
     latex = latex or rf"\operatorname{{{{{name}}}}}"
@@ -373,9 +380,7 @@ shift_right: Final[Op] = binary(
 
 def _select_type(condition: Type, a: Type, b: Type) -> Type:
     if condition.dtype is not BOOL or a != b or condition.shape != a.shape:
-        raise ShapeError(
-            explain("where: operands do not agree", f"{condition}", f"{a}", f"{b}")
-        )
+        raise ShapeError(explain("where: operands do not agree", f"{condition}", f"{a}", f"{b}"))
     return a
 
 
@@ -424,5 +429,3 @@ cast: Final[Op] = declare(
         notation=Notation("{0}", "{0}"),
     )
 )  # fmt: skip
-
-

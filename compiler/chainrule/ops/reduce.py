@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
+
 from chainrule.errors import ShapeError, explain
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
@@ -39,9 +40,7 @@ def _reduced(name: str, takes: Any) -> Callable[..., Type]:
 
 
 def _shifted(name: str) -> Callable[..., Node]:
-    def batch(
-        args: Sequence[Node], _flags: Sequence[bool], _size: Extent, *, axes: Axes
-    ) -> Node:
+    def batch(args: Sequence[Node], _flags: Sequence[bool], _size: Extent, *, axes: Axes) -> Node:
         return args[0].graph.call(name, args[0], axes=tuple(a + 1 for a in axes))
 
     return batch

@@ -129,9 +129,7 @@ transpose: Final[Op] = declare(
 def _slice_value(
     x: Array, *, starts: tuple[int, ...], shape: tuple[int, ...], steps: tuple[int, ...]
 ) -> Array:
-    where = np.ix_(
-        *(a + s * np.arange(n) for a, n, s in zip(starts, shape, steps, strict=True))
-    )
+    where = np.ix_(*(a + s * np.arange(n) for a, n, s in zip(starts, shape, steps, strict=True)))
     return x[where]
 
 
@@ -215,12 +213,9 @@ def _concatenate_pull(g: Node, _y: Node, *args: Node, axis: int) -> tuple[Node, 
     return tuple(pulled)
 
 
-def _concatenate_push(
-    tangents: tuple[Node | None, ...], y: Node, *args: Node, axis: int
-) -> Node:
+def _concatenate_push(tangents: tuple[Node | None, ...], y: Node, *args: Node, axis: int) -> Node:
     full = [
-        y.graph.full_like(x, 0.0) if t is None else t
-        for t, x in zip(tangents, args, strict=True)
+        y.graph.full_like(x, 0.0) if t is None else t for t, x in zip(tangents, args, strict=True)
     ]
     return y.graph.call("concatenate", *full, axis=axis)
 

@@ -45,9 +45,7 @@ def peeled(x: Node, names: Names) -> tuple[Node, Names]:
         x = x.args[0]
 
 
-def spread_to(
-    x: Node, names: Names, out: Names, sizes: Mapping[int, Extent]
-) -> Node:
+def spread_to(x: Node, names: Names, out: Names, sizes: Mapping[int, Extent]) -> Node:
     """Return `x` with its axes in the order of `out`, copied along those it lacks."""
     order = sorted(range(len(names)), key=lambda i: out.index(names[i]))
     if order != list(range(len(names))):

@@ -56,9 +56,7 @@ def _sum_of_copies(node: Node) -> Node | None:
     inner = tuple(i for i, a in enumerate(own) if a in axes)
     if inner:
         source = node.graph.call("sum", source, axes=inner)
-    scaled = source * node.graph.broadcast(
-        count(node.graph, copied, node.dtype), source.shape, ()
-    )
+    scaled = source * node.graph.broadcast(count(node.graph, copied, node.dtype), source.shape, ())
     left = _left(node)
     kept = tuple(left.index(a) for a in own if a not in axes)
     return node.graph.broadcast(scaled, node.shape, kept)

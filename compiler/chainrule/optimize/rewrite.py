@@ -108,9 +108,11 @@ def build(pattern: Pattern, bound: Binding, like: Node) -> Node:
             model = build(pattern.args[1], bound, like)
             axes: tuple[int, ...] = bound[pattern.axes]
             kept = tuple(i for i in range(model.type.rank) if i not in axes)
-            inner = graph.full(
-                tuple(model.shape[i] for i in kept), pattern.args[0].number, model.dtype
-            ) if pattern.args[0].op == "number" else build(pattern.args[0], bound, like)
+            inner = (
+                graph.full(tuple(model.shape[i] for i in kept), pattern.args[0].number, model.dtype)
+                if pattern.args[0].op == "number"
+                else build(pattern.args[0], bound, like)
+            )
             return graph.broadcast(inner, model.shape, kept)
     args: list[Node | None] = [
         None if a.op == "number" else build(a, bound, like) for a in pattern.args

@@ -53,24 +53,59 @@ class Pattern:
     boolean: bool = False
     attributes: tuple[tuple[str, Any], ...] = ()
 
-    def __add__(self, other: Term) -> Pattern: return call("add", self, other)  # noqa: E704
-    def __radd__(self, other: Term) -> Pattern: return call("add", other, self)  # noqa: E704
-    def __sub__(self, other: Term) -> Pattern: return call("sub", self, other)  # noqa: E704
-    def __rsub__(self, other: Term) -> Pattern: return call("sub", other, self)  # noqa: E704
-    def __mul__(self, other: Term) -> Pattern: return call("mul", self, other)  # noqa: E704
-    def __rmul__(self, other: Term) -> Pattern: return call("mul", other, self)  # noqa: E704
-    def __truediv__(self, other: Term) -> Pattern: return call("div", self, other)  # noqa: E704
-    def __rtruediv__(self, other: Term) -> Pattern: return call("div", other, self)  # noqa: E704
-    def __pow__(self, other: Term) -> Pattern: return call("pow", self, other)  # noqa: E704
-    def __rpow__(self, other: Term) -> Pattern: return call("pow", other, self)  # noqa: E704
-    def __neg__(self) -> Pattern: return call("neg", self)  # noqa: E704
-    def __lt__(self, other: Term) -> Pattern: return call("less", self, other)  # noqa: E704
-    def __le__(self, other: Term) -> Pattern: return call("less_equal", self, other)  # noqa: E704
-    def __gt__(self, other: Term) -> Pattern: return call("greater", self, other)  # noqa: E704
-    def __ge__(self, other: Term) -> Pattern: return call("greater_equal", self, other)  # noqa: E704
-    def __and__(self, other: Term) -> Pattern: return call("bit_and", self, other)  # noqa: E704
-    def __or__(self, other: Term) -> Pattern: return call("bit_or", self, other)  # noqa: E704
-    def __invert__(self) -> Pattern: return call("bit_not", self)  # noqa: E704
+    def __add__(self, other: Term) -> Pattern:
+        return call("add", self, other)  # noqa: E704
+
+    def __radd__(self, other: Term) -> Pattern:
+        return call("add", other, self)  # noqa: E704
+
+    def __sub__(self, other: Term) -> Pattern:
+        return call("sub", self, other)  # noqa: E704
+
+    def __rsub__(self, other: Term) -> Pattern:
+        return call("sub", other, self)  # noqa: E704
+
+    def __mul__(self, other: Term) -> Pattern:
+        return call("mul", self, other)  # noqa: E704
+
+    def __rmul__(self, other: Term) -> Pattern:
+        return call("mul", other, self)  # noqa: E704
+
+    def __truediv__(self, other: Term) -> Pattern:
+        return call("div", self, other)  # noqa: E704
+
+    def __rtruediv__(self, other: Term) -> Pattern:
+        return call("div", other, self)  # noqa: E704
+
+    def __pow__(self, other: Term) -> Pattern:
+        return call("pow", self, other)  # noqa: E704
+
+    def __rpow__(self, other: Term) -> Pattern:
+        return call("pow", other, self)  # noqa: E704
+
+    def __neg__(self) -> Pattern:
+        return call("neg", self)  # noqa: E704
+
+    def __lt__(self, other: Term) -> Pattern:
+        return call("less", self, other)  # noqa: E704
+
+    def __le__(self, other: Term) -> Pattern:
+        return call("less_equal", self, other)  # noqa: E704
+
+    def __gt__(self, other: Term) -> Pattern:
+        return call("greater", self, other)  # noqa: E704
+
+    def __ge__(self, other: Term) -> Pattern:
+        return call("greater_equal", self, other)  # noqa: E704
+
+    def __and__(self, other: Term) -> Pattern:
+        return call("bit_and", self, other)  # noqa: E704
+
+    def __or__(self, other: Term) -> Pattern:
+        return call("bit_or", self, other)  # noqa: E704
+
+    def __invert__(self) -> Pattern:
+        return call("bit_not", self)  # noqa: E704
 
     @property
     def is_constant(self) -> bool:

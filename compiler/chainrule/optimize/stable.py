@@ -165,6 +165,7 @@ EXPONENTIALS: Final = (
     becomes(exp(x - along(reduced("logsumexp", x), x)), reduced("softmax", x)),
 )
 
+
 def _norms(square: Callable[[Pattern], Pattern]) -> tuple[Rule, ...]:
     return (
         becomes(log(square(x)), 2 * log(abs_(x))),

@@ -1,8 +1,8 @@
 """Batch strips: forward and backward for some rows through the whole network, then the next rows.
 
 Where a dim is only mapped over and finally summed, the steps that mention it can run strip by
-strip: activations then take a strip's memory, not the batch's, and stay in cache between forward and
-backward.  The sums are added up in memory, strips in ascending order.
+strip: activations then take a strip's memory, not the batch's, and stay in cache between forward
+and backward.  The sums are added up in memory, strips in ascending order.
 """
 
 from __future__ import annotations
@@ -44,12 +44,9 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     if not inside or any(isinstance(s, Copy | Strips | Checked) for s in inside):
         return None
     steps = [s for s in inside if isinstance(s, Nest | Single)]
-    summed: list[Node] = []
-    for s in steps:
-        part = _sums(s, dim, schedule)
-        if part is None:
-            return None
-        summed += part
+    summed = _all_sums(schedule, steps, dim)
+    if summed is None:
+        return None
     made = {n for s in steps for n in s.nodes}
     totals = set(summed)
     mapped = [n for n in made if n in schedule.stored and n not in totals]
@@ -91,6 +88,17 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
         schedule.program, [*head, *before, Strips(dim, rows, steps, summed), *behind],
         schedule.level, schedule.stored, targets, overwriting,
     )  # fmt: skip
+
+
+def _all_sums(schedule: Schedule, steps: list[Nest | Single], dim: str) -> list[Node] | None:
+    """Return what the steps add up over the dim, or None if one of them cannot be cut."""
+    summed: list[Node] = []
+    for s in steps:
+        part = _sums(s, dim, schedule)
+        if part is None:
+            return None
+        summed += part
+    return summed
 
 
 def strip_rows(mapped: list[Node], summed: list[Node], dim: str) -> int:

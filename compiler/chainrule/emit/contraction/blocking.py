@@ -21,7 +21,8 @@ def emit_contraction(
 
     Signature: `void (ptr A, ptr B, ptr C, i64 m, i64 n, i64 k, i64 am, i64 ak, i64 bk, i64 bn,
     i64 cm, i64 cn, ptr workspace, extra...)`, strides in elements.  Arguments the spec knows are
-    ignored.  Where it leaves `accumulate` open, `i64 adding` (not 0: add) follows the workspace.  Neither A nor B may overlap C; the workspace must be aligned to 64 bytes and hold
+    ignored.  Where it leaves `accumulate` open, `i64 adding` (not 0: add) follows the workspace.
+    Neither A nor B may overlap C; the workspace must be aligned to 64 bytes and hold
     `workspace_bytes` (it may be null if that is 0).
     """
     key = f".{epilogue.key}" if epilogue else ""

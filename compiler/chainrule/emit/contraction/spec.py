@@ -54,7 +54,9 @@ class Contraction:
         """A name that two contractions share exactly when they are equal."""
         fields = [self.m, self.n, self.k, *self.a, *self.b, *self.c]
         words = ["r" if f is None else str(f) for f in fields]
-        flags = {True: "acc", False: "set", None: "may"}[self.accumulate] + (".strict" if self.strict else "")
+        flags = {True: "acc", False: "set", None: "may"}[self.accumulate] + (
+            ".strict" if self.strict else ""
+        )
         return f"{self.dtype.mangled}.{'.'.join(words)}.{flags}"
 
     def transposed(self) -> Contraction:

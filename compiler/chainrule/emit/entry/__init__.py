@@ -29,7 +29,10 @@ _SMALL: Final = 8
 
 
 def emit_entry(
-    module: Module, signature: Signature, kernel_name: str | None, entry_name: str,
+    module: Module,
+    signature: Signature,
+    kernel_name: str | None,
+    entry_name: str,
     release_gil: bool,
 ) -> None:
     """Write the functions `entry_name` and `entry_name + "_bind"` around a kernel of the module.
@@ -192,8 +195,13 @@ def _check_result_extents(frame: Frame) -> None:
 
 
 def _run(
-    frame: Frame, kernel_name: str | None, buffers: list[Value], arena: Extent, arena_bytes: Value,
-    release_gil: bool, failed: str,
+    frame: Frame,
+    kernel_name: str | None,
+    buffers: list[Value],
+    arena: Extent,
+    arena_bytes: Value,
+    release_gil: bool,
+    failed: str,
 ) -> None:
     """Lease the arena and call the kernel; `failed` finds an exception raised."""  # fmt: skip
     b = frame.b

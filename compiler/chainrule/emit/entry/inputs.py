@@ -19,8 +19,13 @@ Keep = Callable[[Value, bool], None]
 
 
 def take_apart(
-    frame: Frame, tree: Tree, thing: Value, take_leaf: Callable[[int, Value], None], keep: Keep,
-    numbers: Iterator[int], otherwise: str,
+    frame: Frame,
+    tree: Tree,
+    thing: Value,
+    take_leaf: Callable[[int, Value], None],
+    keep: Keep,
+    numbers: Iterator[int],
+    otherwise: str,
 ) -> None:
     """Follow `tree` through nested containers, calling `take_leaf` at each leaf.
 
@@ -182,5 +187,3 @@ def _check_guard(frame: Frame, kind: str, left: Value, right: Value) -> None:
         frame.require(b.icmp("eq", remainder, b.const(I64, 0)))
     else:
         frame.require(b.icmp({"eq": "eq", "ge": "sge"}[kind], left, right))
-
-
