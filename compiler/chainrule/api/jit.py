@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, overload
 
 from chainrule.api.calls import (
@@ -25,7 +25,7 @@ from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
-from chainrule.ir.dims import show_extent
+from chainrule.ir.dims import Extent, show_extent
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.native_callable import attach, callable_type
 
@@ -213,11 +213,12 @@ class _Jitted:
         if not known:
             first = not self._variants
             reason = "first call" if first else "another structure, dtype or rank of arguments"
-            traced = self._trace(args, kwargs, self._dims)
+            traced, inferred = self._trace(args, kwargs, self._dims), frozenset[str]()
         else:
-            traced, reason = self._widened(known[-1], labels, shapes, args, kwargs)
+            traced, inferred, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         variant = compile_variant(
             traced,
+            inferred=inferred,
             donated=self._donated,
             numerics=self._options["numerics"],
             cache=default_cache() if self._options["cache"] else None,
@@ -247,36 +248,25 @@ class _Jitted:
     def _widened(
         self, before: Variant, labels: list[str], shapes: list[tuple[int, ...]],
         args: Sequence[Any], kwargs: Mapping[str, Any],
-    ) -> tuple[Traced, str]:  # fmt: skip
+    ) -> tuple[Traced, frozenset[str], str]:  # fmt: skip
         """Trace with a name for every extent that changed since an earlier compilation.
 
-        Extents that were and became equal get one name.  If the function needs the numbers, or a
-        1 is involved, which broadcasts, the new numbers are compiled for as they are.
+        Extents that were and became equal get one name, until a call tells them apart.  If the
+        function needs the numbers, or a 1 is involved, which broadcasts, the new numbers are
+        compiled for as they are.  Returns the program, the names made up, and the reason.
         """
-        names: dict[tuple[int, int], str] = {}
+        names = _Names(before.inferred)
         dims: dict[str, tuple[str | int | None, ...]] = {}
-        changes = []
         for path, node, shape in zip(labels, before.traced.program.inputs, shapes, strict=True):
-            entry: list[str | int | None] = []
-            for axis, (old, new) in enumerate(zip(node.shape, shape, strict=True)):
-                if not isinstance(old, int):
-                    entry.append(show_extent(old))
-                elif old == new:
-                    entry.append(new)
-                elif 1 in (old, new):
-                    entry.append(None)
-                    changes.append(f"{path} axis {axis} is {new}, was {old}")
-                else:
-                    name = names.setdefault((old, new), f"{path.replace('/', '_')}_{axis}")
-                    entry.append(name)
-                    changes.append(f"{path} axis {axis} is {new}, was {old}: named {name}")
             if shape:
-                dims[path] = tuple(entry)
-        reason = "; ".join(changes) or "other extents"
+                axes = enumerate(zip(node.shape, shape, strict=True))
+                dims[path] = tuple([names.of(path, axis, old, new) for axis, (old, new) in axes])
+        reason = "; ".join(names.changes) or "other extents"
         try:
-            return self._trace(args, kwargs, dims), reason
+            return self._trace(args, kwargs, dims), frozenset(names.made), reason
         except ChainruleError:
-            return self._trace(args, kwargs, self._dims), f"{reason} (its number is used)"
+            traced = self._trace(args, kwargs, self._dims)
+            return traced, frozenset(), f"{reason} (its number is used)"
 
     def _link(self, variant: Variant, form: Form, static: Static) -> None:
         """Put a new native entry behind those there are."""
@@ -310,6 +300,39 @@ Jitted = callable_type(_Jitted)
 
 def _again(fn: Callable[..., Any], options: dict[str, Any]) -> Any:
     return Jitted(fn, **options)
+
+
+class _Names:
+    """Makes up names for extents that change from one call to another.
+
+    Attributes:
+        made: The names that are not the user's.
+        changes: What changed, for people.
+    """
+
+    def __init__(self, inferred: Collection[str]) -> None:
+        self.made: set[str] = set(inferred)
+        self.changes: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._fresh: dict[tuple[Extent, int], str] = {}
+
+    def of(self, path: str, axis: int, old: Extent, new: int) -> str | int | None:
+        """Return what `dims` says of an axis that was `old` and is `new`: a name, or a number."""
+        if isinstance(old, int):
+            if old == new:
+                return new
+        elif str(old) not in self.made:
+            return show_extent(old)
+        elif new != 1 and self._numbers.setdefault(str(old), new) == new:
+            return str(old)
+        change = f"{path} axis {axis} is {new}, was {show_extent(old)}"
+        if 1 in (old, new):
+            self.changes.append(change)
+            return None
+        name = self._fresh.setdefault((old, new), f"{path.replace('/', '_')}_{axis}")
+        self.made.add(name)
+        self.changes.append(f"{change}: named {name}")
+        return name
 
 
 class Options(TypedDict, total=False):

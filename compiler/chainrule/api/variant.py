@@ -64,6 +64,7 @@ class Variant:
         flat: Whether the entry takes and returns the leaves themselves: only Python can take the
             arguments apart, or build the results.
         direct: Calls the entry, and those chained after it.
+        inferred: The dims whose names were made up, for extents that changed.
     """
 
     traced: Traced
@@ -74,6 +75,7 @@ class Variant:
     donated: tuple[str, ...]
     flat: bool
     direct: Callable[..., Any]
+    inferred: frozenset[str] = frozenset()
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -89,8 +91,9 @@ class Variant:
                     if extent != number:
                         return False
                 elif _is_name(extent) and dims.setdefault(str(extent), number) != number:
-                    # One name, two numbers: an error of the caller's, told when it is called.
-                    return True
+                    # One name, two numbers: if the name is the user's, an error of the caller's,
+                    # told when it is called; if we made it up, another compilation.
+                    return str(extent) not in self.inferred
         return True
 
     def call(self, leaves: Sequence[Any], out: Any) -> Any:
@@ -145,8 +148,9 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
 
 
 def compile_variant(
-    traced: Traced, *, donated: Sequence[str], numerics: str, cache: Cache | None = None
-) -> Variant:
+    traced: Traced, *, donated: Sequence[str], numerics: str, cache: Cache | None = None,
+    inferred: frozenset[str] = frozenset(),
+) -> Variant:  # fmt: skip
     """Compile a traced program, with its native entry where one is possible."""
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
@@ -163,7 +167,9 @@ def compile_variant(
         binding = _bind(traced, lowered, signature.flat() if flat else signature, loaded, cache)
         attach(direct, binding.entry, binding)
     lowered.seconds["entry"] = time.perf_counter() - began
-    return Variant(traced, lowered, signature, loaded, binding, tuple(donated), flat, direct)
+    return Variant(
+        traced, lowered, signature, loaded, binding, tuple(donated), flat, direct, inferred
+    )
 
 
 def _needs_python(signature: Signature) -> bool:
