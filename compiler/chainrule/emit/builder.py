@@ -160,8 +160,6 @@ class Builder:
         self._lines = lines
         self._next = 0
 
-    # Plumbing ------------------------------------------------------------------------------
-
     def _name(self) -> str:
         self._next += 1
         return f"%v{self._next}"
@@ -183,12 +181,6 @@ class Builder:
         """Open the block `label`; what follows goes there."""
         self._lines.append(f"{label}:")
         self.block = label
-
-    def comment(self, text: str) -> None:
-        """Write a comment line."""
-        self._lines.append(f"  ; {text}")
-
-    # Constants -----------------------------------------------------------------------------
 
     def const(self, type_: LType, number: float | bool) -> Value:
         """Return `number` as a constant of `type_`, in every lane of a vector."""
@@ -222,8 +214,6 @@ class Builder:
     def i64(self, number: Operand) -> Value:
         """Return an index operand as a value."""
         return number if isinstance(number, Value) else Value(I64, str(number))
-
-    # Arithmetic ----------------------------------------------------------------------------
 
     def binary(self, opcode: str, a: Operand, b: Operand) -> Value:
         """Emit `opcode` (`fadd`, `xor`, ...) on two operands of one type."""
@@ -352,8 +342,6 @@ class Builder:
         type_ = a.type if isinstance(a, Value) else b.type if isinstance(b, Value) else I64
         return Value(type_, str(number))
 
-    # Comparison and selection --------------------------------------------------------------
-
     def fcmp(self, predicate: str, a: Operand, b: Operand) -> Value:
         """Compare floats (`olt`, `oeq`, `uno`, ...); one i1 a lane."""
         a, b = self._pair(a, b)
@@ -368,8 +356,6 @@ class Builder:
         """Choose `a` where the condition holds, lane by lane."""
         assert a.type == b.type, f"operand types differ: {a} and {b}"
         return self._define(a.type, f"select {condition}, {a}, {b}")
-
-    # Conversion ----------------------------------------------------------------------------
 
     def cast(self, opcode: str, a: Value, element: LType) -> Value:
         """Convert lanes (`sitofp`, `fptosi`, `trunc`, `zext`, `bitcast`, ...) to `element`."""
@@ -391,8 +377,6 @@ class Builder:
     def opaque(self, a: Value) -> Value:
         """Return `a` as a number whose origin the code generator's loop rewriting cannot see."""
         return self._define(a.type, f"freeze {a}")
-
-    # Vectors -------------------------------------------------------------------------------
 
     def splat(self, a: Value, lanes: int) -> Value:
         """Copy a scalar into every lane (unchanged for `lanes == 0`)."""
@@ -420,8 +404,6 @@ class Builder:
     def step_vector(self, lanes: int, element: LType = I64) -> Value:
         """Return the constant 0, 1, 2, ..."""
         return self.lanes(element, range(lanes))
-
-    # Memory --------------------------------------------------------------------------------
 
     def offset(self, pointer: Value, nbytes: Operand) -> Value:
         """Return `pointer` moved by `nbytes`."""
@@ -484,8 +466,6 @@ class Builder:
         """Reserve stack bytes (call it in the entry block only)."""
         return self._define(PTR, f"alloca [{nbytes} x i8], align {align}")
 
-    # Calls ---------------------------------------------------------------------------------
-
     def intrinsic(
         self, name: str, result: LType, arguments: Sequence[Value], extra: str = ""
     ) -> Value:
@@ -539,8 +519,6 @@ class Builder:
             self._do(text)
             return Value(VOID, "")
         return self._define(result, text)
-
-    # Control flow --------------------------------------------------------------------------
 
     def ret(self, value: Value | None = None) -> None:
         """Return from the function."""

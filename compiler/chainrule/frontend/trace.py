@@ -24,7 +24,6 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
 from chainrule.frontend.operands import as_operand, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
-from chainrule.frontend.value import Value
 from chainrule.ir.dims import Extent, evaluate_extent
 from chainrule.ir.evaluate import bind_dims, evaluate
 from chainrule.ir.graph import Graph, Node
@@ -46,7 +45,6 @@ class Traced:
         out_tree: The structure of the result.
         names: The traced arguments' names.
         weak_inputs: Which input leaves are Python numbers.
-        weak_outputs: Which output leaves stand for Python numbers.
         static: Names and values of the arguments that stayed Python values.
     """
 
@@ -55,7 +53,6 @@ class Traced:
     out_tree: TreeDef
     names: tuple[str, ...]
     weak_inputs: tuple[bool, ...]
-    weak_outputs: tuple[bool, ...]
     static: tuple[tuple[str, Any], ...] = field(default=())
 
     def run(self, *args: Any) -> Any:
@@ -165,10 +162,8 @@ def trace(
         paths=tuple(paths), output_paths=tuple(output_paths), guards=tuple(graph.guards),
         checks=tuple(c for c in graph.checks if not _strangers([c.failed], inputs)),
     )  # fmt: skip
-    weak = tuple(_is_weak(x) for x in results)
-    return Traced(
-        program, in_tree, out_tree, bound.names, tuple([t.weak for t in types]), weak, bound.static
-    )
+    weak = tuple([t.weak for t in types])
+    return Traced(program, in_tree, out_tree, bound.names, weak, bound.static)
 
 
 def _inputs(
@@ -201,12 +196,6 @@ def result_nodes(graph: Graph, results: Sequence[Any], paths: Sequence[str]) -> 
                 )
             ) from None
     return nodes
-
-
-def _is_weak(leaf: Any) -> bool:
-    if isinstance(leaf, Value):
-        return leaf.weak
-    return isinstance(leaf, int | float) and not isinstance(leaf, bool | np.generic)
 
 
 def _strangers(nodes: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
