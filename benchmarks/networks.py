@@ -1,6 +1,6 @@
 """Value and gradient of dense networks against `jax.jit(value_and_grad)`, one thread.
 
-    env -u OPENBLAS_CORETYPE python benchmarks/networks.py [tiny | wide]
+    python benchmarks/networks.py [tiny | wide]
 
 Prints, for each network and batch: how many times longer JAX takes (median of rounds), the calls'
 microseconds, both compile times, and how many compilations chainrule made for all batches of one

@@ -36,6 +36,7 @@ from chainrule.errors import (
     DTypeError,
     ExportError,
     NotDifferentiableError,
+    OutOfRangeError,
     ShapeError,
     StructureError,
     UnsupportedError,
@@ -53,6 +54,7 @@ from chainrule.transform import stop_gradient
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
 if TYPE_CHECKING:
+    from chainrule import datasets
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
     from chainrule.package import export
@@ -62,12 +64,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
-    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "ShapeError",
-    "StructureError", "TracedFunction", "UnsupportedError", "explain", "export", "from_sympy",
-    "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "simplify", "spec",
-    "special", "stop_gradient", "substitute", "symbol", "trace", "tree_flatten", "tree_leaves",
-    "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
+    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfRangeError",
+    "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "datasets", "explain",
+    "export", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian",
+    "jacrev", "jit", "jvp", "linearize", "nn", "numpy", "optim", "random", "register_pytree_node",
+    "simplify", "spec", "special", "stop_gradient", "substitute", "symbol", "trace", "tree_flatten",
+    "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
 
 _LATER: Final = {
@@ -80,6 +82,8 @@ _LATER: Final = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return import_module("chainrule.datasets")
     for module, names in _LATER.items():
         if name in names:
             return getattr(import_module(module), name)
