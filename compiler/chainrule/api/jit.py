@@ -7,6 +7,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, overload
 
 from chainrule.api.calls import (
@@ -262,11 +263,11 @@ class _Jitted:
                 axes = enumerate(zip(node.shape, shape, strict=True))
                 dims[path] = tuple([names.of(path, axis, old, new) for axis, (old, new) in axes])
         reason = "; ".join(names.changes) or "other extents"
-        try:
+        with suppress(ChainruleError):
             return self._trace(args, kwargs, dims), frozenset(names.made), reason
-        except ChainruleError:
-            traced = self._trace(args, kwargs, self._dims)
-            return traced, frozenset(), f"{reason} (its number is used)"
+        # Outside of the handler: an error of the numbers themselves stands alone.
+        traced = self._trace(args, kwargs, self._dims)
+        return traced, frozenset(), f"{reason} (its number is used)"
 
     def _link(self, variant: Variant, form: Form, static: Static) -> None:
         """Put a new native entry behind those there are."""
