@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from tests.inspect.build import N, Net, gradient
 
-import numpy as np
 from chainrule.inspect import count
 from chainrule.inspect.boxes import decimal
 from chainrule.inspect.formulas import formula
@@ -135,3 +135,11 @@ def test_counts_of_a_network() -> None:
     assert joint.output_bytes == 8 * (1 + 64 * 32 + 320)
     assert 2 < joint.ratio(forward) < 3
     assert "in matrix products" in str(joint)
+
+
+def test_new_axes_and_slices_are_code_in_latex() -> None:
+    net = Net()
+    x, v = net.input("x", N, 4), net.input("v", N)
+    assert formula(x * net.columns(v, x)).latex() == r"x \odot v\left[\texttt{:, None}\right]"
+    part = net.graph.call("slice", x, starts=(1, 0), shape=(2, 4), steps=(1, 1))
+    assert formula(part).latex() == r"x\left[\texttt{1:3, :}\right]"

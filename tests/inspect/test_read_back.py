@@ -7,12 +7,14 @@ import pytest
 from tests.inspect.build import N, Net, check, gradient
 from tests.inspect.reader import FUNCTIONS
 
+import chainrule.numpy as cnp
 from chainrule.inspect.formulas import formula
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.types import F64, I64, Type
 from chainrule.ir.walk import topological
 from chainrule.ops import OPS
+from chainrule.symbols import hessian, jacobian, symbol
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "gelu", "silu", "softplus")
 
@@ -27,6 +29,15 @@ def test_linear_regression() -> None:
     assert check(gradient(loss, y)).text() == "2 (y − x w)"
     check(gradient(loss, x))
     assert check(gradient(net.mean(d * d), w)).text() == "2 xᵀ (x w − y) / n"
+
+
+def test_jacobians_and_hessians_show_no_identity() -> None:
+    x, w, y = symbol("x", (N, 8)), symbol("w", (8,)), symbol("y", (N,))
+    residual = x @ w - y
+    assert check(hessian((residual**2).sum(), w).node).text() == "2 xᵀ x"
+    assert check(jacobian(residual, w).node).text() == "x"
+    assert check(jacobian(w @ x.T, w).node).text() == "x"
+    check(hessian(cnp.sum(cnp.tanh(x @ w)), w).node)
 
 
 def test_logistic_regression() -> None:

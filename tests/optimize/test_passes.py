@@ -293,6 +293,45 @@ def test_a_product_that_is_needed_elsewhere_stays_whole() -> None:
     assert sum(n.op.name == "contract" for n in after.nodes) == 2
 
 
+@pytest.mark.parametrize("dtype", [F64, I64], ids=str)
+@pytest.mark.parametrize("flip", [False, True], ids=["left", "right"])
+@pytest.mark.parametrize("axes", list(itertools.product((0, 1), (0, 1, 2))), ids=str)
+def test_identity_matrices_are_not_multiplied(
+    axes: tuple[int, int], flip: bool, dtype: DType
+) -> None:
+    graph = Graph(OPS)
+    x = graph.input("x", Type(dtype, (3, 3, 3)))
+    counter = graph.call("iota", length=3, dtype=I64)
+    rows, columns = (graph.broadcast(counter, (3, 3), (i,)) for i in (0, 1))
+    eye = graph.call("cast", rows.equals(columns), dtype=dtype)
+    operands, at = ((x, eye), axes[::-1]) if flip else ((eye, x), axes)
+    y = graph.call("contract", *operands, batch=((), ()), summed=((at[0],), (at[1],)))
+    before = program_of([y], [x])
+    after = optimize(before)
+    assert {n.op.name for n in after.nodes} <= {"input", "transpose"}
+    assert any(n.op.name == "contract" for n in optimize(before, numerics="strict").nodes)
+    array = np.arange(27).reshape(3, 3, 3).astype(dtype.numpy)
+    np.testing.assert_array_equal(evaluate(after, array)[0], evaluate(before, array)[0])
+
+
+def test_traces_and_diagonals_keep_their_identity() -> None:
+    graph = Graph(OPS)
+    x = graph.input("x", Type(F64, (3, 3)))
+    counter = graph.call("iota", length=3, dtype=I64)
+    rows, columns = (graph.broadcast(counter, (3, 3), (i,)) for i in (0, 1))
+    eye = graph.call("cast", rows.equals(columns), dtype=F64)
+    shifted = graph.call("cast", rows.equals(columns + 1), dtype=F64)
+    outputs = [
+        graph.call("contract", eye, x, batch=((), ()), summed=((0, 1), (0, 1))),
+        graph.call("contract", eye, x, batch=((0,), (0,)), summed=((1,), (1,))),
+        graph.call("contract", shifted, x, batch=((), ()), summed=((1,), (0,))),
+    ]
+    before = program_of(outputs, [x])
+    array = np.arange(9.0).reshape(3, 3)
+    for got, want in zip(evaluate(optimize(before), array), evaluate(before, array), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=3)), ids=str)
 def test_casts_merge_only_where_nothing_is_lost(dtypes: tuple[DType, DType, DType]) -> None:
     first, between, last = dtypes

@@ -20,7 +20,7 @@ GREEK: Final = {
     "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "omega": "ω",
 }  # fmt: skip
 
-Role: TypeAlias = Literal["name", "number", "function", "index", "text"]
+Role: TypeAlias = Literal["name", "number", "function", "index", "text", "code"]
 
 
 @dataclass(frozen=True, slots=True)

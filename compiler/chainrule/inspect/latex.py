@@ -87,7 +87,7 @@ def _render(box: Box) -> str:
 def _word(text: str, role: str) -> str:
     if text == "ᵀ":
         return r"\top"
-    if text in _LETTERS and role != "function":
+    if text in _LETTERS and role not in ("function", "code"):
         return "\\" + _LETTERS[text] + " "
     match role:
         case "number":
@@ -98,6 +98,8 @@ def _word(text: str, role: str) -> str:
         case "function":
             escaped = text.replace("_", r"\_")
             return _FUNCTIONS.get(text, rf"\operatorname{{{escaped}}}")
+        case "code":
+            return r"\texttt{" + text.replace("_", r"\_") + "}"
         case "text":
             letters = any(map(str.isalpha, text))
             return rf"\mathrm{{{text}}}".replace("_", r"\_") if letters else text

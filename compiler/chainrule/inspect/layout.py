@@ -87,10 +87,10 @@ class Layout:
                 return self._applied(tree)
             case n.Expanded(body, kept):
                 index = ", ".join(":" if k else "None" for k in kept)
-                return self._bracketed(body, Word(index, "text")), ATOM
+                return self._bracketed(body, Word(index, "code")), ATOM
             case n.Sliced(body, index):
                 inside = (
-                    Word(", ".join(index), "text") if isinstance(index, tuple) else self.box(index)
+                    Word(", ".join(index), "code") if isinstance(index, tuple) else self.box(index)
                 )
                 return self._bracketed(body, inside), ATOM
             case n.Picked(body, index):

@@ -100,6 +100,8 @@ def _word(text: str, role: str) -> str:
             return f"<mn>{text}</mn>"
         case "text":
             return f"<mtext>{escape(text)}</mtext>" if text != "ᵀ" else "<mo>⊤</mo>"
+        case "code":
+            return f'<mtext mathvariant="monospace">{escape(text)}</mtext>'
         case "index":
             return "".join(f"<mi>{c}</mi>" if c != "·" else "<mo>·</mo>" for c in text)
         case "function":

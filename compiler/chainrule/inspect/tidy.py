@@ -1,7 +1,8 @@
 """Folding what no reader wants to see, before a graph becomes a formula.
 
-Exact for real numbers: conditions on constants are decided, exp(log_softmax(z)) is softmax(z), and
-sigmoid(-z) is 1 - sigmoid(z) where sigmoid(z) is there anyway.  The graph given is not touched.
+Exact for real numbers: conditions on constants are decided, identity matrices are not multiplied,
+exp(log_softmax(z)) is softmax(z), and sigmoid(-z) is 1 - sigmoid(z) where sigmoid(z) is there
+anyway.  The graph given is not touched.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+
 from chainrule.ir.graph import Graph, Node, constant_value
 from chainrule.ir.types import BOOL
 from chainrule.ir.walk import reached, rebuild
+from chainrule.optimize.contractions import without_identity
 
 __all__ = ["tidied"]
 
@@ -148,6 +151,21 @@ def _exp(_node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
     return graph.call("softmax", logits, axes=axes)
 
 
+def _counter(node: Node, _args: tuple[Node, ...], graph: Graph) -> Node | None:
+    one = node.attributes["length"] == 1
+    return graph.full(node.shape, 0, node.dtype) if one else None
+
+
+def _view(node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    number = constant_value(args[0])
+    return None if number is None else graph.full(node.shape, number, node.dtype)
+
+
+def _contract(node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:
+    return without_identity(graph.apply(node.op, args, node.attrs))
+
+
 _RULES: Final[Mapping[str, Callable[[Node, tuple[Node, ...], Graph], Node | None]]] = {
     "select": _select, "bit_and": _both, "bit_or": _either, "pow": _power, "exp": _exp,
+    "iota": _counter, "reshape": _view, "transpose": _view, "contract": _contract,
 }  # fmt: skip

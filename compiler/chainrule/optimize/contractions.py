@@ -16,7 +16,7 @@ from chainrule.ops.contract import free_axes
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
-__all__ = ["CONTRACTIONS", "count", "einsum", "peeled", "spread_to"]
+__all__ = ["CONTRACTIONS", "count", "einsum", "peeled", "spread_to", "without_identity"]
 
 Names = tuple[int, ...]
 
@@ -166,6 +166,27 @@ def _no_sum(node: Node) -> Node | None:
     return einsum(node.args[0], a_names, node.args[1], b_names, out, sizes)
 
 
+def _is_identity(x: Node) -> bool:
+    """Tell whether a node is the identity matrix: 1 where a row's number is its column's."""
+    if x.op.name != "cast" or x.args[0].op.name != "equal" or x.type.rank != 2:
+        return False
+    (a, a_names), (b, b_names) = (peeled(side, (0, 1)) for side in x.args[0].args)
+    return a is b and a.op.name == "iota" and {a_names, b_names} == {(0,), (1,)}
+
+
+def without_identity(node: Node) -> Node | None:
+    """Drop an identity matrix from a contraction along one of its axes."""
+    a, b = node.args
+    a_names, b_names, out, sizes = named_axes(node)
+    for eye, names, x, x_names in ((a, a_names, b, b_names), (b, b_names, a, a_names)):
+        gone = [n for n in names if n not in out]
+        kept = [n for n in names if n not in x_names]
+        if len(gone) == len(kept) == 1 and _is_identity(eye):
+            renamed = tuple(kept[0] if n == gone[0] else n for n in x_names)
+            return spread_to(x, renamed, out, sizes)
+    return None
+
+
 def _sign(node: Node) -> Node | None:
     """Move signs outwards."""
     a, b = node.args
@@ -177,6 +198,7 @@ def _sign(node: Node) -> Node | None:
 
 
 CONTRACTIONS: Final = (
+    Step(("contract",), without_identity, Keeps.REALS),
     Step(("contract",), _only_moves),
     Step(("contract",), _peel, Keeps.REALS),
     Step(("contract",), _no_sum),

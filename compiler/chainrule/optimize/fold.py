@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+
 from chainrule.ir.graph import Node, Number, constant_value
 from chainrule.ir.op import VectorMath
 from chainrule.ir.types import BOOL, DType
@@ -45,6 +46,12 @@ def _fold_extent(node: Node) -> Node | None:
     """Make a run-time extent that is a number after all a constant."""
     extent = node.attributes["extent"]
     return node.graph.constant(extent, node.dtype) if isinstance(extent, int) else None
+
+
+def _fold_counter(node: Node) -> Node | None:
+    """Make a counter of one element, which is 0, a constant."""
+    one = node.attributes["length"] == 1
+    return node.graph.full(node.shape, 0, node.dtype) if one else None
 
 
 def sink_broadcast(node: Node) -> Node | None:
@@ -115,6 +122,7 @@ FOLDING: Final = (
     Step(("pointwise",), _fold_exact),
     Step(("pointwise",), _fold, Keeps.REALS),
     Step(("extent",), _fold_extent),
+    Step(("iota",), _fold_counter),
     Step(("select",), _select_constant),
     Step(("cast",), _merge_casts),
     Step(("mul",), _mask, Keeps.REALS),
