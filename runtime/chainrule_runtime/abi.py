@@ -80,6 +80,13 @@ class Guard:
             return left >= right
         return left > 0 and right % left == 0
 
+    def requirement(self, names: Sequence[str]) -> str:
+        """Return the relation in the user's names: `n - 2 >= 0`."""
+        left, right = show_extent(self.left, names), show_extent(self.right, names)
+        if self.kind == "divides":
+            return f"{right} is a multiple of {left}"
+        return f"{left} {'==' if self.kind == 'eq' else '>='} {right}"
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -161,6 +168,8 @@ def show_extent(extent: Extent, names: Sequence[str]) -> str:
     if head == "const":
         return str(extent[1])
     a, b = (show_extent(part, names) for part in extent[1:])
+    if head == "add" and b.startswith("-"):
+        return f"{_bracketed(a)} - {_bracketed(b[1:])}"
     if head not in _SIGNS:
         return f"{head}({a}, {b})"
     return f"{_bracketed(a)} {_SIGNS[head]} {_bracketed(b)}"

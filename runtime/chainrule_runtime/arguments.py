@@ -81,11 +81,11 @@ def match_shape(
     leaf: Leaf,
     dims: MutableMapping[int, int],
     names: Sequence[str] = (),
-    what: str = "argument",
+    what: str = "",
 ) -> None:
     """Check a shape against the leaf's, binding dims met for the first time; raise ShapeError.
 
-    Expressions of dims not yet bound are not checked.
+    Expressions of dims not yet bound are not checked.  `what` names what is no argument.
     """  # fmt: skip
     known = dict(dims)
     fits = len(shape) == len(leaf.shape)
@@ -101,7 +101,7 @@ def match_shape(
     used = sorted({i for extent in leaf.shape for i in _dims_of(extent)} & set(dims))
     values = ", ".join(f"{show_extent(('dim', i), names)} = {dims[i]}" for i in used)
     raise ShapeError(explain(
-        f"{what} {leaf.path} has the wrong shape",
+        f"{what or f'argument {leaf.path}'} has the wrong shape",
         f"expected  {show_shape(leaf.shape, names)}" + (f" with {values}" if values else ""),
         f"got       {show_shape(shape)}",
     ))  # fmt: skip

@@ -88,7 +88,8 @@ def bind_dims(signature: Signature, leaves: Sequence[Array]) -> tuple[int, ...]:
             values = (f"{name} = {bound[i]}" for i, name in enumerate(signature.dims))
             raise ShapeError(explain(
                 f"{signature.name}() was called with extents it cannot work with",
-                f"required  {guard.text}", f"got       {', '.join(values)}",
+                f"problem   {guard.text}", f"required  {guard.requirement(signature.dims)}",
+                f"got       {', '.join(values)}",
             ))  # fmt: skip
     return tuple(bound[i] for i in range(len(signature.dims)))
 
@@ -103,7 +104,7 @@ def _result_shape(signature: Signature, leaf: Leaf, dims: Sequence[int]) -> tupl
     for extent, value in zip(leaf.shape, shape, strict=True):
         if value < 0:
             raise ShapeError(explain(
-                f"result {leaf.path} of {signature.name}() would have a negative extent",
+                f"{_result(leaf)} of {signature.name}() would have a negative extent",
                 f"{show_extent(extent, signature.dims)} = {value}",
             ))  # fmt: skip
     return shape
@@ -113,7 +114,7 @@ def _empty(leaf: Leaf, shape: tuple[int, ...]) -> Array:
     try:
         return np.empty(shape, leaf.dtype)
     except (ValueError, OverflowError) as error:
-        raise MemoryError(f"result {leaf.path} of shape {shape} is too big") from error
+        raise MemoryError(f"{_result(leaf)} of shape {shape} is too big") from error
 
 
 def _check_out(
@@ -134,7 +135,7 @@ def _check_out(
         for i, (array, leaf) in enumerate(zip(out, signature.outputs, strict=True))
     ]
     written = [
-        (array, f"out= array {leaf.path}")
+        (array, _place_of(leaf))
         for i, (array, leaf) in enumerate(zip(checked, signature.outputs, strict=True))
         if i not in donors
     ]
@@ -149,7 +150,7 @@ def _check_out(
 def _check_one(
     array: object, leaf: Leaf, dims: dict[int, int], names: Sequence[str], donor: Array | None
 ) -> Array:
-    what = f"out= array {leaf.path}"
+    what = _place_of(leaf)
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise StructureError(explain(
             f"{what} is not a NumPy array",
@@ -160,7 +161,7 @@ def _check_one(
             f"{what} has the wrong element type",
             f"expected  {leaf.dtype}", f"got       {array.dtype}",
         ))  # fmt: skip
-    match_shape(array.shape, leaf, dims, names, "out= array")
+    match_shape(array.shape, leaf, dims, names, what)
     if not array.flags.writeable:
         raise AliasError(explain(f"{what} is read-only"))
     if _overlaps_itself(array):
@@ -171,6 +172,15 @@ def _check_one(
             "expected  the donated array itself", "got       another array",
         ))  # fmt: skip
     return array
+
+
+def _place_of(leaf: Leaf) -> str:
+    """Name the array of `out` for a result; a lone result has no path."""
+    return f"out= array {leaf.path}" if leaf.path else "out="
+
+
+def _result(leaf: Leaf) -> str:
+    return f"result {leaf.path}" if leaf.path else "the result"
 
 
 def _overlaps_itself(array: Array) -> bool:

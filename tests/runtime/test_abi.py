@@ -69,6 +69,13 @@ def test_shapes_are_shown_in_the_users_names() -> None:
     assert show_extent(("max", N, ("const", 1)), ()) == "max(dim0, 1)"
 
 
+def test_guards_are_shown_as_requirements() -> None:
+    shorter: Extent = ("add", N, ("const", -2))
+    assert Guard("ge", shorter, 0, "").requirement(("n",)) == "n - 2 >= 0"
+    assert Guard("eq", N, M, "").requirement(("n", "m")) == "n == m"
+    assert Guard("divides", 3, N, "").requirement(("n",)) == "n is a multiple of 3"
+
+
 def test_trees() -> None:
     assert list(subtrees(SIGNATURE.input_tree))[1] == 0
     assert not has_custom(SIGNATURE.input_tree)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,31 @@ def test_results_must_be_apart_from_each_other() -> None:
     assert not seen
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _x: np.zeros((2, 3)), "out= has the wrong shape\n"),
+        (lambda _x: np.zeros((3, 2), "f4"), "out= has the wrong element type\n"),
+        (lambda _x: locked(), "out= is read-only"),
+        (lambda x: x, "out= shares memory with argument x\n"),
+    ],
+)
+def test_a_lone_result_has_no_name(make: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+    address, _keep, seen = kernel_of()
+    lone = replace(SIGNATURE, outputs=(Leaf("", "float64", (N, 2)),), output_tree=0)
+    given = args(3)
+    with pytest.raises(ChainruleError, match=f"^{message}"):
+        call_kernel(address, lone, given, [make(given[0])])
+    assert not seen
+
+
 def test_shapes_and_guards_are_checked() -> None:
     address, _keep, seen = kernel_of()
     with pytest.raises(ShapeError, match=r"argument z .*\n  expected  \(2 \* n,\) with n = 3"):
         call_kernel(address, SIGNATURE, [args(3)[0], np.zeros(5)])
-    with pytest.raises(ShapeError, match=r"required  n <= 8\n  got       n = 9"):
+    with pytest.raises(
+        ShapeError, match=r"problem   n <= 8\n  required  8 >= n\n  got       n = 9"
+    ):
         call_kernel(address, SIGNATURE, args(9))
     with pytest.raises(StructureError, match="wrong number"):
         call_kernel(address, SIGNATURE, args(3)[:1])

@@ -16,7 +16,7 @@ from chainrule.ir.dims import Dim, Extent, named
 from chainrule.ir.types import BOOL, F64, I64, DType, Type, dtype_of
 
 __all__ = ["Arguments", "LeafType", "Spec", "as_array", "bind_arguments", "is_arraylike",
-           "leaf_type", "named_shapes", "spec"]  # fmt: skip
+           "leaf_type", "name_of", "named_shapes", "spec"]  # fmt: skip
 
 Dims = Mapping[str, Sequence["str | int | None"]]
 
@@ -181,8 +181,8 @@ def bind_arguments(
         except TypeError as error:
             raise StructureError(
                 explain(
-                    f"the arguments do not fit {_name(fn)}: {error}",
-                    f"signature  {_name(fn)}{_names_of(signature)}",
+                    f"the arguments do not fit {name_of(fn)}: {error}",
+                    f"signature  {name_of(fn)}{_names_of(signature)}",
                 )
             ) from None
         bound_args, bound_kwargs = bound.args, bound.kwargs
@@ -192,7 +192,7 @@ def bind_arguments(
     if loose:
         raise StructureError(
             explain(
-                f"static_argnames: {_name(fn)} has no parameter {', '.join(loose)}",
+                f"static_argnames: {name_of(fn)} has no parameter {', '.join(loose)}",
                 f"parameters  {', '.join(sorted(known))}",
             )
         )
@@ -223,8 +223,11 @@ def _names_of(signature: inspect.Signature) -> str:
     return "(" + ", ".join(signature.parameters) + ")"
 
 
-def _name(fn: Callable[..., Any]) -> str:
-    return getattr(fn, "__name__", type(fn).__name__)
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return what messages and programs call a function."""
+    named = getattr(fn, "func", fn)  # functools.partial
+    name = getattr(named, "__name__", type(named).__name__)
+    return "function" if name == "<lambda>" else str(name)
 
 
 def _labels(signature: inspect.Signature, count: int) -> list[str]:

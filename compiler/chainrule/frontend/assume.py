@@ -22,7 +22,9 @@ def at_least(graph: Graph, extent: Extent, number: Extent, why: str) -> None:
     elif all(c >= 0 for _, c in rest.terms):
         return  # dims are never negative
     else:
-        _assume(graph, Guard("ge", extent, number, f"{why}: {show_extent(extent)}"))
+        # Numbers stand on the right: n >= 2, not n - 2 >= 0.
+        own = dict(extent.terms).get((), 0) if isinstance(extent, Dim) else 0
+        _assume(graph, Guard("ge", extent - own, number - own, why))
         return
     if not known:
         raise ShapeError(explain(why, f"extent  {show_extent(extent)}", f"at  {user_line()}"))

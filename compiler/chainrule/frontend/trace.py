@@ -17,6 +17,7 @@ from chainrule.frontend.arguments import (
     as_array,
     bind_arguments,
     leaf_type,
+    name_of,
     named_shapes,
     spec,
 )
@@ -158,7 +159,7 @@ def trace(
         outputs = result_nodes(graph, results, output_paths)
     _refuse_strangers(outputs, inputs, output_paths)
     program = Program(
-        name=name or _name_of(fn), inputs=tuple(inputs), outputs=tuple(outputs),
+        name=name or name_of(fn), inputs=tuple(inputs), outputs=tuple(outputs),
         paths=tuple(paths), output_paths=tuple(output_paths), guards=tuple(graph.guards),
         checks=tuple(c for c in graph.checks if not _strangers([c.failed], inputs)),
     )  # fmt: skip
@@ -223,9 +224,3 @@ def _refuse_strangers(
                     "pass it as an argument, or return it",
                 )
             )
-
-
-def _name_of(fn: Callable[..., Any]) -> str:
-    named = getattr(fn, "func", fn)  # functools.partial
-    name = getattr(named, "__name__", type(named).__name__)
-    return "function" if name == "<lambda>" else str(name)

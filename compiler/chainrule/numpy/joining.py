@@ -180,7 +180,8 @@ def _cut(ary: Any, sections: Any, axis: int, *, exact: bool) -> list[Array]:
     if not isinstance(sections, Sequence | np.ndarray):
         count = int(sections)
         if exact or isinstance(extent, Dim):
-            each = divisible(node.graph, extent, count, f"split: {count} equal parts")
+            why = f"split: the axis does not divide into {count} equal parts"
+            each = divisible(node.graph, extent, count, why)
             return [Array(part(node, at, each * i, each)) for i in range(count)]
         sizes = [extent // count + (i < extent % count) for i in range(count)]
         places: list[Any] = [sum(sizes[:i]) for i in range(1, count)]

@@ -118,7 +118,7 @@ class _Header:
         ]
 
     def message(self, messages: Sequence[str]) -> list[str]:
-        guards = "; ".join(g.text for g in self.signature.guards)
+        guards = "; ".join(g.requirement(self.signature.dims) for g in self.signature.guards)
         needs = f": needs {guards}" if guards else ""
         known = {
             0: "no error",

@@ -80,7 +80,7 @@ def _extents(signature: Signature, known: dict[int, int], sample: int) -> list[i
             return attempt
     raise ExportError(
         explain(f"no extents found for the self-test of {signature.name}",
-                *(f"needed  {g.text}" for g in signature.guards),
+                *(f"needed  {g.requirement(signature.dims)}" for g in signature.guards),
                 hint="give arrays as args")
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.arguments import bind_arguments
+from chainrule.frontend.arguments import bind_arguments, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
@@ -74,7 +74,7 @@ def _key_of(name: str, labels: list[str], kwargs: dict[str, Any], fn: Any) -> in
         return labels.index(name)
     raise StructureError(
         explain(
-            f"argnames: {getattr(fn, '__name__', fn)} is not given an argument {name}",
+            f"argnames: {name_of(fn)} is not given an argument {name}",
             f"given  {', '.join(labels)}",
         )
     )
@@ -84,7 +84,7 @@ def _number(number: int, count: int, fn: Any) -> int:
     if not -count <= number < count:
         raise StructureError(
             explain(
-                f"argnums: {getattr(fn, '__name__', fn)} is given {count} positional arguments",
+                f"argnums: {name_of(fn)} is given {count} positional arguments",
                 f"argnums  {number}",
                 hint="arguments count from 0; name keyword arguments with argnames",
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, Final, TypeAlias
 
-from chainrule.frontend.arguments import bind_arguments, is_arraylike
+from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.pytree import tree_flatten
@@ -68,7 +68,7 @@ class Transformed:
     ) -> None:  # fmt: skip
         update_wrapper(self, fn, updated=())
         self.traced: Final = traced
-        self.__name__ = f"{verb}({getattr(fn, '__name__', type(fn).__name__)})"
+        self.__name__ = f"{verb}({name_of(fn)})"
         self.__wrapped__ = fn
         self._recipe: tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]] | None = None
         if signature is not None:
