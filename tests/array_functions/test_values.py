@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from tests.array_functions.cases import CASES, OTHER, SHAPES, Case, arrays
 
+import chainrule as cr
 import chainrule.numpy as cnp
+from chainrule.errors import DTypeError
 from chainrule.frontend.pytree import tree_leaves, tree_structure
 from chainrule.frontend.trace import trace
 from chainrule.ir.program import check
@@ -133,3 +135,33 @@ def test_products_of_newer_numpy() -> None:
     got = trace(lambda a, v, u: (cnp.matvec(a, v), cnp.vecmat(u, a)), a, v, u).run(a, v, u)
     np.testing.assert_allclose(got[0], np.einsum("aij,aj->ai", a, v))
     np.testing.assert_allclose(got[1], np.einsum("ai,aij->aj", u, a))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_cube_root_of_a_zero_keeps_its_sign(dtype: Any) -> None:
+    x = np.array([-0.0, 0.0, -8.0, 8.0, np.nan, -np.inf], dtype)
+    expected = np.cbrt(x)
+    for got in (trace(cnp.cbrt, x).run(x), cr.jit(cnp.cbrt)(x)):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+        np.testing.assert_array_equal(np.signbit(got[:4]), np.signbit(expected[:4]))
+
+
+TOTALS = ["sum", "prod", "cumsum", "cumprod"]
+
+
+@pytest.mark.parametrize("name", TOTALS)
+@pytest.mark.parametrize("given", [np.uint8, np.uint32])
+def test_totals_of_unsigned_integers_need_a_dtype(name: str, given: Any) -> None:
+    x = np.array([[200, 3, 250], [255, 2, 251]], given)
+    total = getattr(cnp, name)
+    with pytest.raises(DTypeError, match=r"in uint64(.|\n)*hint: .*dtype=np.int64"):
+        trace(total, x)
+    for dtype in (np.int64, np.uint32, np.uint8, np.float64):
+        expected = getattr(np, name)(x, axis=1, dtype=dtype)
+
+        def function(x: Any, dtype: Any = dtype) -> Any:
+            return total(x, axis=1, dtype=dtype)
+
+        for got in (trace(function, x).run(x), cr.jit(function, static_argnames="dtype")(x)):
+            assert got.dtype == dtype
+            np.testing.assert_array_equal(got, expected)

@@ -256,6 +256,19 @@ def test_special_floats(op: Op, dtype: DType, target: str) -> None:
         assert_agrees(op, sized, arrays, got)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_the_sign_of_a_zero_is_a_zero_without_sign(dtype: DType, target: str) -> None:
+    if target not in targets():
+        pytest.skip(f"this machine does not run {target}")
+    graph = Graph(OPS)
+    x = graph.input("x", Type(dtype, (6,)))
+    given = np.array([-0.0, 0.0, math.nan, -math.inf, -5e-45, 2.0], dtype.numpy)
+    (got,) = Compiled(program_of([x], [graph.call("sign", x)]), target=target)(given)
+    np.testing.assert_array_equal(got, np.sign(given))
+    np.testing.assert_array_equal(np.signbit(got[:2]), np.signbit(np.sign(given[:2])))
+
+
 @pytest.mark.parametrize("op", [op for op in POINTWISE if op.name not in INDEXED], ids=repr)
 def test_extreme_integers(op: Op) -> None:
     for dtype in DTYPES:

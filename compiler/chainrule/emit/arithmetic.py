@@ -107,7 +107,8 @@ def _unary(intrinsic: str) -> Rule:
 
 def _sign(b: Builder, _d: DType, x: Value) -> Value:
     zero, one = b.zero(x.type), b.const(x.type, 1.0)
-    up = b.select(b.fcmp("ogt", x, zero), one, x)
+    # What remains is NaN, which stays, and zeros, which lose their sign: -0.0 + 0.0 is 0.0.
+    up = b.select(b.fcmp("ogt", x, zero), one, b.fadd(x, zero))
     return b.select(b.fcmp("olt", x, zero), b.const(x.type, -1.0), up)
 
 

@@ -61,6 +61,11 @@ def one(x: Any, ufunc: np.ufunc) -> tuple[Node, bool]:
     return nodes[0], weak
 
 
+def has_minus(x: Node) -> Node:
+    """Tell where a float's sign is minus, that of -0.0 included; not of NaN."""
+    return (x < 0) | (x.equals(0) & (1 / x < 0))
+
+
 def _absolute(x: Any, /) -> Array:
     node, weak = one(x, np.absolute)
     if node.dtype.kind in ("bool", "uint"):
@@ -207,7 +212,7 @@ def cbrt(x: Any, /) -> Array:
     node, weak = one(x, np.cbrt)
     graph = node.graph
     size = graph.call("pow", graph.call("abs", node), graph.full_like(node, 1 / 3))
-    return Array(graph.select(node < 0, -size, size), weak)
+    return Array(graph.select(has_minus(node), -size, size), weak)
 
 
 @array_function(np.deg2rad, np.radians)

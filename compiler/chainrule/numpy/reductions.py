@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ShapeError, explain
+from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.dispatch import array_function, newer
@@ -28,12 +28,24 @@ __all__ = [
 
 
 def total_dtype(node: Node, dtype: Any) -> DType:
-    """Return what sums are computed in: small integers and truth values widen, as in NumPy."""
+    """Return what sums are computed in: small integers and truth values widen, as in NumPy.
+
+    Raises:
+        DTypeError: They widen to uint64.
+    """
     if dtype is not None:
         return dtype_of(dtype)
-    if node.dtype.kind in ("bool", "int", "uint"):
-        return dtype_of(np.sum(np.zeros(0, node.dtype.numpy)).dtype)
-    return node.dtype
+    if node.dtype.kind == "uint":
+        raise DTypeError(
+            explain(
+                f"NumPy adds and multiplies elements of {node.dtype.numpy} in uint64, "
+                "which is not supported",
+                f"operand  {describe(node)}",
+                f"at  {user_line()}",
+                hint="say what to compute in: dtype=np.int64, or dtype=np.uint32, which wraps",
+            )
+        )
+    return I64 if node.dtype.kind in ("bool", "int") else node.dtype
 
 
 @array_function(np.sum)

@@ -21,7 +21,7 @@ from chainrule.frontend.operands import (
 )
 from chainrule.frontend.value import refuse
 from chainrule.ir.types import BOOL, dtype_of
-from chainrule.numpy.elementary import one
+from chainrule.numpy.elementary import has_minus, one
 from chainrule.numpy.pointwise import aligned, named_like, pointwise
 
 __all__ = [
@@ -75,7 +75,7 @@ def signbit(x: Any, /) -> Array:
     node, _ = one(x, np.signbit)
     if not node.dtype.is_float:
         return Array(node < 0)
-    return Array((node < 0) | (node.equals(0) & (1 / node < 0)))
+    return Array(has_minus(node))
 
 
 @array_function(np.copysign)
@@ -83,8 +83,7 @@ def copysign(a: Any, b: Any, /) -> Array:
     """Return the size of a with the sign of b, as `numpy.copysign`; NaN counts as positive."""
     (x, y), weak, _ = aligned((a, b), np.copysign)
     size = x.graph.call("abs", x)
-    minus = (y < 0) | (y.equals(0) & (1 / y < 0))
-    return Array(x.graph.select(minus, -size, size), weak)
+    return Array(x.graph.select(has_minus(y), -size, size), weak)
 
 
 def _ignoring_nan(name: str, ufunc: np.ufunc) -> Any:
