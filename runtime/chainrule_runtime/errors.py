@@ -31,8 +31,11 @@ class AliasError(ChainruleError, ValueError):
     """An array to be written is read-only, would be converted, or shares memory with another."""
 
 
-class OutOfRangeError(ChainruleError, IndexError):
-    """An index lies outside of its axis; nothing has been written."""
+class OutOfRangeError(ChainruleError, IndexError, OverflowError):
+    """An index lies outside of its axis, or a Python integer outside of the dtype it is taken in.
+
+    Nothing has been written.
+    """
 
 
 class NotDifferentiableError(ChainruleError):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import chainrule as cr
 import chainrule.numpy as cnp
 from chainrule.errors import DTypeError, ShapeError, StructureError
 from chainrule.frontend.array import Array
@@ -100,6 +101,79 @@ def test_promotion_is_numpys(a: Any, b: Any, op: np.ufunc) -> None:
 def test_comparison_with_a_number_out_of_range() -> None:
     x = np.array([3], np.uint8)
     assert trace(lambda x: (x < 300, x == -1, x >= -5), x).run(x) == ([True], [False], [True])
+
+
+NARROW = [np.int32, np.uint8, np.uint32]
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("function", [
+    lambda x, k: x + k, lambda x, k: k - x, lambda x, k: x * k, lambda x, k: cnp.maximum(k, x),
+    lambda x, k: cnp.where(x > 1, x, k), lambda x, k: cnp.clip(x, 0, k),
+    lambda x, k: x.at[0].set(k), lambda x, k: x + cnp.full(2, k, x.dtype),
+    lambda x, k: cr.vmap(lambda e: e + k)(x),
+])  # fmt: skip
+def test_a_python_integer_has_to_fit(function: Any, dtype: Any, over: bool) -> None:
+    x = np.array([1, 2], dtype)
+    bounds = np.iinfo(dtype)
+    edge, outside = (bounds.max, bounds.max + 1) if over else (bounds.min, int(bounds.min) - 1)
+    program, compiled = trace(function, x, 1), cr.jit(function)
+    expected = trace(function, x, dtype(1)).run(x, dtype(edge))
+    message = f"the Python integer k is out of bounds for {np.dtype(dtype)}, {bounds.min} to"
+    for run in (program.run, compiled):
+        got = run(x, int(edge))
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, expected)
+        with pytest.raises(OverflowError, match=message) as caught:
+            run(x, outside)
+        assert isinstance(caught.value, cr.OutOfRangeError)
+
+
+def test_numbers_made_of_python_integers_have_to_fit() -> None:
+    x = np.ones(2, np.uint8)
+    add = cr.jit(lambda x, k: x + (k + 1))
+    np.testing.assert_array_equal(add(x, 253), np.array([255, 255], np.uint8))
+    with pytest.raises(OverflowError, match="a Python integer is out of bounds for uint8"):
+        add(x, 255)
+    slope = cr.grad(lambda w, k: cnp.sum(w * (x + k)))
+    np.testing.assert_array_equal(slope(np.ones(2), 254), [255, 255])
+    with pytest.raises(cr.OutOfRangeError, match="integer k is out of bounds for uint8"):
+        slope(np.ones(2), 256)
+
+
+def test_what_takes_any_integer() -> None:
+    f, u = np.ones(2, np.float32), np.array([3, 255], np.uint8)
+    np.testing.assert_array_equal(cr.jit(lambda x, k: x * k)(f, 2**40), f * 2**40)
+    for compare in (np.less, np.equal, np.not_equal, np.greater_equal):
+        compiled = cr.jit(lambda x, k, c=compare: (c(x, k), c(k, x)), static_argnames="c")
+        for number in (3, 259, -1, 2**40):
+            got = compiled(u, number, compare)
+            np.testing.assert_array_equal(got, (compare(u, number), compare(number, u)))
+
+
+def test_an_extent_has_to_fit() -> None:
+    def plus(x: Any) -> Any:
+        return x + x.shape[0], x == x.shape[0]
+
+    compiled = cr.jit(plus, dims={"x": ("n",)})
+    total, same = compiled(np.full(200, 50, np.uint8))
+    assert (total == 250).all()
+    assert not same.any()
+    with pytest.raises(ShapeError, match="uint8 holds no extent above 255: n"):
+        compiled(np.ones(300, np.uint8))
+
+
+def test_nothing_is_equal_to_none() -> None:
+    x = np.arange(3.0)
+
+    def compare(x: Any) -> Any:
+        return x == None, x != None, cnp.equal(None, x), x.sum() == None  # noqa: E711
+
+    expected = ([False] * 3, [True] * 3, [False] * 3, False)
+    for got in (trace(compare, x).run(x), cr.jit(compare)(x)):
+        assert [np.asarray(g).tolist() for g in got] == list(expected)
+        assert all(np.asarray(g).dtype == bool for g in got)
 
 
 def test_arrays_met_on_the_way_are_constants() -> None:

@@ -7,7 +7,7 @@ from chainrule.frontend.locate import user_line
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Guard
 
-__all__ = ["at_least", "divisible"]
+__all__ = ["at_least", "at_most", "divisible"]
 
 
 def at_least(graph: Graph, extent: Extent, number: Extent, why: str) -> None:
@@ -28,6 +28,11 @@ def at_least(graph: Graph, extent: Extent, number: Extent, why: str) -> None:
         return
     if not known:
         raise ShapeError(explain(why, f"extent  {show_extent(extent)}", f"at  {user_line()}"))
+
+
+def at_most(graph: Graph, extent: Dim, number: int, why: str) -> None:
+    """Assume that `extent` is at most `number`."""
+    _assume(graph, Guard("ge", number, extent, f"{why}: {show_extent(extent)}"))
 
 
 def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:

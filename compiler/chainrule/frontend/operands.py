@@ -13,17 +13,18 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.frontend.assume import at_least, at_most
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent
 from chainrule.ir.dims import Extent, Shape, show_extent
-from chainrule.ir.graph import Graph, Node
+from chainrule.ir.graph import Graph, Node, constant_value
 from chainrule.ir.types import BOOL, F64, I64, Array, DType, dtype_of
 from chainrule.ir.walk import rebuild
 
 __all__ = [
     "Operand", "as_operand", "as_strong", "broadcast_shape", "broadcast_to_shape", "cast",
     "common_dtype",
-    "graph_of", "kind_of", "node_of", "reshape", "resolve", "shape_of",
+    "graph_of", "kind_of", "node_of", "reshape", "resolve", "shape_of", "stored",
 ]  # fmt: skip
 
 Operand: TypeAlias = "Value | SymbolicExtent | bool | int | float | Array"
@@ -168,9 +169,16 @@ def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:
     """Return the operand as a node of `graph`, converted to `dtype`."""
     if isinstance(x, Value):
         node = x.node if x.node.graph is graph else _imported(x.node, graph)
-        return node if dtype is None else cast(node, dtype)
+        if dtype is None:
+            return node
+        if x.weak and node.dtype is I64 and _is_narrow(dtype):
+            _fits_later(node, dtype)
+        return cast(node, dtype)
     if isinstance(x, SymbolicExtent):
-        node = graph.call("extent", extent=plain_extent(x))
+        extent = plain_extent(x)
+        if dtype is not None and _is_narrow(dtype):
+            _extent_fits(extent, graph, dtype)
+        node = graph.call("extent", extent=extent)
         return node if dtype is None else cast(node, dtype)
     if isinstance(x, np.ndarray):
         return _captured(x, graph, dtype_of(x.dtype) if dtype is None else dtype)
@@ -179,6 +187,16 @@ def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:
     if isinstance(x, int) and not dtype.is_float and dtype is not BOOL:
         _fits(x, dtype)
     return graph.constant(x, dtype)
+
+
+def stored(x: Operand, graph: Graph, dtype: DType) -> Node:
+    """Return the operand as an array of `dtype` takes it in: Python integers have to fit."""
+    fits = kind_of(x) is int and dtype.kind in ("int", "uint")
+    return cast(node_of(x, graph, dtype if fits else None), dtype)
+
+
+def _is_narrow(dtype: DType) -> bool:
+    return dtype.kind in ("int", "uint") and dtype is not I64
 
 
 def _captured(array: Array, graph: Graph, dtype: DType) -> Node:
@@ -202,6 +220,32 @@ def _fits(x: int, dtype: DType) -> None:
                 hint="convert the array to a wider dtype first",
             )
         )
+
+
+def _fits_later(node: Node, dtype: DType) -> None:
+    """Verify a Python integer to come: now if it is known after all, else at the call."""
+    known = constant_value(node)
+    if known is not None:
+        _fits(int(known), dtype)
+        return
+    graph, bounds = node.graph, np.iinfo(dtype.numpy)
+    outside = (node < int(bounds.min)) | (node > int(bounds.max))
+    if outside.type.rank:
+        axes = tuple(range(outside.type.rank))
+        outside = graph.call("sum", cast(outside, I64), axes=axes) > 0
+    paths = [origin.path for origin in graph.origins.get(node, ()) if origin.path]
+    name = f"the Python integer {paths[0]}" if paths else "a Python integer"
+    graph.check(
+        outside,
+        f"{name} is out of bounds for {dtype.numpy}, {bounds.min} to {bounds.max}, "
+        f"at {user_line()}",
+    )
+
+
+def _extent_fits(extent: Any, graph: Graph, dtype: DType) -> None:
+    bounds = np.iinfo(dtype.numpy)
+    at_least(graph, extent, int(bounds.min), f"{dtype.numpy} holds no extent below {bounds.min}")
+    at_most(graph, extent, int(bounds.max), f"{dtype.numpy} holds no extent above {bounds.max}")
 
 
 def _imported(node: Node, graph: Graph) -> Node:

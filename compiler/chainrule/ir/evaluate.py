@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.errors import OutOfRangeError
 from chainrule.ir.dims import Dim, evaluate_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
@@ -35,7 +36,7 @@ def evaluate(program: Program, *arrays: Array) -> list[Array]:
     infinity are results here.
 
     Raises:
-        IndexError: One of the program's checks failed.
+        OutOfRangeError: One of the program's checks failed.
     """
     dims = bind_dims(program, arrays)
     # What the checks need comes first: they speak before an operation meets a bad index.
@@ -57,7 +58,7 @@ def evaluate(program: Program, *arrays: Array) -> list[Array]:
             result = np.asarray(node.op.value(*[values[a] for a in node.args], **given))
             values[node] = result.astype(node.dtype.numpy, copy=False)
             if node in failed and bool(values[node]):
-                raise IndexError(failed[node])
+                raise OutOfRangeError(failed[node])
             for argument in dict.fromkeys(node.args):
                 left[argument] -= 1
                 if not left[argument]:

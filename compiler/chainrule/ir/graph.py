@@ -278,7 +278,7 @@ class Graph:
         return self.call("select", condition, a, b)
 
     def check(self, failed: Node, message: str) -> None:
-        """Have the compiled function raise IndexError before it writes anything, if `failed`."""
+        """Have the compiled function raise OutOfRangeError, before it writes, if `failed`."""
         assert failed.type == Type(BOOL, ()), "a check is one truth value"
         self.checks[Check(failed, message)] = None
 

@@ -18,6 +18,7 @@ from chainrule.frontend.operands import (
     cast,
     common_dtype,
     node_of,
+    stored,
 )
 from chainrule.frontend.value import SymbolicExtent, describe, plain_extent, plain_shape
 from chainrule.ir.dims import Dim, Extent, Shape
@@ -120,7 +121,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> Ar
     del order
     graph = graph_of_any([shape, fill_value])
     operand = as_operand(fill_value)
-    node = converted(node_of(operand, graph), dtype)
+    node = node_of(operand, graph) if dtype is None else stored(operand, graph, dtype_of(dtype))
     return Array(broadcast_to_shape(node, checked_broadcast(node, _shape(shape))))
 
 

@@ -22,9 +22,9 @@ from chainrule.frontend.operands import (
     resolve,
     shape_of,
 )
-from chainrule.frontend.value import Value
+from chainrule.frontend.value import SymbolicExtent, Value
 from chainrule.ir.graph import Node
-from chainrule.ir.types import BOOL, DType
+from chainrule.ir.types import BOOL, I64, DType
 
 __all__ = [
     "acos", "acosh", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
@@ -66,20 +66,48 @@ def _is_weak(x: Operand) -> bool:
 def pointwise(name: str, ufunc: np.ufunc, *args: Any) -> Array:
     """Apply the op `name` to operands promoted as those of `ufunc` are."""
     if name in _COMPARISONS:
+        if any(x is None for x in args) and name in {"equal", "not_equal"}:
+            return _unlike_none(name, args)
         args = tuple(_comparable(x, args) for x in args)
     nodes, weak, _ = aligned(args, ufunc)
     return Array(nodes[0].graph.call(name, *nodes), weak)
 
 
+def _unlike_none(name: str, args: tuple[Any, ...]) -> Array:
+    """Compare with None, which no element is equal to."""
+    operand = as_operand(next(x for x in args if x is not None))
+    graph = graph_of([operand])
+    return Array(graph.full(shape_of(operand), name == "not_equal", BOOL))
+
+
 def _comparable(x: Any, args: tuple[Any, ...]) -> Any:
-    """Replace a Python integer that the other's dtype cannot hold by an infinity."""
-    if type(x) is not int:
-        return x
-    dtypes = [kind_of(a) for a in map(as_operand, args) if kind_of(a) not in (int, float)]
-    if not dtypes or dtypes[0].kind not in "iu":
-        return x
-    bounds = np.iinfo(dtypes[0])
-    return x if bounds.min <= x <= bounds.max else math.copysign(math.inf, x)
+    """Compare integers by their values, whether or not the dtype of one can hold the other.
+
+    A Python number that the other's dtype cannot hold becomes an infinity.  One that is yet to come
+    may be any int64, so what it is compared with becomes int64.
+    """
+    if type(x) is int:
+        dtypes = [kind_of(a) for a in map(as_operand, args) if kind_of(a) not in (int, float)]
+        if not dtypes or dtypes[0].kind not in "iu":
+            return x
+        bounds = np.iinfo(dtypes[0])
+        return x if bounds.min <= x <= bounds.max else math.copysign(math.inf, x)
+    if any(map(_is_integer_to_come, args)):
+        kind = kind_of(as_operand(x))
+        if (
+            kind is not int
+            and kind is not float
+            and kind.kind in "iu"
+            and kind.itemsize < I64.nbytes
+        ):
+            return Array(cast(x.node, I64)) if isinstance(x, Array) else np.asarray(x, np.int64)
+    return x
+
+
+def _is_integer_to_come(x: Any) -> bool:
+    if isinstance(x, Array):
+        return x.weak and x.node.dtype is I64
+    return isinstance(x, SymbolicExtent)
 
 
 def _function(name: str, *ufuncs: np.ufunc) -> Callable[..., Any]:

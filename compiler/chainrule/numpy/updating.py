@@ -16,8 +16,8 @@ from chainrule.frontend.operands import (
     as_operand,
     broadcast_to_shape,
     cast,
-    node_of,
     reshape,
+    stored,
 )
 from chainrule.ir.dims import Dim, Extent
 from chainrule.ir.graph import Node
@@ -54,7 +54,7 @@ def updated(x: Array, key: Any, how: str, value: Any) -> Array:
     if how in _CHANGES:
         _refuse_repeats(picked, how)
         how, value = "set", _CHANGES[how](old, value)
-    new = cast(node_of(as_operand(value), node.graph), node.dtype)
+    new = stored(as_operand(value), node.graph, node.dtype)
     new = broadcast_to_shape(new, checked_broadcast(new, old.node.shape))
     if not picked.arrays:
         return Array(_in_region(node, picked.region, new, how))
