@@ -284,9 +284,12 @@ def log_ndtr(x: Any) -> Any:
     (node,) = _floats(x)
     graph = node.graph
     low = node < -5.0
-    near = graph.call(
-        "log", 0.5 * graph.call("erfc", graph.select(low, 0.0, node) * -math.sqrt(0.5))
-    )
+    high = node > 0.0
+    below = graph.select(low | high, 0.0, node)
+    near = graph.call("log", 0.5 * graph.call("erfc", below * -math.sqrt(0.5)))
+    # Above 0 the value is near 1: by what is missing from it.
+    missing = 0.5 * graph.call("erfc", graph.select(high, node, 0.0) * math.sqrt(0.5))
+    near = graph.select(high, graph.call("log1p", -missing), near)
     far = graph.select(low, -node, 6.0)
     fraction = far
     for k in range(60, 0, -1):

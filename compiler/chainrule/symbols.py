@@ -83,7 +83,7 @@ class Expression(Array):
 
 
 def symbol(
-    name: str, shape: Sequence[int | str] | int = (), dtype: npt.DTypeLike = np.float64
+    name: str, shape: Sequence[int | str | Dim] | int = (), dtype: npt.DTypeLike = np.float64
 ) -> Any:
     """Return an array to come, known by its name.
 

@@ -93,3 +93,35 @@ def test_what_extents_must_be(fn: Callable[[Any], Any], extent: int, message: st
     assert str(error.value) == f"{opening}\n{message}"
     with pytest.raises(cr.StructureError, match=r"\n  signature  function\(x\)"):
         compiled()
+
+
+def test_sizes_that_a_name_would_refuse_are_compiled_for() -> None:
+    compiled = cr.jit(lambda a: a[2:] + a[: a.shape[0] - 2])
+    for n in (5, 8, 2, 9):
+        a = np.arange(float(n))
+        np.testing.assert_array_equal(compiled(a), a[2:] + a[: n - 2])
+    assert len(compiled.compilations) == 2
+    # Below 2 the slices are cut short, which only the number itself tells.
+    assert compiled(np.arange(1.0)).shape == (0,)
+    assert len(compiled.compilations) == 3
+
+
+def test_a_donated_name_has_to_exist() -> None:
+    with pytest.raises(cr.StructureError, match="has no array argument typo"):
+        cr.jit(lambda a: a, donate_argnames="typo")(np.ones(3))
+
+
+@pytest.mark.parametrize("numerics", ["fast", "strict", "reproducible"])
+@pytest.mark.parametrize("dims", [None, {"a": ("n",)}], ids=["fixed", "named"])
+def test_long_sums_stay_accurate(numerics: str, dims: Any) -> None:
+    a = np.full(3_000_000, 0.1, np.float32)
+    expected = np.sum(a, dtype=np.float64)
+    found = cr.jit(cnp.sum, dims=dims, numerics=numerics)(a)
+    assert abs(found / expected - 1) < 3e-6
+
+
+@pytest.mark.parametrize("dims", [None, {"a": ("n",)}], ids=["fixed", "named"])
+def test_long_products_stay_accurate(dims: Any) -> None:
+    a = np.full(3_000_000, 0.1, np.float32)
+    expected = np.sum(np.square(a, dtype=np.float64))
+    assert abs(cr.jit(lambda a: a @ a, dims=dims)(a) / expected - 1) < 2e-5

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tests.random_programs import Case, random_program
 
-import numpy as np
 from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate

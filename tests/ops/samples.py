@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from chainrule.errors import DTypeError
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind, Op

@@ -6,11 +6,11 @@ import functools
 from typing import Any
 
 import mpmath
+import numpy as np
 import pytest
 import sympy
 from tests.ops.samples import samples
 
-import numpy as np
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node, constant_value

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.ops.samples import (
     ALL,
@@ -21,7 +22,6 @@ from tests.ops.samples import (
     samples,
 )
 
-import numpy as np
 from chainrule.differentiate.batch import batched
 from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.reverse import pull_back

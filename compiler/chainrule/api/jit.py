@@ -217,6 +217,7 @@ class _Jitted:
             traced, inferred = self._trace(args, kwargs, self._dims), frozenset[str]()
         else:
             traced, inferred, reason = self._widened(known[-1], labels, shapes, args, kwargs)
+        self._check_donated(traced)
         variant = compile_variant(
             traced,
             inferred=inferred,
@@ -264,7 +265,9 @@ class _Jitted:
                 dims[path] = tuple([names.of(path, axis, old, new) for axis, (old, new) in axes])
         reason = "; ".join(names.changes) or "other extents"
         with suppress(ChainruleError):
-            return self._trace(args, kwargs, dims), frozenset(names.made), reason
+            traced = self._trace(args, kwargs, dims)
+            if all(g.holds(names.numbers) for g in traced.program.guards):
+                return traced, frozenset(names.made), reason
         # Outside of the handler: an error of the numbers themselves stands alone.
         traced = self._trace(args, kwargs, self._dims)
         return traced, frozenset(), f"{reason} (its number is used)"
@@ -285,6 +288,15 @@ class _Jitted:
             assert last.binding is not None, "a group consists of entries"
             last.binding.chain(variant.binding)
         self._groups[group] = variant, direct
+
+    def _check_donated(self, traced: Traced) -> None:
+        known = {name.split("/")[0] for name in traced.names}
+        loose = [name for name in self._donated if name not in known]
+        if loose:
+            raise StructureError(
+                explain(f"donate_argnames: {self!r} has no array argument {', '.join(loose)}",
+                        f"arguments  {', '.join(sorted(known))}")
+            )  # fmt: skip
 
     def _check_budget(self, variant: Variant) -> None:
         budget, arena = self._options["memory_budget"], variant.lowered.arena
@@ -308,13 +320,14 @@ class _Names:
 
     Attributes:
         made: The names that are not the user's.
+        numbers: What the named extents are in this call.
         changes: What changed, for people.
     """
 
     def __init__(self, inferred: Collection[str]) -> None:
         self.made: set[str] = set(inferred)
         self.changes: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
         self._fresh: dict[tuple[Extent, int], str] = {}
 
     def of(self, path: str, axis: int, old: Extent, new: int) -> str | int | None:
@@ -323,8 +336,9 @@ class _Names:
             if old == new:
                 return new
         elif str(old) not in self.made:
+            self.numbers[str(old)] = new
             return show_extent(old)
-        elif new != 1 and self._numbers.setdefault(str(old), new) == new:
+        elif new != 1 and self.numbers.setdefault(str(old), new) == new:
             return str(old)
         change = f"{path} axis {axis} is {new}, was {show_extent(old)}"
         if 1 in (old, new):
@@ -332,6 +346,7 @@ class _Names:
             return None
         name = self._fresh.setdefault((old, new), f"{path.replace('/', '_')}_{axis}")
         self.made.add(name)
+        self.numbers[name] = new
         self.changes.append(f"{change}: named {name}")
         return name
 

@@ -94,6 +94,9 @@ class Variant:
                     # One name, two numbers: if the name is the user's, an error of the caller's,
                     # told when it is called; if we made it up, another compilation.
                     return str(extent) not in self.inferred
+        if self.inferred:
+            # What tracing assumed of names we made up must not refuse what numbers would allow.
+            return all(g.holds(dims) for g in self.traced.program.guards)
         return True
 
     def call(self, leaves: Sequence[Any], out: Any) -> Any:

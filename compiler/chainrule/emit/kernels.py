@@ -6,9 +6,9 @@ turn.  The body is written twice: for whole vectors, and under a mask for what r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from chainrule.emit.arithmetic import emit_op, ltype, memory_type
 from chainrule.emit.builder import BOOL, I32, I64, PTR, VOID, Builder, Module, Value, vector
@@ -38,6 +38,10 @@ from chainrule.loops.lower import neutral
 from chainrule.schedule.access import coefficient
 
 __all__ = ["emit_kernel"]
+
+
+SUM_BLOCK: Final = 64
+"Turns after which a long sum starts anew, and such blocks after which it does so again."
 
 
 def emit_kernel(module: Module, machine: Machine, kernel: Kernel, name: str) -> None:
@@ -335,7 +339,7 @@ class _Kernel:
             Value(I64, str(known // count * count)) if known is not None
             else b.and_(extent, -count)
         )  # fmt: skip
-        found = b.loop(0, whole, count, starts, lambda i, c: turn(i, c, None))
+        found = self._blocks(whole, count, starts, updated, lambda i, c: turn(i, c, None))
         if known is None:
             rest = b.sub(extent, whole)
             some = b.icmp("sgt", rest, b.i64(0))
@@ -353,6 +357,36 @@ class _Kernel:
             state.value = self._combined(
                 state.combine, state.dtype, outside[n], self._across(state, v)
             )
+
+    def _blocks(
+        self, whole: Value, count: int, starts: list[Value], updated: list[str],
+        turn: Callable[[Value, list[Value]], list[Value]],
+    ) -> list[Value]:  # fmt: skip
+        """Run whole vectors; long sums in blocks of blocks, so that their error stays small."""
+        b, known = self.b, whole.constant
+        sums = any(self.running[n].combine == "sum" for n in updated)
+
+        def joined(old: list[Value], new: list[Value]) -> list[Value]:
+            return [
+                self._combined(self.running[n].combine, self.running[n].dtype, x, y)
+                for n, x, y in zip(updated, old, new, strict=True)
+            ]
+
+        def run(first: Value | int, stop: Value, step: int) -> list[Value]:
+            """Sum a range in steps of `step`, each of which is a turn or a block."""
+            if step == count:
+                return b.loop(first, stop, count, starts, turn)
+
+            def block(at: Value, carried: list[Value]) -> list[Value]:
+                end = b.smin(b.add(at, step), stop)
+                return joined(carried, run(at, end, step // SUM_BLOCK))
+
+            return b.loop(first, stop, step, starts, block)
+
+        step = count
+        while sums and step < count * SUM_BLOCK**2 and (known is None or known > step * SUM_BLOCK):
+            step *= SUM_BLOCK
+        return run(0, whole, step)
 
     def _tail_mask(self, rest: Value) -> Value:
         known = rest.constant

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from chainrule.emit.arithmetic import memory_type
 from chainrule.emit.builder import I8, I64, PTR, VOID, Builder, Module, Value
 from chainrule.emit.extents import emit_extent
@@ -110,7 +112,13 @@ class _Program:
     def _data(self, node: Node) -> Value:
         _, _, bits = node.attrs
         nbytes = len(bits)
-        text = "".join(f"\\{byte:02X}" for byte in bits)
+        # Three characters a byte, made all at once: a loop would take a second for two megabytes.
+        digits = np.frombuffer(b"0123456789ABCDEF", np.uint8)
+        content = np.frombuffer(bits, np.uint8)
+        escaped = np.empty((nbytes, 3), np.uint8)
+        escaped[:, 0] = ord("\\")
+        escaped[:, 1], escaped[:, 2] = digits[content >> 4], digits[content & 15]
+        text = escaped.tobytes().decode("ascii")
         name = f"{self.name}.data.{node.id}"
         return self.module.add_global(
             name, f'private unnamed_addr constant [{nbytes} x i8] c"{text}", align 64'

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+
 from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from chainrule.errors import ShapeError, explain
-from chainrule.ir.graph import Node
+from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Arithmetic, Kind, Notation, Op, VectorMath
 from chainrule.ir.types import BOOL, Array, DType, Type
 from chainrule.ops import _oracle as oracle
@@ -53,7 +53,11 @@ neg: Final[Op] = unary(
 )  # fmt: skip
 
 
-def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node | None, Node | None]:
+    exponent = constant_value(b)
+    if exponent is not None:
+        # A mask that never holds would follow the cotangent everywhere.
+        return (b * pow_(a, b - 1) if exponent else None), None
     # The guards keep 0 * inf out: x**0 is constant, and 0**b is constant for b >= 0.
     flat = (a.equals(0)) & (b >= 0)
     return (

@@ -6,6 +6,7 @@ import struct
 from typing import Any, Final
 
 import numpy as np
+
 from chainrule.ir.op import Kind, Notation, Op, Special
 from chainrule.ir.types import I64, Array, DType, Type
 from chainrule.ops._declare import declare

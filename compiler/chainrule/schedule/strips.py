@@ -50,7 +50,7 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     made = {n for s in steps for n in s.nodes}
     totals = set(summed)
     mapped = [n for n in made if n in schedule.stored and n not in totals]
-    if not all(_leads(n, dim) for n in mapped) or not _reads_ok(schedule, steps, dim, totals):
+    if not (_worth_it(schedule, mapped, dim) and _reads_ok(schedule, steps, dim, totals)):
         return None
     # Steps that need a finished sum go behind the strips; the rest, before.
     behind: list[Step] = []
@@ -88,6 +88,12 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
         schedule.program, [*head, *before, Strips(dim, rows, steps, summed), *behind],
         schedule.level, schedule.stored, targets, overwriting,
     )  # fmt: skip
+
+
+def _worth_it(schedule: Schedule, mapped: list[Node], dim: str) -> bool:
+    """Tell whether something is kept between steps, and all of it row by row."""
+    kept = any(n not in schedule.targets for n in mapped)
+    return kept and all(_leads(n, dim) for n in mapped)
 
 
 def _all_sums(schedule: Schedule, steps: list[Nest | Single], dim: str) -> list[Node] | None:

@@ -16,6 +16,7 @@ from chainrule.emit.machine import Machine
 __all__ = ["emit_dots"]
 
 _TOGETHER = 8  # dot products side by side: enough chains to hide a multiply-add's latency
+_BLOCK = 512  # vectors summed in a row: the error of a long sum grows with them
 
 
 def emit_dots(
@@ -93,7 +94,14 @@ class _Dots:
                 for row, total in zip(rows, sums, strict=True)
             ]
 
-        sums = b.loop(0, self.whole, self.lanes, [b.zero(wide)] * together, turn)
+        zeros = [b.zero(wide)] * together
+
+        def block(first: Value, sums: list[Value]) -> list[Value]:
+            stop = b.smin(b.add(first, _BLOCK * self.lanes), self.whole)
+            parts = b.loop(first, stop, self.lanes, zeros, turn, at_least_once=True)
+            return [sum_of(b, total, part) for total, part in zip(sums, parts, strict=True)]
+
+        sums = b.loop(0, self.whole, _BLOCK * self.lanes, zeros, block)
         at = b.mul(self.whole, nbytes)
         if self.mask is not None:
             # The masked step runs even when nothing is left: a branch would cost as much.
