@@ -69,7 +69,7 @@ setting, name that argument in static_argnames"""),
     (in_trace(lambda x: np.array([x, x]), X), UnsupportedError, """\
 a traced value has no elements yet, so NumPy cannot make an array of it
   value  f64[3, 4]  x
-hint: use the functions of chainrule.numpy (cnp.asarray, cnp.stack, ...) on it"""),
+hint: use the functions of chainrule.numpy on it: cnp.take(constant, index) picks elements of a plain array, cnp.stack([...]) joins values"""),
     (in_trace(lambda x: [r for r in x], X, dims={"x": ("n", 4)}), UnsupportedError, """\
 a Python loop over an axis of extent n, which is known only when the compiled function is called
   value  f64[n, 4]  x

@@ -353,3 +353,9 @@ def test_a_long_chain_is_traced() -> None:
 
     traced = trace(grad(fn), 1.0)
     assert float(traced.run(1.0)) == pytest.approx(1.0001**20_000)
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2.5,), (None, 3), ("a b",), (True,)])
+def test_a_spec_takes_numbers_and_names(shape: tuple[Any, ...]) -> None:
+    with pytest.raises(ShapeError, match="is no extent"):
+        spec(shape)

@@ -27,6 +27,15 @@ class Spec:
     __slots__ = ("dtype", "shape")
 
     def __init__(self, shape: Sequence[int | str | Dim], dtype: npt.DTypeLike) -> None:
+        for n in shape:
+            if not (n.isidentifier() if isinstance(n, str) else isinstance(n, Dim) or _counts(n)):
+                raise ShapeError(
+                    explain(
+                        f"{n!r} is no extent",
+                        f"shape  {tuple(shape)}",
+                        hint="an extent is a whole number from 0, or a name",
+                    )
+                )
         self.shape: Final = tuple(
             [named(n) if isinstance(n, str) else plain_extent(n) for n in shape]
         )
@@ -40,6 +49,10 @@ class Spec:
 
     def __repr__(self) -> str:
         return f"spec({self.shape}, {self.dtype.name!r})"
+
+
+def _counts(n: object) -> bool:
+    return isinstance(n, int | np.integer) and not isinstance(n, bool) and int(n) >= 0
 
 
 def spec(shape: Sequence[int | str | Dim] | int, dtype: npt.DTypeLike = np.float64) -> Spec:

@@ -156,7 +156,8 @@ class Array(Methods):
         refuse(
             "a traced value has no elements yet, so NumPy cannot make an array of it",
             self.node,
-            "use the functions of chainrule.numpy (cnp.asarray, cnp.stack, ...) on it",
+            "use the functions of chainrule.numpy on it: cnp.take(constant, index) picks elements "
+            "of a plain array, cnp.stack([...]) joins values",
         )
 
     # Python's questions about the value

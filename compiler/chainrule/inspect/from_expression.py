@@ -82,7 +82,7 @@ def _built(part: Expr, done: Mapping[Expr, Value], known: Mapping[str, Node]) ->
     if builder is None:
         raise UnsupportedError(
             explain(f"no op stands for {type(part).__name__}", f"in  {part}",
-                    hint="declare it with chainrule.scalar_op")
+                    hint="rewrite it with functions that chainrule.special has")
         )  # fmt: skip
     return builder([done[a] for a in part.args])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DTypeError, ShapeError, UnsupportedError, explain
+from chainrule.errors import DTypeError, OutOfRangeError, ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function
@@ -77,7 +77,7 @@ def _check_known(known: np.ndarray[Any, Any], extent: Extent, graph: Graph, mess
     if isinstance(extent, Dim):
         at_least(graph, extent, max(high + 1, -low), message)
     elif low < -extent or high >= extent:
-        raise IndexError(message)
+        raise OutOfRangeError(message)
 
 
 def _is_counter(node: Node, extent: Extent) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DTypeError, UnsupportedError, explain
+from chainrule.errors import DTypeError, OutOfRangeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.locate import user_line
@@ -111,7 +111,7 @@ def _expanded(items: list[Any], node: Node) -> list[Any]:
         converted += _converted(item, node)
     used = sum(i is not None and i is not Ellipsis for i in converted)
     if used > node.type.rank:
-        raise IndexError(
+        raise OutOfRangeError(
             explain(
                 f"{used} indices for an array of {node.type.rank} axes",
                 f"operand  {describe(node)}",
@@ -120,7 +120,7 @@ def _expanded(items: list[Any], node: Node) -> list[Any]:
         )
     dots = [i for i, x in enumerate(converted) if x is Ellipsis]
     if len(dots) > 1:
-        raise IndexError(explain("an index has one ellipsis at most", f"at  {user_line()}"))
+        raise OutOfRangeError(explain("an index has one ellipsis at most", f"at  {user_line()}"))
     rest = [slice(None)] * (node.type.rank - used)
     at = dots[0] if dots else len(converted)
     return [*converted[:at], *rest, *converted[at + 1 :]]
@@ -174,7 +174,7 @@ def _integer(item: Any, extent: Extent, axis: int, node: Node) -> Extent:
         return index
     if isinstance(extent, int):
         if not -extent <= item < extent:
-            raise IndexError(
+            raise OutOfRangeError(
                 explain(
                     f"index {item} is out of range for axis {axis} of extent {extent}",
                     f"operand  {describe(node)}",
