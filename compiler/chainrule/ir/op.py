@@ -35,6 +35,10 @@ class Kind(Enum):
     "elements picked by an integer argument"
     SCATTER = auto()
     "elements added at places given by an integer argument"
+    CONTROL = auto()
+    "bodies that run as the program does: loops, branches, calls; several values in a bundle"
+    ITEM = auto()
+    "one of the values of a bundle"
     COMPOSITE = auto()
     "expanded into other ops before scheduling, after differentiation"
 
