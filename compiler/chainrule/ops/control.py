@@ -267,6 +267,22 @@ class Custom:
     pull: Callable[[Sequence[Node], Sequence[Node]], Sequence[Node | None]] | None = None
     push: Callable[[Sequence[Node], Sequence[Node]], Sequence[Node | None]] | None = None
 
+    def with_constants(self, count: int) -> Custom:
+        """Return the derivatives of a call that takes so many constants after its arguments."""
+        if not count:
+            return self
+        pull, push = self.pull, self.push
+
+        def pull_of(args: Sequence[Node], gs: Sequence[Node]) -> list[Node | None]:
+            assert pull is not None, "asked only where there is one"
+            return [*pull(args[:-count], gs), *(None for _ in range(count))]
+
+        def push_of(args: Sequence[Node], ts: Sequence[Node]) -> Sequence[Node | None]:
+            assert push is not None, "asked only where there is one"
+            return push(args[:-count], ts[:-count])
+
+        return Custom(self.name, pull_of if pull else None, push_of if push else None)
+
 
 def _call_type(*args: Type, body: Body, custom: Custom | None, apart: bool) -> Type:
     assert [x.type for x in body.inputs] == list(args), "a call gives its body what it takes"
