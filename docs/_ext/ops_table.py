@@ -28,6 +28,7 @@ SECTIONS: Final[dict[str, tuple[Kind, ...]]] = {
     "pointwise": (Kind.POINTWISE,),
     "reductions": (Kind.REDUCE, Kind.COMPOSITE, Kind.CUMULATE),
     "contraction": (Kind.CONTRACT,),
+    "matrices": (Kind.FACTOR,),
     "structure": (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER),
     "sources": (Kind.SOURCE,),
 }
