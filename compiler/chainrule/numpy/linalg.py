@@ -1,4 +1,4 @@
-"""`chainrule.numpy.linalg`: norms and products under NumPy's names."""
+"""`chainrule.numpy.linalg`: norms, products, systems and factors under NumPy's names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, node_of, reshape
 from chainrule.ir.graph import Node
 from chainrule.ir.types import F64
-from chainrule.numpy import linear, shape
+from chainrule.numpy import linear, shape, systems
 from chainrule.numpy.creation import eye
 from chainrule.numpy.indexing import diagonal as diagonal_of
 from chainrule.numpy.indexing import trace as trace_of
 from chainrule.numpy.nodes import normalized_axes
 
-__all__ = ["cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose",
-           "multi_dot", "norm", "outer", "tensordot", "trace", "vecdot", "vector_norm"]  # fmt: skip
+__all__ = ["cholesky", "cross", "det", "diagonal", "inv", "matmul", "matrix_norm", "matrix_power",
+           "matrix_transpose", "multi_dot", "norm", "outer", "slogdet", "solve",
+           "solve_triangular", "tensordot", "trace", "vecdot", "vector_norm"]  # fmt: skip
+
+cholesky: Final = systems.cholesky
+det: Final = systems.det
+inv: Final = systems.inv
+slogdet: Final = systems.slogdet
+solve: Final = systems.solve
+solve_triangular: Final = systems.solve_triangular
 
 
 def _float(x: Any) -> Node:
@@ -121,10 +129,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 
 @array_function(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Array:
-    """Multiply a square matrix with itself, n >= 0 times, as `numpy.linalg.matrix_power`."""
+    """Multiply a square matrix, or its inverse, n times, as `numpy.linalg.matrix_power`."""
     if n < 0:
-        raise UnsupportedError(explain("matrix_power of a negative power needs an inverse",
-                                       f"at  {user_line()}"))  # fmt: skip
+        a, n = inv(a), -n
     result: Any = None
     square = a
     while n:
