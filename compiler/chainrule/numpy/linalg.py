@@ -14,22 +14,16 @@ from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, node_of, reshape
 from chainrule.ir.graph import Node
 from chainrule.ir.types import F64
-from chainrule.numpy import linear, shape, systems
+from chainrule.numpy import linear, shape
 from chainrule.numpy.creation import eye
 from chainrule.numpy.indexing import diagonal as diagonal_of
 from chainrule.numpy.indexing import trace as trace_of
 from chainrule.numpy.nodes import normalized_axes
+from chainrule.numpy.systems import cholesky, det, inv, slogdet, solve, solve_triangular
 
 __all__ = ["cholesky", "cross", "det", "diagonal", "inv", "matmul", "matrix_norm", "matrix_power",
            "matrix_transpose", "multi_dot", "norm", "outer", "slogdet", "solve",
            "solve_triangular", "tensordot", "trace", "vecdot", "vector_norm"]  # fmt: skip
-
-cholesky: Final = systems.cholesky
-det: Final = systems.det
-inv: Final = systems.inv
-slogdet: Final = systems.slogdet
-solve: Final = systems.solve
-solve_triangular: Final = systems.solve_triangular
 
 
 def _float(x: Any) -> Node:

@@ -25,8 +25,9 @@ from chainrule.frontend.value import describe, refuse
 from chainrule.ir.dims import show_extent, size_of
 from chainrule.ir.graph import Node
 from chainrule.numpy.nodes import permuted
+from chainrule.ops._matrices import diagonal, identity
 from chainrule.ops.linalg import factors, lu
-from chainrule.ops.systems import diagonal, identity, parity
+from chainrule.ops.systems import parity
 
 __all__ = ["SlogdetResult", "cholesky", "det", "inv", "slogdet", "solve", "solve_triangular"]
 
