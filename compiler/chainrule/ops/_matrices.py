@@ -59,10 +59,13 @@ def identity(like: Node) -> Node:
 
 
 def diagonal(x: Node) -> Node:
-    """Return the elements on the diagonal."""
-    rows, columns = positions(x)
-    alone = x.graph.select(rows.equals(columns), x, 0.0)
-    return x.graph.call("sum", alone, axes=(x.type.rank - 1,))
+    """Return the elements on the diagonal of a matrix with at least as many columns as rows."""
+    graph, (*lead, rows, columns) = x.graph, x.shape
+    steps = graph.call("iota", length=rows, dtype=I64)
+    width = graph.broadcast(graph.call("extent", extent=columns + 1), (rows,), ())
+    places = graph.broadcast(steps * width, (*lead, rows), (len(lead),))
+    flat = graph.call("reshape", x, shape=(*lead, rows * columns))
+    return graph.call("gather", flat, places, batch=len(lead))
 
 
 def halved(x: Node) -> Node:
