@@ -444,3 +444,19 @@ def test_messages(index: int) -> None:
     assert where
     assert all("test_linalg.py:" in line for line in where), "the user's line, not ours"
     assert "\n".join(line for line in lines if line not in where) == expected
+
+
+# Formulas
+
+
+def test_formulas_show_the_transposed_matrix() -> None:
+    a, b = cr.symbol("A", ("n", "n")), cr.symbol("b", ("n",))
+    energy = b @ cnp.linalg.solve(a, b)
+    assert str(energy) == "bᵀ solve(A, b)"
+    assert str(cr.gradient(energy, b)) == "solve(A, b) + solve(Aᵀ, b)"
+    assert str(cr.gradient(energy, a)) == "−(solve(Aᵀ, b) ⊗ solve(A, b))"
+    half = solve_triangular(a, b, lower=True)
+    assert str(cr.gradient(cnp.sum(half**2), b)) == (
+        "solve_triangular(Aᵀ, 2 solve_triangular(A, b, lower=True))"
+    )
+    assert str(cnp.linalg.det(a).to_sympy()) == "Determinant(A)"
