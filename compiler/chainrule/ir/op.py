@@ -35,6 +35,8 @@ class Kind(Enum):
     "elements picked by an integer argument"
     SCATTER = auto()
     "elements added at places given by an integer argument"
+    FACTOR = auto()
+    "matrices factored, or triangular systems solved: rows that need all the rows before them"
     CONTROL = auto()
     "bodies that run as the program does: loops, branches, calls; several values in a bundle"
     ITEM = auto()

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from chainrule.ir.dims import Extent, named
 from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
 from chainrule.loops.ir import Accumulator, Operand, Tile
+from chainrule.loops.linalg import lower_factor
 from chainrule.loops.values import Place, Values
 from chainrule.schedule.access import flat_offset, follow, strides_of
 from chainrule.schedule.steps import Schedule, Single
@@ -81,6 +83,8 @@ def lower_single(
             return [fill(node, node.dtype, node.type.size, 0), values]
         case "concatenate":
             return _concatenate(node, schedule, step.level)
+        case _ if node.op.kind is Kind.FACTOR:
+            return [lower_factor(node, Values(in_memory), strict=strict)]
         case name:
             raise AssertionError(f"{name} has no loops")
 

@@ -140,6 +140,13 @@ class Values:
         buffer = self.buffer(place, dtype)
         return self.assign(dtype, Load(buffer, offset), self._varying(offset))
 
+    def fetch(self, place: Place, dtype: DType, offset: Extent) -> str:
+        """Name an element of memory that the kernel itself writes: loaded here, each time anew."""
+        name = self.name()
+        self.emit(Assign(name, dtype, Load(self.buffer(place, dtype), offset)))
+        self.declare(name, dtype)
+        return name
+
     def number(self, value: float | bool, dtype: DType) -> str:
         """Name a constant."""
         return self.assign(dtype, Number(value), frozenset())

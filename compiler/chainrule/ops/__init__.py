@@ -5,8 +5,19 @@
 'tanh(x)'
 """
 
-from chainrule.ops import contract, control, cumulate, index, pointwise, reduce, source, structure
+from chainrule.ops import (
+    contract,
+    control,
+    cumulate,
+    index,
+    linalg,
+    pointwise,
+    reduce,
+    source,
+    structure,
+    systems,
+)
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "control", "cumulate", "index", "pointwise", "reduce", "source",
-           "structure"]  # fmt: skip
+__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
+           "source", "structure", "systems"]  # fmt: skip

@@ -14,6 +14,8 @@ __all__ = ["flops", "flops_of"]
 def flops_of(node: Node) -> Extent:
     """Return the floating-point operations of one node; moves and integer work count nothing.
 
+    A Cholesky factorization counts n**3 / 3, elimination twice that, a triangular system n**2 a
+    column.
     A contraction counts two (a product and a sum) for each term, a reduction or scatter its op's
     for each element of its argument, the others for each element of theirs.
     """
@@ -26,6 +28,9 @@ def flops_of(node: Node) -> Extent:
             return 2 * node.type.size * terms
         case Kind.REDUCE | Kind.SCATTER:
             return node.op.flops * node.args[0].type.size
+        case Kind.FACTOR:
+            # The last argument's elements, each combined with up to n others; flops counts thirds.
+            return node.op.flops * node.args[-1].type.size * node.args[0].shape[-1] // 3
         case Kind.SOURCE | Kind.VIEW | Kind.WRITE | Kind.GATHER:
             return 0
         case _:

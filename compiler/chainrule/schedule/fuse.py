@@ -40,7 +40,9 @@ CHEAP_LOADS: Final = 3
 FEW_USERS: Final = 8
 "Users that are looked at to find where a value is wanted."
 
-ALONE: Final = frozenset({Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE})
+ALONE: Final = frozenset(
+    {Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE, Kind.FACTOR}
+)  # fmt: skip
 
 
 def fuse(program: Program) -> Schedule:
