@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
     from chainrule.package import export
+    from chainrule.scalar import scalar_op
     from chainrule.symbols import from_sympy, gradient, simplify, substitute, symbol
 
 __version__ = "0.1.0"
@@ -68,14 +69,15 @@ __all__ = [
     "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "datasets", "explain",
     "export", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian",
     "jacrev", "jit", "jvp", "linearize", "nn", "numpy", "optim", "random", "register_pytree_node",
-    "simplify", "spec", "special", "stop_gradient", "substitute", "symbol", "trace", "tree_flatten",
-    "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
+    "scalar_op", "simplify", "spec", "special", "stop_gradient", "substitute", "symbol", "trace",
+    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
 
 _LATER: Final = {
     "chainrule.api.stages": ("CompiledFunction", "LoweredFunction", "TracedFunction", "trace"),
     "chainrule.inspect": ("explain",),
     "chainrule.package": ("export",),
+    "chainrule.scalar": ("scalar_op",),
     "chainrule.symbols": ("from_sympy", "gradient", "simplify", "substitute", "symbol"),
 }
 "Names that are loaded when they are first asked for, so that importing stays quick."
