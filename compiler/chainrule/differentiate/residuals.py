@@ -14,17 +14,15 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from chainrule.ir.dims import evaluate_extent, names_of
+from chainrule.ir.dims import names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BUNDLE
 from chainrule.ir.walk import depends_on, topological
-from chainrule.schedule.cost import flops_of
+from chainrule.ops.cost import flops_of, typical
 
 __all__ = ["residuals"]
 
-NOMINAL: Final = 64
-"What a named extent counts as."
 TRAFFIC: Final = 2
 "Times a kept value passes through memory: written, and read again."
 COMPOSITE_FLOPS: Final = 20
@@ -71,8 +69,7 @@ def _is_free(node: Node) -> bool:
 
 
 def _size(node: Node) -> int:
-    names = {n for e in node.shape for n in names_of(e)}
-    return evaluate_extent(node.type.size, dict.fromkeys(names, NOMINAL))
+    return typical(node.type.size)
 
 
 def _keeping(node: Node) -> float:
@@ -93,9 +90,7 @@ def _computing(node: Node) -> float:
         return math.inf
     if node.op.kind is Kind.COMPOSITE:
         return COMPOSITE_FLOPS * max(_size(node.args[0]), 1)
-    found = flops_of(node)
-    names = names_of(found)
-    return float(evaluate_extent(found, dict.fromkeys(names, NOMINAL)))
+    return float(typical(flops_of(node)))
 
 
 class _Cut:

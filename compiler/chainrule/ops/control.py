@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -199,9 +199,7 @@ def _loop_value(
             step(count - 1 - i if reverse else i)
     else:
         count, most = 0, None if bound is None else evaluate_extent(bound, frame.dims)
-        while count != most and bool(
-            frame.run(test, [np.asarray(count), *carry, *fixed])[0]
-        ):
+        while count != most and bool(frame.run(test, [np.asarray(count), *carry, *fixed])[0]):
             step(count)
             count += 1
         frame.dims[counted_name(length)] = count

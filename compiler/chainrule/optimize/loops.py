@@ -205,9 +205,7 @@ def trimmed(results: Sequence[Node]) -> list[Node]:
 def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]]:
     """Keep the results that are taken, and the arguments that they need."""
     single = node.op.name == "call"
-    branches: Sequence[Body] = (
-        [node.attributes["body"]] if single else node.attributes["branches"]
-    )
+    branches: Sequence[Body] = [node.attributes["body"]] if single else node.attributes["branches"]
     if single and node.attributes["custom"] is not None:
         return node, dict(enumerate(results_of(node)))
     kept = sorted(used)
@@ -215,7 +213,11 @@ def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]
     read = [reached(b.outputs) for b in bodies]
     first = 0 if single else 1
     args = node.args[first:]
-    at = [i for i in range(len(args)) if any(b.inputs[i] in r for b, r in zip(bodies, read, strict=True))]
+    at = [
+        i
+        for i in range(len(args))
+        if any(b.inputs[i] in r for b, r in zip(bodies, read, strict=True))
+    ]
     bodies = [Body(tuple(b.inputs[i] for i in at), b.outputs) for b in bodies]
     given = node.attributes | ({"body": bodies[0]} if single else {"branches": tuple(bodies)})
     smaller = node.graph.call(node.op.name, *node.args[:first], *(args[i] for i in at), **given)

@@ -241,9 +241,7 @@ def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
             )  # fmt: skip
         wanted = found[0]
     if any(e != wanted for e in found):
-        facts = [
-            f"{p or 'xs'}  {show_extent(e)}" for p, e in zip(tree.paths(), found, strict=True)
-        ]
+        facts = [f"{p or 'xs'}  {show_extent(e)}" for p, e in zip(tree.paths(), found, strict=True)]
         extra = [f"length  {show_extent(wanted)}"] if length is not None else []
         raise ShapeError(explain("scan: lengths differ", *facts, *extra))
     return wanted
@@ -358,9 +356,7 @@ def while_loop(
                     f"at  {user_line()}", hint="pick them in the body, and carry them")
         )  # fmt: skip
     after = carries.matched(opened.outputs, opened.weak)
-    last, _ = _loop(
-        carries, opened, after, [], fresh_length(), test=test, bound=max_steps
-    )
+    last, _ = _loop(carries, opened, after, [], fresh_length(), test=test, bound=max_steps)
     return carries.tree.unflatten(last)
 
 
