@@ -1,9 +1,9 @@
 """Loops and branches with as little in them as can be.
 
 Differentiation makes each loop anew with more results: those that go through the same steps become
-one.  What nobody takes is neither carried nor stacked; what does not change is not carried; views of
-what all steps share are taken inside, where they cost nothing, and the rest of what does not depend
-on the step is computed outside, once.
+one.  What nobody takes is neither carried nor stacked; what does not change is not carried; views
+of what all steps share are taken inside, where they cost nothing, and the rest of what does not
+depend on the step is computed outside, once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def inlined(results: Sequence[Node]) -> list[Node]:
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
         if node.op.kind is Kind.ITEM and node.args[0] in inside:
-            return inside[node.args[0]][node.attrs[0]]
+            index: int = node.attrs[0]
+            return inside[node.args[0]][index]
         if _is_plain_call(node):
             body = node.attributes["body"]
             known = dict(zip(body.inputs, args, strict=True))
