@@ -18,6 +18,7 @@ from chainrule.ir.walk import by_need, users
 from chainrule.schedule.access import flat_offset, follow, peel, squeeze, strides_of
 from chainrule.schedule.bodies import body_programs, copied_arguments
 from chainrule.schedule.donation import (
+    handed_over,
     protected,
     returned,
     running_totals,
@@ -168,8 +169,7 @@ class _Fusion:
             self.level[n] = level
             self.stored[n] = None
             self.cost[n] = None
-        parts = tuple(fuse(p, strict=self.strict, inside=True) for p in body_programs(node))
-        self.steps.append(Control(level, node, items, tuple(args), parts))
+        self.steps.append(Control(level, node, items, tuple(args)))
 
     def _whole(self, x: Node) -> Whole:
         """Return where a value lies in one piece; a view that does not is copied first."""
@@ -418,10 +418,18 @@ class _Fusion:
         for step in list(self.steps):
             if not isinstance(step, Checked):
                 self._require_arguments(step)
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = handed_over(program, step, targets)
         for node in unsafe_targets(
             program, self.steps, self.stored, self.level, targets, self.floor
         ):
             self.steps.append(Copy(last, node, targets.pop(node)))
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = {n: j for n, j in step.handed.items() if n in targets}
+                programs = body_programs(step.node, step.items, step.handed)
+                step.parts = tuple(fuse(p, strict=self.strict, inside=True) for p in programs)
         order = sorted(self.steps, key=lambda s: s.level)
         doomed = taken_over(program)
         overwriting = {n: doomed[i] for n, i in targets.items() if i in doomed}
