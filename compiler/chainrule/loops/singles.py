@@ -173,9 +173,7 @@ class _Axis:
     out: Extent
 
 
-def _contract(
-    step: Single, schedule: Schedule, strip: str | None, *, strict: bool
-) -> list[Values]:
+def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bool) -> list[Values]:
     node = step.node
     values = Values(lambda n: schedule.in_memory(n, step.level))
     a, b = node.args

@@ -37,9 +37,7 @@ def body_programs(
         donated = tuple((handed[n] - first, k) for k, n in items.items() if n in handed)
     # A loop's test only looks at the carries.
     tests = 1 if node.op.name == "loop" else len(list(bodies_of(node)))
-    return [
-        _program(body, donated if i < tests else ()) for i, body in enumerate(bodies_of(node))
-    ]
+    return [_program(body, donated if i < tests else ()) for i, body in enumerate(bodies_of(node))]
 
 
 def _program(body: Body, donated: tuple[tuple[int, int], ...]) -> Program:

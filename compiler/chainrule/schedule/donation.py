@@ -52,9 +52,7 @@ def running_totals(program: Program, users: Mapping[Node, Sequence[Node]]) -> di
     return found
 
 
-def handed_over(
-    program: Program, step: Control, targets: Mapping[Node, int]
-) -> dict[Node, int]:
+def handed_over(program: Program, step: Control, targets: Mapping[Node, int]) -> dict[Node, int]:
     """Return the items of a step that can be made in the memory of an argument, and of which.
 
     An item that overwrites an input takes over the argument that is this input: a loop's first
