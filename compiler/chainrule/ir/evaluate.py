@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.errors import OutOfRangeError
 from chainrule.ir.dims import Dim, evaluate_extent
 from chainrule.ir.graph import Node
+from chainrule.ir.halves import widened
 from chainrule.ir.program import Program
 from chainrule.ir.types import Array
 from chainrule.ir.walk import topological, users
@@ -55,7 +56,8 @@ def evaluate(program: Program, *arrays: Array) -> list[Array]:
             if node.op.name == "input":
                 continue
             given = {k: _number(v, dims) for k, v in node.attributes.items()}
-            result = np.asarray(node.op.value(*[values[a] for a in node.args], **given))
+            given_values = widened(node, [values[a] for a in node.args])
+            result = np.asarray(node.op.value(*given_values, **given))
             values[node] = result.astype(node.dtype.numpy, copy=False)
             if node in failed and bool(values[node]):
                 raise OutOfRangeError(failed[node])

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from chainrule import random
+from chainrule.ir.types import dtype_of
 from chainrule.typing import Array, DType, Key
 
 __all__ = [
@@ -90,7 +91,7 @@ def zeros(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
     [0.0, 0.0]
     """
     del key
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, dtype_of(dtype).numpy)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
