@@ -20,7 +20,7 @@ def bfloat16_dtype() -> np.dtype[Any]:
         DTypeError: Nothing installed gives NumPy such a dtype.
     """
     try:
-        import ml_dtypes  # noqa: PLC0415
+        import ml_dtypes
     except ImportError:
         raise DTypeError(
             explain(

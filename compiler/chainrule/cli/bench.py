@@ -14,8 +14,8 @@ import chainrule as cr
 import chainrule.numpy as cnp
 from chainrule import nn, random
 from chainrule.frontend.pytree import tree_map
-from chainrule_runtime.bfloat16 import is_float
 from chainrule.typing import Array, PyTree
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = ["Case", "Timing", "measure", "networks", "of_user", "run"]
 

@@ -13,7 +13,7 @@ values.
 
 # ruff: noqa: F401, F403  (a namespace: everything here is public)
 
-from typing import Any
+from typing import Any as _Any
 
 from numpy import (
     bool_ as bool_,
@@ -104,13 +104,14 @@ from chainrule.numpy.selecting import *
 from chainrule.numpy.shape import *
 from chainrule.numpy.statistics import *
 from chainrule.numpy.unavailable import *
-from chainrule_runtime.bfloat16 import bfloat16_dtype
 
 bool = bool_
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     """Look for `bfloat16` when it is first asked for: NumPy gets it from another package."""
+    from chainrule_runtime.bfloat16 import bfloat16_dtype
+
     if name == "bfloat16":
         return bfloat16_dtype().type
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
