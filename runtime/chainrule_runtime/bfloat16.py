@@ -28,7 +28,8 @@ def bfloat16_dtype() -> np.dtype[Any]:
                 hint="pip install 'chainrule[bf16]', or use float16",
             )
         ) from None
-    return np.dtype(ml_dtypes.bfloat16)
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
