@@ -74,9 +74,7 @@ def test_named_batches_run_in_strips(half: str, unit: float) -> None:
         x, labels = inputs(rows)
         rounded, data = as_dtype(params(), dtype), x.astype(dtype)
         found = gradient(rounded, data, labels)
-        exact = cr.grad(classifier)(
-            as_dtype(rounded, np.float64), data.astype(np.float64), labels
-        )
+        exact = cr.grad(classifier)(as_dtype(rounded, np.float64), data.astype(np.float64), labels)
         assert max(distances(found, exact)) < unit
 
 
