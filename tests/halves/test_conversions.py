@@ -123,6 +123,13 @@ def test_one_half_becomes_the_other(target: str) -> None:
 @pytest.mark.parametrize("half", HALVES, ids=repr)
 def test_every_float_narrows(half: DType, target: str) -> None:
     step = 1 << 24
+    infinity = int(np.array(np.inf).astype(half.numpy).view(np.uint16))
     for start in range(0, 1 << 32, step):
         values = np.arange(start, start + step, dtype=np.uint32).view(np.float32)
-        assert_same(converted(values, F32, half, target), oracle(values, half))
+        found = converted(values, F32, half, target).view(np.uint16)
+        expected = oracle(values, half).view(np.uint16)
+        differs = np.flatnonzero(found != expected)
+        # Of NaN, which NumPy's packages give payloads of their own, the sign.
+        assert np.isnan(values[differs]).all()
+        assert ((found[differs] & 0x7FFF) > infinity).all()
+        assert ((found[differs] ^ expected[differs]) < 1 << 15).all()

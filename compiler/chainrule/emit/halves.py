@@ -1,8 +1,9 @@
 """Floats of 16 bits in registers: their bits as i16, and conversions from and to float32.
 
 Both ways are exact IEEE conversions, to nearest with ties to even, subnormals included.  A NaN
-stays one, quiet, with its sign and the upper bits of its payload.  Processors that convert float16
-by an instruction do; the others do the same in integers, so the same bits arise everywhere.
+stays one, with its sign and the upper bits of its payload; narrowing makes it quiet.  Processors
+that convert float16 by an instruction do; the others do the same in integers, so the same bits
+arise everywhere.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ def widen(b: Builder, machine: Machine, x: Value, dtype: DType) -> Value:
     """Return the float32 of 16 bits."""
     if dtype is BF16:
         wide = b.cast("zext", x, I32)
-        bits = b.shl(wide, _number(b, wide, 16))
-        nan = b.icmp("ugt", b.and_(bits, _number(b, bits, _MAGNITUDE)), _number(b, bits, _INFINITY))
-        return b.bitcast(b.select(nan, b.or_(bits, _number(b, bits, _QUIET)), bits), F32)
+        return b.bitcast(b.shl(wide, _number(b, wide, 16)), F32)
     if machine.converts_f16:
         return b.cast("fpext", b.bitcast(x, F16), F32)
     return _widen_f16(b, x)

@@ -17,6 +17,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.walk import by_need, users
 from chainrule.schedule.access import follow, peel, squeeze, strides_of
 from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
+from chainrule.schedule.operands import unconverted
 from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single
 
 __all__ = ["fuse", "local_member"]
@@ -117,15 +118,17 @@ class _Fusion:
         level = self.floor
         for x in node.args:
             if node.op.kind is Kind.CONTRACT:
-                x = self._strided(x)  # noqa: PLW2901  (the operand as it can be addressed)
+                x = self._strided(x, node)  # noqa: PLW2901  (the operand as it can be addressed)
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
         self.level[node] = level
         self.steps.append(Single(level, node))
 
-    def _strided(self, x: Node) -> Node:
+    def _strided(self, x: Node, node: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
+        if source := unconverted(node, x, self._users):
+            return source
         variables = [f"x{i}" for i in range(x.type.rank)]
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
@@ -317,7 +320,7 @@ class _Fusion:
                 self.stored[node] = None
             for x in node.args:
                 if isinstance(step, Single) and node.op.kind is Kind.CONTRACT:
-                    base = self._strided(x)
+                    base = self._strided(x, node)
                     if base.op.name not in ("input", "data"):
                         self.stored[base] = None
                 elif isinstance(step, Nest):
