@@ -19,7 +19,7 @@ from chainrule.ir.types import I64
 from chainrule.ir.walk import depends_on, reached, rebuild, topological
 from chainrule.ops.control import COUNT, Loop, item, results_of
 
-__all__ = ["inlined", "joined", "trimmed"]
+__all__ = ["all_nodes", "inlined", "joined", "trimmed"]
 
 
 # Inlining
@@ -27,7 +27,7 @@ __all__ = ["inlined", "joined", "trimmed"]
 
 def inlined(results: Sequence[Node]) -> list[Node]:
     """Replace calls by what is in their bodies, but those that are kept apart."""
-    if not any(_is_plain_call(n) for n in _all_nodes(results)):
+    if not any(_is_plain_call(n) for n in all_nodes(results)):
         return list(results)
     inside: dict[Node, list[Node]] = {}
 
@@ -51,7 +51,7 @@ def _is_plain_call(node: Node) -> bool:
     return node.op.name == "call" and not node.attributes["apart"]
 
 
-def _all_nodes(results: Sequence[Node]) -> Iterator[Node]:
+def all_nodes(results: Sequence[Node]) -> Iterator[Node]:
     """Yield what results depend on, the insides of bodies included."""
     waiting = [tuple(results)]
     while waiting:
@@ -204,8 +204,8 @@ def _needed(bundle: Node, index: int) -> list[int]:
         read = read_by(b.outputs[index] for b in bodies)
         first = len(bundle.args) - len(bodies[0].inputs)
         own = range(len(bodies[0].inputs))
-        inner = [first + i for i in own if any(b.inputs[i] in read for b in bodies)]
-        return [*range(first), *inner]
+        wanted = [first + i for i in own if any(b.inputs[i] in read for b in bodies)]
+        return [*range(first), *wanted]
     loop = Loop.of(bundle)
     ends = list(loop.test.outputs) if loop.test is not None else []
     outputs = [*ends, *([loop.body.outputs[index]] if index != COUNT else [])]
@@ -216,8 +216,8 @@ def _needed(bundle: Node, index: int) -> list[int]:
         if not more:
             break
         taken |= more
-    inner = loop.body.inputs[1 + loop.count :]
-    found = [*sorted(taken), *(loop.count + i for i, x in enumerate(inner) if x in read)]
+    seen = loop.body.inputs[1 + loop.count :]
+    found = [*sorted(taken), *(loop.count + i for i, x in enumerate(seen) if x in read)]
     last = len(bundle.args) - 1
     counted = bundle.attributes["counted"] and last not in found
     return [*found, last] if counted else found

@@ -25,6 +25,7 @@ from chainrule.schedule.donation import (
     taken_over,
     unsafe_targets,
 )
+from chainrule.schedule.operands import unconverted
 from chainrule.schedule.steps import (
     Checked,
     Control,
@@ -144,7 +145,7 @@ class _Fusion:
         level = self.floor
         for x in node.args:
             if node.op.kind is Kind.CONTRACT:
-                x = self._strided(x)  # noqa: PLW2901  (the operand as it can be addressed)
+                x = self._strided(x, node)  # noqa: PLW2901  (the operand as it can be addressed)
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
@@ -185,8 +186,10 @@ class _Fusion:
             return Whole(x, 0)
         return Whole(base, start)
 
-    def _strided(self, x: Node) -> Node:
+    def _strided(self, x: Node, node: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
+        if source := unconverted(node, x, self._users):
+            return source
         variables = [f"x{i}" for i in range(x.type.rank)]
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
@@ -395,7 +398,7 @@ class _Fusion:
             if node.op.kind is not Kind.CONTRACT:
                 self.require(x, step.level)
                 continue
-            base = self._strided(x)
+            base = self._strided(x, node)
             if base.op.name not in ("input", "data"):
                 self.stored[base] = None
 
