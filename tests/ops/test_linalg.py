@@ -19,7 +19,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.types import Array
 from chainrule.schedule.cost import flops
 
-SIZES: Final = (0, 1, 2, 3, 8, 17, 64)
+SIZES: Final = (0, 1, 2, 3, 8, 17, 32, 33, 64, 97)
 Function = Callable[..., Any]
 solve_triangular: Final = cnp.linalg.solve_triangular
 
@@ -113,7 +113,18 @@ def test_systems_of_any_size_by_one_compilation(name: str, dtype: str, target: s
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_systems_of_known_size(name: str, numerics: str) -> None:
     ours, theirs = SYSTEMS[name]
-    for n, columns in [(0, 1), (1, 1), (3, 1), (9, 1), (33, 1), (3, 4), (17, 8), (17, 9)]:
+    for n, columns in [
+        (0, 1),
+        (1, 1),
+        (3, 1),
+        (9, 1),
+        (65, 1),
+        (3, 4),
+        (17, 9),
+        (32, 5),
+        (33, 8),
+        (70, 40),
+    ]:
         random = np.random.default_rng([n, columns])
         x = triangular_or(name, general(random, 2, n, n))
         y = random.normal(size=(2, n, columns))
@@ -134,6 +145,25 @@ def test_functions_of_a_matrix_of_any_size(name: str, dtype: str, target: str) -
         close(compiled(x)[0], np.asarray(theirs(x)), dtype, f"n = {n}")
         static = Compiled(program_of(ours, x[0]), target=target)
         close(static(x[0])[0], np.asarray(theirs(x[0])), dtype, f"n = {n}, static")
+
+
+@pytest.mark.parametrize("names", [("i", "j", "p"), ("t", "k", "r"), ("r", "c", "t")], ids=str)
+def test_extents_may_have_the_names_of_loops(names: tuple[str, str, str]) -> None:
+    lead, n, columns = names
+    random = np.random.default_rng(0)
+    a, b = general(random, 2, 40, 40), random.normal(size=(2, 40, 3))
+    ours = lambda a, b: (cnp.linalg.solve(a, b), cnp.linalg.cholesky(a @ a.mT))  # noqa: E731
+    compiled = Compiled(program_of(ours, spec((lead, n, n)), spec((lead, n, columns))))
+    close(compiled(a, b)[0], np.linalg.solve(a, b), "float64", str(names))
+    close(compiled(a, b)[1], np.linalg.cholesky(a @ a.mT), "float64", str(names))
+
+
+def test_a_factor_may_take_over_the_memory_of_its_matrix() -> None:
+    a = definite(np.random.default_rng(0), 40, 40)
+    factor = cr.jit(cnp.linalg.cholesky, donate_argnames="a")
+    given = a.copy()
+    got = factor(given)
+    np.testing.assert_allclose(got, np.linalg.cholesky(a), rtol=1e-12)
 
 
 def test_one_vector_and_broadcasting() -> None:
@@ -162,7 +192,7 @@ def test_integers_are_solved_in_double_precision() -> None:
 # Pivoting, and what cannot be solved
 
 
-@pytest.mark.parametrize("n", [2, 5, 17, 64])
+@pytest.mark.parametrize("n", [2, 5, 17, 64, 100])
 def test_rows_are_exchanged(n: int) -> None:
     """Elimination without exchanges would leave nothing right: the error is that of rounding."""
     random = np.random.default_rng(n)
@@ -336,9 +366,9 @@ def mapped(fn: Function, axes: tuple[int | None, ...], arrays: Sequence[Array]) 
 def test_mapped_systems_equal_a_loop_bit_for_bit(name: str, axes: tuple[int | None, ...]) -> None:
     random = np.random.default_rng(6)
     ours, _ = SYSTEMS[name]
-    for columns in (1, 5):
-        a = triangular_or(name, general(random, *((3, 9, 9) if axes[0] == 0 else (9, 9))))
-        b = random.normal(size=(3, 9, columns) if axes[1] == 0 else (9, columns))
+    for n, columns in ((9, 1), (9, 5), (40, 1), (40, 7)):
+        a = triangular_or(name, general(random, *((3, n, n) if axes[0] == 0 else (n, n))))
+        b = random.normal(size=(3, n, columns) if axes[1] == 0 else (n, columns))
         program = program_of(cr.vmap(ours, in_axes=axes), a, b)
         got = Compiled(program, numerics="strict")(a, b)[0]
         np.testing.assert_array_equal(got, mapped(ours, axes, (a, b)))
@@ -348,9 +378,10 @@ def test_mapped_systems_equal_a_loop_bit_for_bit(name: str, axes: tuple[int | No
 @pytest.mark.parametrize("name", MATRICES)
 def test_mapped_factors_equal_a_loop_bit_for_bit(name: str) -> None:
     ours, _ = MATRICES[name]
-    a = general(np.random.default_rng(7), 3, 9, 9)
-    got = Compiled(program_of(cr.vmap(ours), a), numerics="strict")(a)[0]
-    np.testing.assert_array_equal(got, mapped(ours, (0,), (a,)))
+    for n in (9, 40):
+        a = general(np.random.default_rng(n), 3, n, n)
+        got = Compiled(program_of(cr.vmap(ours), a), numerics="strict")(a)[0]
+        np.testing.assert_array_equal(got, mapped(ours, (0,), (a,)))
 
 
 def test_gradients_of_mapped_systems_equal_a_loop() -> None:
