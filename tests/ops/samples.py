@@ -120,6 +120,8 @@ INDEXED: dict[str, list[Sample]] = {
 # them positive definite; off it, elimination has to exchange rows.
 HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1}
 SOURCES = {"input", "constant", "data", "iota", "extent"}
+BODIES = {op.name for op in OPS.values() if op.kind in (Kind.CONTROL, Kind.ITEM)}
+"Ops of whole bodies: tests/control has programs for them."
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "sinc": [{"order": k} for k in range(4)],
     "cast": [{"dtype": d} for d in DTYPES],
@@ -201,4 +203,4 @@ def call(op: Op, inputs: list[Node], sample: Sample) -> Node:
 
 
 FLOATS = (F64, F32)
-ALL = [op for op in OPS.values() if op.name not in SOURCES]
+ALL = [op for op in OPS.values() if op.name not in SOURCES | BODIES]

@@ -37,6 +37,10 @@ class Kind(Enum):
     "elements added at places given by an integer argument"
     FACTOR = auto()
     "matrices factored, or triangular systems solved: rows that need all the rows before them"
+    CONTROL = auto()
+    "bodies that run as the program does: loops, branches, calls; several values in a bundle"
+    ITEM = auto()
+    "one of the values of a bundle"
     COMPOSITE = auto()
     "expanded into other ops before scheduling, after differentiation"
 

@@ -13,7 +13,7 @@ from chainrule.loops.ir import Accumulator, Operand, Tile
 from chainrule.loops.linalg import lower_factor
 from chainrule.loops.values import Place, Values
 from chainrule.schedule.access import flat_offset, follow, strides_of
-from chainrule.schedule.steps import Copy, Schedule, Single
+from chainrule.schedule.steps import Schedule, Single
 
 __all__ = ["fill", "lower_copy", "lower_single"]
 
@@ -27,10 +27,10 @@ def fill(place: Place, dtype: DType, size: Extent, number: float | bool) -> Valu
     return values
 
 
-def lower_copy(schedule: Schedule, step: Copy) -> Values:
-    """Copy a node, element by element, to an output of the program."""
-    values = Values(lambda node: schedule.in_memory(node, step.level))
-    _copy(values, step.node, step.output, tuple(0 for _ in step.node.shape), step.node.shape, None)
+def lower_copy(schedule: Schedule, level: int, node: Node, place: Place) -> Values:
+    """Copy a node, element by element, to an output of the program or other memory."""
+    values = Values(lambda n: schedule.in_memory(n, level))
+    _copy(values, node, place, tuple(0 for _ in node.shape), node.shape, None)
     return values
 
 

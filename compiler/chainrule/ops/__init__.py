@@ -7,6 +7,7 @@
 
 from chainrule.ops import (
     contract,
+    control,
     cumulate,
     index,
     linalg,
@@ -18,5 +19,5 @@ from chainrule.ops import (
 )
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "cumulate", "index", "linalg", "pointwise", "reduce", "source",
-           "structure", "systems"]  # fmt: skip
+__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
+           "source", "structure", "systems"]  # fmt: skip

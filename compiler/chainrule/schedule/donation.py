@@ -16,11 +16,11 @@ from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import depends_on, reached, topological
 from chainrule.schedule.access import Index, flat_offset, follow
-from chainrule.schedule.steps import Checked, Copy, Nest, Single, Step, Strips
+from chainrule.schedule.steps import Checked, Control, Copy, Nest, Single, Step, Strips
 
 __all__ = ["inputs_read", "protected", "returned", "taken_over", "unsafe_targets"]
 
-Uncut: TypeAlias = Nest | Single | Copy | Checked
+Uncut: TypeAlias = Nest | Single | Copy | Checked | Control
 
 
 def taken_over(program: Program) -> dict[int, Node]:
@@ -94,6 +94,8 @@ def inputs_read(step: Step, stored: Collection[Node], level: Mapping[Node, int])
     """Return the inputs a step reads: itself, by views, or by values it computes in place."""
     own = set(step.nodes)
     waiting = [step.node] if isinstance(step, Copy) else [x for n in own for x in n.args]
+    if isinstance(step, Control):
+        waiting = list(step.node.args)
     if isinstance(step, Strips):
         return set().union(*(inputs_read(s, stored, level) for s in step.steps))
     found: set[Node] = set()

@@ -10,14 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from chainrule.ir.dims import Dim, named
+from chainrule.ir.dims import Dim, named, names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import by_need, users
-from chainrule.schedule.access import follow, peel, squeeze, strides_of
+from chainrule.schedule.access import flat_offset, follow, peel, squeeze, strides_of
+from chainrule.schedule.bodies import body_programs, copied_arguments
 from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
-from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single
+from chainrule.schedule.steps import (
+    Checked,
+    Control,
+    Copy,
+    Nest,
+    Role,
+    Schedule,
+    Single,
+    Whole,
+)
 
 __all__ = ["fuse", "local_member"]
 
@@ -58,7 +68,7 @@ class _Fusion:
         self.program = program
         self.nest_of: dict[Node, Nest] = {}
         self.level: dict[Node, int] = {}
-        self.steps: list[Nest | Single | Copy | Checked] = []
+        self.steps: list[Nest | Single | Copy | Checked | Control] = []
         self.readers: dict[Node, list[Nest]] = {}
         self.cost: dict[Node, tuple[int, frozenset[Node]] | None] = {}
         self.stored: dict[Node, None] = {}
@@ -72,6 +82,10 @@ class _Fusion:
     def place_all(self, nodes: Iterable[Node]) -> None:
         """Place every node of `nodes` (arguments first) that is not placed yet."""
         for node in nodes:
+            if node.op.kind is Kind.CONTROL:
+                if self._users[node][0] not in self.level:
+                    self._place_control(node)
+                continue
             if node in self.level or node.op.kind in (Kind.SOURCE, Kind.VIEW):
                 self.cost.setdefault(node, self._inline_cost(node))
                 continue
@@ -125,6 +139,36 @@ class _Fusion:
                 level = max(level, self.ready(x))
         self.level[node] = level
         self.steps.append(Single(level, node))
+
+    def _place_control(self, node: Node) -> None:
+        """Place a loop, a switch or a call: what its bodies read is in memory before it."""
+        copied = copied_arguments(node)
+        level, args = self.floor, []
+        for i, x in enumerate(node.args):
+            whole = None if i in copied else self._whole(x)
+            args.append(whole)
+            level = max(level, self.ready(x) if whole is None else self._kept_level(whole.base))
+        items = {n.attrs[0]: n for n in self._users[node]}
+        for n in items.values():
+            self.level[n] = level
+            self.stored[n] = None
+            self.cost[n] = None
+        parts = tuple(fuse(p) for p in body_programs(node))
+        self.steps.append(Control(level, node, items, tuple(args), parts))
+
+    def _whole(self, x: Node) -> Whole:
+        """Return where a value lies in one piece; a view that does not is copied first."""
+        variables = [f"x{i}" for i in range(x.type.rank)]
+        index = tuple(named(v) for v in variables)
+        base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
+        start = None if isinstance(at, tuple) else at - flat_offset(x.shape, index)
+        if start is None or not names_of(start).isdisjoint(variables):
+            if x not in self.level:
+                nest = Nest(max(self.floor, self.ready(x)), squeeze(x.shape))
+                self._join(nest, x, Role.FULL)
+                self.steps.append(nest)
+            return Whole(x, 0)
+        return Whole(base, start)
 
     def _strided(self, x: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
@@ -310,9 +354,16 @@ class _Fusion:
                 assert available, f"{one} is read at level {level}, made at {self.level.get(one)}"
                 self.stored[one] = None
 
-    def _require_arguments(self, step: Nest | Single | Copy) -> None:
+    def _require_arguments(self, step: Nest | Single | Copy | Control) -> None:
         if isinstance(step, Copy):
             self.require(step.node, step.level)
+            return
+        if isinstance(step, Control):
+            for x, whole in zip(step.node.args, step.args, strict=True):
+                if whole is None:
+                    self.require(x, step.level)
+                elif whole.base.op.name not in ("input", "data"):
+                    self.stored[whole.base] = None
             return
         for node in step.nodes:
             if isinstance(step, Single):
