@@ -491,3 +491,48 @@ def test_formulas_show_the_transposed_matrix() -> None:
         "solve_triangular(Aᵀ, 2 solve_triangular(A, b, lower=True))"
     )
     assert str(cnp.linalg.det(a).to_sympy()) == "Determinant(A)"
+
+
+# Inside loops
+
+
+def kalman(m: Any, scan: Function, transition: Any, noise: Any, seen: Array) -> Any:
+    """The likelihood of a linear filter: a factor, systems and a determinant at every step."""
+    n = transition.shape[0]
+    shown = m.eye(n)[:2]
+
+    def step(carry: Any, y: Any) -> Any:
+        x, p = carry
+        x, p = transition @ x, transition @ p @ transition.T + noise * m.eye(n)
+        s, e = shown @ p @ shown.T + 0.5 * m.eye(2), y - shown @ x
+        gain = m.linalg.solve(s, shown @ p).T
+        x, p = x + gain @ e, p - gain @ shown @ p
+        logs = m.sum(m.log(m.diagonal(m.linalg.cholesky(s)))) + 0.5 * m.linalg.slogdet(s)[1]
+        return (x, p), -0.5 * m.sum(e * m.linalg.solve(s, e)) - logs
+
+    _, each = scan(step, (m.zeros(n), m.eye(n)), seen)
+    return m.sum(each)
+
+
+def test_a_filter_in_a_scan_against_jax() -> None:
+    jax = pytest.importorskip("jax")
+    jnp = pytest.importorskip("jax.numpy")
+    random = np.random.default_rng(0)
+    transition, seen = 0.3 * random.normal(size=(5, 5)), random.normal(size=(20, 2))
+
+    def ours(a: Any, q: Any) -> Any:
+        return kalman(cnp, cr.scan, a, q, seen)
+
+    def theirs(a: Any, q: Any) -> Any:
+        return kalman(jnp, jax.lax.scan, a, q, seen)
+
+    got = cr.jit(cr.value_and_grad(ours, (0, 1)))(transition, 0.3)
+    with jax.enable_x64(True):
+        expected = jax.value_and_grad(theirs, (0, 1))(transition, 0.3)
+    np.testing.assert_allclose(got[0], expected[0], rtol=1e-12)
+    for mine, jaxs in zip(got[1], expected[1], strict=True):
+        np.testing.assert_allclose(mine, jaxs, rtol=1e-10, atol=1e-12)
+    slope = cr.jit(cr.grad(ours, 1))
+    differences = (slope(transition, 0.3 + 1e-5) - slope(transition, 0.3 - 1e-5)) / 2e-5
+    second = cr.jit(cr.hessian(ours, 1))(transition, 0.3)
+    np.testing.assert_allclose(second, differences, rtol=1e-7)
