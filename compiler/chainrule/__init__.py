@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
     from chainrule.package import export
+    from chainrule.scalar import scalar_op
     from chainrule.symbols import from_sympy, gradient, simplify, substitute, symbol
 
 __version__ = "0.1.0"
@@ -73,15 +74,17 @@ __all__ = [
     "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
     "custom_jvp", "custom_vjp", "datasets", "explain", "export", "fori_loop", "from_sympy",
     "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "scan", "simplify",
-    "spec", "special", "stop_gradient", "substitute", "switch", "symbol", "trace", "tree_flatten",
-    "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap", "while_loop",
+    "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan",
+    "simplify", "spec", "special", "stop_gradient", "substitute", "switch", "symbol", "trace",
+    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
+    "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {
     "chainrule.api.stages": ("CompiledFunction", "LoweredFunction", "TracedFunction", "trace"),
     "chainrule.inspect": ("explain",),
     "chainrule.package": ("export",),
+    "chainrule.scalar": ("scalar_op",),
     "chainrule.symbols": ("from_sympy", "gradient", "simplify", "substitute", "symbol"),
 }
 "Names that are loaded when they are first asked for, so that importing stays quick."

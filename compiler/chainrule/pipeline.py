@@ -88,7 +88,7 @@ def lower_program(
     clock.lap("expand")
     see("expand", plain)
 
-    schedule = fuse(plain)
+    schedule = fuse(plain, strict=numerics != "fast")
     if strips and numerics != "strict":
         # A strip's partial sums are an order of their own, which vmap would change.
         schedule = cut_into_strips(schedule)

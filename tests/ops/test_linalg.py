@@ -17,7 +17,7 @@ from chainrule.frontend.trace import spec, trace
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.program import Program
 from chainrule.ir.types import Array
-from chainrule.schedule.cost import flops
+from chainrule.ops.cost import flops
 
 SIZES: Final = (0, 1, 2, 3, 8, 17, 32, 33, 64, 97)
 Function = Callable[..., Any]

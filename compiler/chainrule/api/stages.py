@@ -16,9 +16,9 @@ from chainrule.ir.show import show
 from chainrule.link.jit import assembly
 from chainrule.loops.ir import show as show_kernel
 from chainrule.loops.lower import Choose, Launch, Repeat, Returns, Run, StripLoop
+from chainrule.ops.cost import flops
 from chainrule.optimize import optimize
 from chainrule.pipeline import Lowered, lower_program
-from chainrule.schedule.cost import flops
 
 __all__ = ["CompiledFunction", "Cost", "LoweredFunction", "Memory", "TracedFunction", "trace"]
 

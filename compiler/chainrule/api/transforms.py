@@ -69,7 +69,7 @@ def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     if _is_expression(fn):
         from chainrule import symbols
 
-        return symbols.jacobian(fn, argnums)
+        return symbols.jacobian(fn, kwargs.get("wrt", argnums))
     made = transform.jacobian(fn, argnums, **kwargs)
     return jit(made.made_by(transform.jacobian, fn, argnums, **kwargs), lenient=True)
 
@@ -80,7 +80,7 @@ def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     if _is_expression(fn):
         from chainrule import symbols
 
-        return symbols.hessian(fn, argnums)
+        return symbols.hessian(fn, kwargs.get("wrt", argnums))
     made = transform.hessian(fn, argnums, **kwargs)
     return jit(made.made_by(transform.hessian, fn, argnums, **kwargs), lenient=True)
 

@@ -33,9 +33,7 @@ def _pulled(
     outputs = [body.outputs[i] for i in cotangents]
     wrt = [x for x, w in zip(body.inputs, wanted, strict=True) if w]
     found = pull_back(outputs, list(cotangents.values()), wrt)
-    return [
-        x.graph.full_like(x, 0.0) if s is None else s for x, s in zip(wrt, found, strict=True)
-    ]
+    return [x.graph.full_like(x, 0.0) if s is None else s for x, s in zip(wrt, found, strict=True)]
 
 
 def _asked(body: Body, wanted: Sequence[bool]) -> list[bool]:
@@ -60,9 +58,7 @@ def pull_switch(
     asked = _asked(branches[0], wanted[1:])
     given = {i: graph.input("cotangent", g.type) for i, g in cotangents.items()}
     pulled = [_pulled(b, given, asked, pull_back) for b in branches]
-    kept = [
-        residuals(p, given.values(), b.inputs) for p, b in zip(pulled, branches, strict=True)
-    ]
+    kept = [residuals(p, given.values(), b.inputs) for p, b in zip(pulled, branches, strict=True)]
     saved = [n for nodes in kept for n in nodes]
     forward = [
         Body(b.inputs, (*b.outputs, *(
@@ -125,8 +121,9 @@ def _transposed(
     wrt = [t for t, a in zip(tangents, asked, strict=True) if a]
     found = pull_back([t for t, _ in outputs], [g for _, g in outputs], wrt)
     zeros = {t: graph.full_like(t, 0.0) for t in wrt}
-    placed = substitute_within([zeros[t] if s is None else s for t, s in zip(wrt, found, strict=True)], zeros)
-    return _spaced(placed, asked)
+    slopes = [zeros[t] if s is None else s for t, s in zip(wrt, found, strict=True)]
+    # What is linear in the tangents has a pull-back that does not depend on them.
+    return _spaced(substitute_within(slopes, zeros), asked)
 
 
 # Forward mode
@@ -149,9 +146,7 @@ def push_switch(
     bodies = tuple(
         Body(
             (*b.inputs, *moving),
-            tuple(
-                graph.full_like(b.outputs[i], 0.0) if (t := ts[i]) is None else t for i in moves
-            ),
+            tuple(graph.full_like(b.outputs[i], 0.0) if (t := ts[i]) is None else t for i in moves),
         )
         for b, ts in zip(branches, after, strict=True)
     )
@@ -181,8 +176,7 @@ def push_call(
                 )
             )
         full = [
-            graph.full_like(x, 0) if t is None else t
-            for x, t in zip(y.args, tangents, strict=True)
+            graph.full_like(x, 0) if t is None else t for x, t in zip(y.args, tangents, strict=True)
         ]
         pushed = custom.push(y.args, full)
         at = [i for i, o in enumerate(body.outputs) if o.dtype.is_float]
@@ -197,9 +191,7 @@ def push_call(
         return {}
     inner = Body((*body.inputs, *moving.values()), tuple(t for t in after if t is not None))
     given = [t for t in tangents if t is not None]
-    node = graph.call(
-        "call", *y.args, *given, body=inner, custom=None, apart=y.attributes["apart"]
-    )
+    node = graph.call("call", *y.args, *given, body=inner, custom=None, apart=y.attributes["apart"])
     return dict(zip(moves, results_of(node), strict=True))
 
 
@@ -252,9 +244,7 @@ def _every_branch(
         whole = {x: a for x, a, f in zip(b.inputs, operands, flags[1:], strict=True) if not f}
         outputs = batched(b.outputs, given, size) if given else [(o, False) for o in b.outputs]
         nodes = substitute_within([n for n, _ in outputs], whole)
-        rows.append([
-            n if f else spread(n, size) for n, (_, f) in zip(nodes, outputs, strict=True)
-        ])
+        rows.append([n if f else spread(n, size) for n, (_, f) in zip(nodes, outputs, strict=True)])
     last = len(branches) - 1
     found = rows[last]
     for i in range(last - 1, -1, -1):
@@ -313,16 +303,10 @@ def _batched_custom(
         given = dict(zip([*single, *ts], [*args, *tangents], strict=True))
         given = {a: b for a, b in given.items() if a is not b}
         some = [n for n in found if n is not None]
-        many = iter(batched(some, given, size))
-        return [
-            None if n is None else (m if f else spread(m, size))
-            for n in found
-            for m, f in [next(many) if n is not None else (None, False)]  # type: ignore[list-item]
-        ]
+        many = iter(m if f else spread(m, size) for m, f in batched(some, given, size))
+        return [None if n is None else next(many) for n in found]
 
-    return replace(
-        custom, pull=pull if custom.pull else None, push=push if custom.push else None
-    )
+    return replace(custom, pull=pull if custom.pull else None, push=push if custom.push else None)
 
 
 def _for_argument(n: Node, has: bool, *, mapped: bool, size: Extent) -> Node:
@@ -333,5 +317,3 @@ def _for_argument(n: Node, has: bool, *, mapped: bool, size: Extent) -> Node:
         return n.graph.call("sum", n, axes=(0,))
     count = n.graph.call("cast", n.graph.call("extent", extent=size), dtype=n.dtype)
     return n * n.graph.broadcast(count, n.shape, ())
-
-

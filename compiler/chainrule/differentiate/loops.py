@@ -130,7 +130,7 @@ def pull_loop(
     cheaper.  The cost is that of one loop of as many steps.
     """
     loop, graph = Loop.of(y), y.graph
-    count, many = loop.count, loop.count + len(loop.xs)
+    count = loop.count
     varied = _varied(loop, wanted)
     rows = [j for j in range(len(loop.stacked)) if count + j in cotangents]
     live = [k for k in varied if k in cotangents]
@@ -197,9 +197,7 @@ def _brought_along(back: _Building, loop: Loop, kept: Sequence[Node]) -> dict[No
     forward = loop.node.graph.call("loop", *loop.node.args, **attributes)
     results = results_of(forward)
     places = [*loop.stacked, *new]
-    return {
-        n: back.element(n, results[loop.count + places.index(n)]) for n in kept
-    }
+    return {n: back.element(n, results[loop.count + places.index(n)]) for n in kept}
 
 
 def _count_steps(back: _Building, loop: Loop) -> bool:
@@ -265,7 +263,10 @@ def push_loop(
         test = Body((loop.position, *both.carried, *both.fixed), test.outputs)
     given = y.attributes
     results = both.close(
-        loop.length, reverse=given["reverse"], test=test, bound=given["bound"],
+        loop.length,
+        reverse=given["reverse"],
+        test=test,
+        bound=given["bound"],
         counted=given["counted"],
     )
     first = count + len(varied)
@@ -290,7 +291,7 @@ def batch_loop(
     given_attrs = y.attributes
     ragged = args[-1] if given_attrs["counted"] and flags[-1] else None
     mapped = [k for k in range(count) if flags[k] or ragged is not None]
-    inner = [f for f in flags[count:]]
+    inner = list(flags[count:])
     while True:
         given = _many(loop, [k in mapped for k in range(count)] + inner, size)
         steps = batched(loop.body.outputs, given, size) if given else []
@@ -316,7 +317,9 @@ def batch_loop(
         on = graph.broadcast(loop.position, (size,), ()) < new[-1]
         new.append(graph.input("count", POSITION))
         none = graph.full((1,), 0, I64)
-        constants.append(graph.call("max", graph.call("concatenate", ragged, none, axis=0), axes=(0,)))
+        constants.append(
+            graph.call("max", graph.call("concatenate", ragged, none, axis=0), axes=(0,))
+        )
     carried, after = new[1 : 1 + count], outputs[:count]
     if on is not None:
         after = [_where(on, a, b) for a, b in zip(after, carried, strict=True)]
@@ -325,7 +328,9 @@ def batch_loop(
         x if f or k not in mapped else spread(x, size)
         for k, (x, f) in enumerate(zip(args[:count], flags[:count], strict=True))
     ]
-    xs = [_rows_first(x) if f else x for x, f in zip(args[count:many], flags[count:many], strict=True)]
+    xs = [
+        _rows_first(x) if f else x for x, f in zip(args[count:many], flags[count:many], strict=True)
+    ]
     test, length, taken_at = loop.test, _renamed_length(loop.length, lengths), None
     if test is not None:
         length = loop.length

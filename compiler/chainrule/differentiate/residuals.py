@@ -2,9 +2,9 @@
 
 Each forward value that the backward part needs is either kept (written once, read once) or computed
 again from others that are available.  The cheapest choice is a minimum cut between what exists only
-in the forward part and what the backward part reads: through a node, at the cost of keeping it; into
-a node, at the cost of computing it again.  (Project selection; as in Jain et al. 2020, "Checkmate",
-without its order of execution, and in PyTorch's min-cut partitioner.)
+in the forward part and what the backward part reads: through a node, at the cost of keeping it;
+into a node, at the cost of computing it again.  (Project selection; as in Jain et al. 2020,
+"Checkmate", without its order of execution, and in PyTorch's min-cut partitioner.)
 """  # fmt: skip
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
-from chainrule.ir.dims import evaluate_extent, names_of
+from chainrule.ir.dims import names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BUNDLE
 from chainrule.ir.walk import depends_on, topological
-from chainrule.schedule.cost import flops_of
+from chainrule.ops.cost import flops_of, typical
 
 __all__ = ["residuals"]
 
-NOMINAL: Final = 64
-"What a named extent counts as."
 TRAFFIC: Final = 2
 "Times a kept value passes through memory: written, and read again."
 COMPOSITE_FLOPS: Final = 20
@@ -71,8 +70,7 @@ def _is_free(node: Node) -> bool:
 
 
 def _size(node: Node) -> int:
-    names = {n for e in node.shape for n in names_of(e)}
-    return evaluate_extent(node.type.size, dict.fromkeys(names, NOMINAL))
+    return typical(node.type.size)
 
 
 def _keeping(node: Node) -> float:
@@ -93,9 +91,7 @@ def _computing(node: Node) -> float:
         return math.inf
     if node.op.kind is Kind.COMPOSITE:
         return COMPOSITE_FLOPS * max(_size(node.args[0]), 1)
-    found = flops_of(node)
-    names = names_of(found)
-    return float(evaluate_extent(found, dict.fromkeys(names, NOMINAL)))
+    return float(typical(flops_of(node)))
 
 
 class _Cut:
@@ -120,7 +116,7 @@ class _Cut:
 
     def _levels(self) -> dict[object, int]:
         levels: dict[object, int] = {"source": 0}
-        waiting = deque(["source"]) if "source" in self.left else deque[object]()
+        waiting: deque[object] = deque(["source"] if "source" in self.left else [])
         while waiting:
             a = waiting.popleft()
             for b, room in self.left[a].items():
@@ -136,7 +132,7 @@ class _Cut:
         while path:
             a = path[-1]
             if a == "sink":
-                steps = list(zip(path, path[1:], strict=False))
+                steps = list(pairwise(path))
                 room = min(self.left[x][y] for x, y in steps)
                 assert room < math.inf, "what is needed later can be kept or computed again"
                 for x, y in steps:

@@ -37,9 +37,7 @@ def run_all(frame: Frame, runs: Iterable[Run]) -> None:
     frame.end()
 
 
-def _run_part(
-    frame: Frame, part: Part, inputs: list[Value], outputs: list[Value]
-) -> None:
+def _run_part(frame: Frame, part: Part, inputs: list[Value], outputs: list[Value]) -> None:
     """Write a body at this point."""
     run_all(frame.inner(part, inputs, outputs), part.runs)
 
@@ -186,4 +184,3 @@ def _choose(frame: Frame, run: Choose) -> None:
         b.branch(end)
         b.start(end)
     frame.time += 1
-

@@ -12,7 +12,7 @@ from chainrule.emit.builder import I8, PTR, VOID, Builder, LType, Module, Value
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.kernels import emit_kernel
 from chainrule.emit.machine import Machine
-from chainrule.ir.dims import Extent, size_of, substitute_extent
+from chainrule.ir.dims import size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.ir import show
 from chainrule.loops.lower import Launch, Part, Returns, StripLoop
@@ -63,9 +63,7 @@ class Frame:
         given = dict(zip(part.schedule.program.inputs, inputs, strict=True))
         memory = self.pointer(part.inside)
         arena = self.arena.inside[part]
-        return Frame(
-            self.shared, part.schedule, arena, memory, given, outputs, self.names, self
-        )
+        return Frame(self.shared, part.schedule, arena, memory, given, outputs, self.names, self)
 
     # Addresses
 
@@ -133,7 +131,7 @@ class Frame:
                 self.resize(place, emit_extent(self.b, nbytes, self.names))
 
     def resize(self, place: Place, nbytes: Value) -> None:
-        """Give a place so many bytes, keeping what it holds; leave the function if there are none."""
+        """Give a place so many bytes, keeping what it holds; return NO_MEMORY if there are none."""
         b, slot = self.b, self._in_arena(place)
         self.allocated.add(place)
         found = self._library("realloc", PTR, [b.load(PTR, slot), b.smax(nbytes, 1)])
@@ -154,9 +152,7 @@ class Frame:
 
     # Runs
 
-    def launch(
-        self, launch: Launch, strip: tuple[StripLoop, Value, Value] | None = None
-    ) -> None:
+    def launch(self, launch: Launch, strip: tuple[StripLoop, Value, Value] | None = None) -> None:
         """Call one kernel, defining it unless an equal one exists."""
         shared = self.shared
         text = show(launch.kernel)
@@ -218,4 +214,3 @@ class Frame:
 
         # An empty batch is one empty strip: sums that the first strip writes are then 0.
         b.loop(0, total, loop.rows, [], strip, at_least_once=True)
-

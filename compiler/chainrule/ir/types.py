@@ -11,8 +11,8 @@ import numpy.typing as npt
 from chainrule.errors import DTypeError, explain
 from chainrule.ir.dims import Extent, Shape, show_extent
 
-__all__ = ["BOOL", "BUNDLE", "DTYPES", "F32", "F64", "I32", "I64", "U8", "U32", "Array", "DType", "Type",
-           "dtype_of"]  # fmt: skip
+__all__ = ["BOOL", "BUNDLE", "DTYPES", "F32", "F64", "I32", "I64", "U8", "U32", "Array", "DType",
+           "Type", "dtype_of"]  # fmt: skip
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -182,9 +182,7 @@ def _control(schedule: Schedule, step: Control, *, strict: bool) -> Repeat | Cho
             _launch(lower_copy(schedule, step.level, x, place))
             for x, place in zip(loop.inits, carries, strict=True)
         )
-        stacked = tuple(
-            _kept(step, count + j, x) for j, x in enumerate(loop.stacked)
-        )
+        stacked = tuple(_kept(step, count + j, x) for j, x in enumerate(loop.stacked))
         test = parts[1] if loop.test is not None else None
         go = Kept(node, "go", BOOL, 1) if test else None
         return Repeat(

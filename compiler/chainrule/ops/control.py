@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -54,8 +54,8 @@ class Frame(Protocol):
 
 item: Final[Op] = declare(
     Op(
-        "item", Kind.ITEM, ("index", "type"), lambda _bundle, *, index, type: type,
-        lambda bundle, *, index, type: bundle[index], Special(), flops=0,
+        "item", Kind.ITEM, ("index", "type"), lambda _bundle, **given: given["type"],
+        lambda bundle, **given: bundle[given["index"]], Special(), flops=0,
         notation=Notation("{0}", "{0}"),
     )
 )  # fmt: skip
@@ -91,8 +91,8 @@ class Loop:
         xs: Arrays whose rows along axis 0 are the elements.
         constants: What every step sees.
 
-    A loop over as many steps as one with a test took is `counted`: its last constant is that number,
-    which binds the dim of its length, so that it can run where the other one is not.
+    A loop over as many steps as one with a test took is `counted`: its last constant is that
+    number, which binds the dim of its length, so that it can run where the other one is not.
     """
 
     node: Node
@@ -199,9 +199,7 @@ def _loop_value(
             step(count - 1 - i if reverse else i)
     else:
         count, most = 0, None if bound is None else evaluate_extent(bound, frame.dims)
-        while count != most and bool(
-            frame.run(test, [np.asarray(count), *carry, *fixed])[0]
-        ):
+        while count != most and bool(frame.run(test, [np.asarray(count), *carry, *fixed])[0]):
             step(count)
             count += 1
         frame.dims[counted_name(length)] = count

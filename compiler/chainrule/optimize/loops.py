@@ -1,9 +1,9 @@
 """Loops and branches with as little in them as can be.
 
 Differentiation makes each loop anew with more results: those that go through the same steps become
-one.  What nobody takes is neither carried nor stacked; what does not change is not carried; views of
-what all steps share are taken inside, where they cost nothing, and the rest of what does not depend
-on the step is computed outside, once.
+one.  What nobody takes is neither carried nor stacked; what does not change is not carried; views
+of what all steps share are taken inside, where they cost nothing, and the rest of what does not
+depend on the step is computed outside, once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def inlined(results: Sequence[Node]) -> list[Node]:
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
         if node.op.kind is Kind.ITEM and node.args[0] in inside:
-            return inside[node.args[0]][node.attrs[0]]
+            index: int = node.attrs[0]
+            return inside[node.args[0]][index]
         if _is_plain_call(node):
             body = node.attributes["body"]
             known = dict(zip(body.inputs, args, strict=True))
@@ -205,9 +206,7 @@ def trimmed(results: Sequence[Node]) -> list[Node]:
 def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]]:
     """Keep the results that are taken, and the arguments that they need."""
     single = node.op.name == "call"
-    branches: Sequence[Body] = (
-        [node.attributes["body"]] if single else node.attributes["branches"]
-    )
+    branches: Sequence[Body] = [node.attributes["body"]] if single else node.attributes["branches"]
     if single and node.attributes["custom"] is not None:
         return node, dict(enumerate(results_of(node)))
     kept = sorted(used)
@@ -215,7 +214,11 @@ def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]
     read = [reached(b.outputs) for b in bodies]
     first = 0 if single else 1
     args = node.args[first:]
-    at = [i for i in range(len(args)) if any(b.inputs[i] in r for b, r in zip(bodies, read, strict=True))]
+    at = [
+        i
+        for i in range(len(args))
+        if any(b.inputs[i] in r for b, r in zip(bodies, read, strict=True))
+    ]
     bodies = [Body(tuple(b.inputs[i] for i in at), b.outputs) for b in bodies]
     given = node.attributes | ({"body": bodies[0]} if single else {"branches": tuple(bodies)})
     smaller = node.graph.call(node.op.name, *node.args[:first], *(args[i] for i in at), **given)

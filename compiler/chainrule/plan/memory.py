@@ -224,7 +224,7 @@ def _bounds(large: Extent, small: Extent) -> bool:
 
 
 Offsets: TypeAlias = dict["Place | tuple[int, Place]", Extent]
-"""Where intermediates lie; scratch memory belongs to one launch: (number of the launch, scratch)."""
+"""Where intermediates lie; scratch memory belongs to one launch: (its number, scratch)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,9 +347,7 @@ class _Lives:
             self.touch(n)
         for part in parts:
             if part is not None:
-                arena = self.inside[part] = plan_arena(
-                    part.schedule, part.runs, self.bounds
-                )
+                arena = self.inside[part] = plan_arena(part.schedule, part.runs, self.bounds)
                 self.touch(part.inside)
                 self.sizes[part.inside] = arena.nbytes
         # A carry is written by the first copies, while the other first values are still read.

@@ -26,9 +26,7 @@ def body_programs(node: Node) -> list[Program]:
     donated: tuple[tuple[int, int], ...] = ()
     if node.op.name == "loop":
         donated = tuple((1 + k, k) for k in range(Loop.of(node).count))
-    return [
-        _program(body, donated if i == 0 else ()) for i, body in enumerate(bodies_of(node))
-    ]
+    return [_program(body, donated if i == 0 else ()) for i, body in enumerate(bodies_of(node))]
 
 
 def _program(body: Body, donated: tuple[tuple[int, int], ...]) -> Program:

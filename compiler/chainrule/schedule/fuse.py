@@ -17,7 +17,13 @@ from chainrule.ir.program import Program
 from chainrule.ir.walk import by_need, users
 from chainrule.schedule.access import flat_offset, follow, peel, squeeze, strides_of
 from chainrule.schedule.bodies import body_programs, copied_arguments
-from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
+from chainrule.schedule.donation import (
+    protected,
+    returned,
+    running_totals,
+    taken_over,
+    unsafe_targets,
+)
 from chainrule.schedule.steps import (
     Checked,
     Control,
@@ -45,14 +51,17 @@ ALONE: Final = frozenset(
 )  # fmt: skip
 
 
-def fuse(program: Program) -> Schedule:
+def fuse(program: Program, *, strict: bool = False, inside: bool = False) -> Schedule:
     """Return the steps that compute `program`, ordered by level.
+
+    Where it is the body of a loop (`inside`) and not `strict`, what is added to a carry is added up
+    in the carry's memory, term by term.
 
     The conditions of checks come first and alone, so that nothing has been written when one
     fails.  Linear in the number of nodes.
     """
     program = protected(program)
-    builder = _Fusion(program)
+    builder = _Fusion(program, strict=strict, inside=inside)
     conditions = [c.failed for c in program.checks]
     if conditions:
         builder.place_all(by_need(conditions))
@@ -64,8 +73,8 @@ def fuse(program: Program) -> Schedule:
 class _Fusion:
     """The state of one run of fusion."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, *, strict: bool, inside: bool) -> None:
+        self.program, self.strict = program, strict
         self.nest_of: dict[Node, Nest] = {}
         self.level: dict[Node, int] = {}
         self.steps: list[Nest | Single | Copy | Checked | Control] = []
@@ -76,6 +85,7 @@ class _Fusion:
         self._ready: dict[Node, int] = {}
         self._users = users(program.nodes)
         self._outputs = set(program.results)
+        self._totals = running_totals(program, self._users) if inside and not strict else {}
 
     # Placing nodes
 
@@ -137,8 +147,13 @@ class _Fusion:
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
+        total = self._totals.get(node)
+        if total is not None:
+            self.level[total] = level
+            self.stored[total] = None
+            self.cost[total] = None
         self.level[node] = level
-        self.steps.append(Single(level, node))
+        self.steps.append(Single(level, node, total))
 
     def _place_control(self, node: Node) -> None:
         """Place a loop, a switch or a call: what its bodies read is in memory before it."""
@@ -153,7 +168,7 @@ class _Fusion:
             self.level[n] = level
             self.stored[n] = None
             self.cost[n] = None
-        parts = tuple(fuse(p) for p in body_programs(node))
+        parts = tuple(fuse(p, strict=self.strict, inside=True) for p in body_programs(node))
         self.steps.append(Control(level, node, items, tuple(args), parts))
 
     def _whole(self, x: Node) -> Whole:
@@ -355,32 +370,34 @@ class _Fusion:
                 self.stored[one] = None
 
     def _require_arguments(self, step: Nest | Single | Copy | Control) -> None:
-        if isinstance(step, Copy):
-            self.require(step.node, step.level)
-            return
-        if isinstance(step, Control):
-            for x, whole in zip(step.node.args, step.args, strict=True):
-                if whole is None:
-                    self.require(x, step.level)
-                elif whole.base.op.name not in ("input", "data"):
-                    self.stored[whole.base] = None
-            return
-        for node in step.nodes:
-            if isinstance(step, Single):
-                self.stored[node] = None
-            for x in node.args:
-                if isinstance(step, Single) and node.op.kind is Kind.CONTRACT:
-                    base = self._strided(x)
-                    if base.op.name not in ("input", "data"):
-                        self.stored[base] = None
-                elif isinstance(step, Nest):
-                    self._require_from_nest(step, x)
-                else:
-                    self.require(x, step.level)
-            if isinstance(step, Nest) and step.members[node] in (
-                Role.COLUMN_REDUCE, Role.TOTAL_REDUCE,
-            ):  # fmt: skip
-                self.stored[node] = None
+        match step:
+            case Copy():
+                self.require(step.node, step.level)
+            case Control():
+                for x, whole in zip(step.node.args, step.args, strict=True):
+                    if whole is None:
+                        self.require(x, step.level)
+                    elif whole.base.op.name not in ("input", "data"):
+                        self.stored[whole.base] = None
+            case Single():
+                self._require_operands(step)
+            case Nest():
+                for node, role in step.members.items():
+                    for x in node.args:
+                        self._require_from_nest(step, x)
+                    if role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE):
+                        self.stored[node] = None
+
+    def _require_operands(self, step: Single) -> None:
+        node = step.node
+        self.stored[step.made] = None
+        for x in node.args:
+            if node.op.kind is not Kind.CONTRACT:
+                self.require(x, step.level)
+                continue
+            base = self._strided(x)
+            if base.op.name not in ("input", "data"):
+                self.stored[base] = None
 
     def _require_from_nest(self, nest: Nest, x: Node) -> None:
         if local_member(nest, x) is None:

@@ -41,9 +41,7 @@ def leaves_of(tree: Any, graph: Graph) -> tuple[list[Leaf], TreeDef]:
     """Return the leaves of a tree as nodes of the graph, and how they nest."""
     leaves, structure = tree_flatten(tree)
     nodes = result_nodes(graph, leaves, structure.paths())
-    weak = [
-        x.weak if isinstance(x, Value) else type(x) in (int, float, bool) for x in leaves
-    ]
+    weak = [x.weak if isinstance(x, Value) else type(x) in (int, float, bool) for x in leaves]
     return [Leaf(n, w) for n, w in zip(nodes, weak, strict=True)], structure
 
 
@@ -91,9 +89,7 @@ def open_body(
     for check in checks:
         del graph.checks[check]
     graph.enclose(mark)
-    flags = [
-        x.weak if isinstance(x, Value) else type(x) in (int, float, bool) for x in leaves
-    ]
+    flags = [x.weak if isinstance(x, Value) else type(x) in (int, float, bool) for x in leaves]
     return Opened(graph, mark, inputs, outputs, tree, flags, checks)
 
 
@@ -135,9 +131,8 @@ def _read_outside(outputs: Sequence[Node], mark: int) -> list[Node]:
         if n in seen:
             continue
         seen.add(n)
-        if n.id < mark and not n.graph.made_inside(n) and not _is_constant(n):
-            found.add(n)
-        elif n.op.name == "input" and n.id < mark:
+        outside = not n.graph.made_inside(n) and not _is_constant(n)
+        if n.id < mark and (outside or n.op.name == "input"):
             found.add(n)
         else:
             waiting.extend(n.args)

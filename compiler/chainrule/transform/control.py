@@ -1,4 +1,4 @@
-"""Loops and branches that the compiled program runs: `scan`, `fori_loop`, `while_loop`, `cond`, `switch`.
+"""Loops and branches of the compiled program: `scan`, `fori_loop`, `while_loop`, `cond`, `switch`.
 
 A Python loop is followed while a function is traced, so its program grows with the number of turns.
 These do not: the body is traced once.
@@ -89,7 +89,7 @@ class _Carries:
                 if not w:
                     raise DTypeError(
                         explain(f"{self.verb}: {path} comes out of a step with another dtype",
-                                *facts, hint="convert it with .astype(...), or begin with the other")
+                                *facts, hint="convert it with .astype(...)")
                     )  # fmt: skip
                 after = cast(after, before.dtype)  # noqa: PLW2901
             found.append(after)
@@ -241,9 +241,7 @@ def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
             )  # fmt: skip
         wanted = found[0]
     if any(e != wanted for e in found):
-        facts = [
-            f"{p or 'xs'}  {show_extent(e)}" for p, e in zip(tree.paths(), found, strict=True)
-        ]
+        facts = [f"{p or 'xs'}  {show_extent(e)}" for p, e in zip(tree.paths(), found, strict=True)]
         extra = [f"length  {show_extent(wanted)}"] if length is not None else []
         raise ShapeError(explain("scan: lengths differ", *facts, *extra))
     return wanted
@@ -273,8 +271,7 @@ def fori_loop(
     10
     """
     if not has_traced((lower, upper, init)):
-        ends = (int(lower), int(upper)) if _static(lower) and _static(upper) else (lower, upper)
-        return run(lambda x: fori_loop(*ends, body, x), (init,))
+        return run(lambda x: fori_loop(int(lower), int(upper), body, x), (init,))
     first, end = plain_extent(lower), plain_extent(upper)
     if _static(lower) and _static(upper):
         graph = graph_for((lower, upper, init))
@@ -358,9 +355,7 @@ def while_loop(
                     f"at  {user_line()}", hint="pick them in the body, and carry them")
         )  # fmt: skip
     after = carries.matched(opened.outputs, opened.weak)
-    last, _ = _loop(
-        carries, opened, after, [], fresh_length(), test=test, bound=max_steps
-    )
+    last, _ = _loop(carries, opened, after, [], fresh_length(), test=test, bound=max_steps)
     return carries.tree.unflatten(last)
 
 
