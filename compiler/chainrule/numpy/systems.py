@@ -240,7 +240,7 @@ def det(a: Any) -> Array:
     Raises:
         ShapeError: The last two extents differ.
 
-    >>> float(det(np.array([[0.0, 2.0], [4.0, 0.0]])))
+    >>> round(float(det(np.array([[0.0, 2.0], [4.0, 0.0]]))), 6)
     -8.0
     """
     node = _matrix("det", a)
