@@ -22,6 +22,7 @@ from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
 from chainrule.ops.cost import flops
+from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
@@ -164,6 +165,9 @@ def compile_variant(
     )
     traced = _within_budget(traced, lowered, memory_budget)
     began = time.perf_counter()
+    if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
+        # The code holds an address of this process.
+        cache = None
     loaded = lowered.load(cache)
     lowered.seconds["llvm"] = time.perf_counter() - began
     signature = runtime_signature(traced, lowered.arena)
