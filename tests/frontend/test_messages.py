@@ -64,8 +64,8 @@ that argument in static_argnames"""),
     (in_trace(lambda n: list(range(n)), 3), UnsupportedError, """\
 a traced array cannot become a Python integer: its value is known only when the compiled function is called
   value  i64[]  n
-hint: index arrays with x[i] or cnp.take(x, i); if it depends on an argument that is a plain Python \
-setting, name that argument in static_argnames"""),
+hint: index plain arrays with cnp.asarray(x)[i] or cnp.take(x, i); if it depends on an argument \
+that is a plain Python setting, name that argument in static_argnames"""),
     (in_trace(lambda x: np.array([x, x]), X), UnsupportedError, """\
 a traced value has no elements yet, so NumPy cannot make an array of it
   value  f64[3, 4]  x
