@@ -81,7 +81,8 @@ USES: dict[str, Function] = {
     "mask": lambda x: x[x > 1], "fancy": lambda x: x[[0, 2]], "slice": lambda x: x[::-1],
     "astype": lambda x: x.astype(np.float32), "cumsum": lambda x: x.cumsum(),
     "range": lambda x: list(range(x[3])), "key": lambda x: {x[1]: 1, x.sum(): 2},
-    "string": lambda x: f"{x}", "repr": repr, "pickle": lambda x: pickle.loads(pickle.dumps(x)),
+    "string": lambda x: f"{x}", "repr": repr,
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)),  # noqa: S301  (just written)
     "copy": copy.deepcopy, "contains": lambda x: 2 in x, "item": lambda x: x[:1].item(),
     "stack": lambda x: np.stack([x, x]), "einsum": lambda x: np.einsum("i,i->", x, x),
     "reduce": np.add.reduce, "outer": lambda x: np.multiply.outer(x, x),
@@ -139,6 +140,12 @@ def test_slices_to_a_named_extent() -> None:
     fn = cr.jit(lambda x: cnp.arange(9.0)[: x.shape[0]] * x, dims={"x": ("n",)})
     for n in (2, 9):
         np.testing.assert_array_equal(fn(np.full(n, 2.0)), 2.0 * np.arange(n))
+
+
+def test_shapes_of_named_extents() -> None:
+    fn = cr.jit(lambda x: cnp.broadcast_to(np.arange(3.0), (x.shape[0], 3)) * cnp.reshape(
+        cnp.zeros(0), (0, x.shape[0])).sum(), dims={"x": ("n",)})  # fmt: skip
+    assert fn(np.ones(4)).shape == (4, 3)
 
 
 def test_derivatives_pass_through_updates() -> None:

@@ -53,7 +53,9 @@ class Mapped:
         ]
 
     def example(self, k: int) -> list[Plain]:
-        return [m[k] if f else s for s, m, f in zip(self.singles, self.many, self.flags, strict=True)]
+        return [
+            m[k] if f else s for s, m, f in zip(self.singles, self.many, self.flags, strict=True)
+        ]
 
     def __call__(self, *args: Any) -> Any:
         axes = tuple([a if f else None for a, f in zip(self.in_axes, self.flags, strict=True)])
@@ -102,7 +104,9 @@ def strict_loop(f: Callable[..., Any], arrays: Sequence[Plain], flags: Sequence[
     return cr.tree_map(lambda *leaves: np.stack(leaves), *results)
 
 
-def compare(f: Callable[..., Any], arrays: Sequence[Plain], flags: Sequence[bool], what: str) -> None:
+def compare(
+    f: Callable[..., Any], arrays: Sequence[Plain], flags: Sequence[bool], what: str
+) -> None:
     axes = tuple([0 if flag else None for flag in flags])
     compiled = cr.jit(cr.vmap(f, in_axes=axes), numerics="strict", cache=False)
     same_bits(compiled(*arrays), strict_loop(f, arrays, flags), what)
@@ -178,7 +182,9 @@ def reductions_of_reductions(x: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 2), (4, 17, 6), (9, 1, 33), (1, 1, 1), (3, 40, 3)])
+@pytest.mark.parametrize(
+    "shape", [(3, 5, 7), (2, 3, 2), (4, 17, 6), (9, 1, 33), (1, 1, 1), (3, 40, 3)]
+)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 def test_reductions_that_share_loops(shape: tuple[int, ...], dtype: DType) -> None:
     x = np.random.default_rng(0).normal(size=(EXAMPLES, *shape)).astype(dtype.numpy)

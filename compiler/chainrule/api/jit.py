@@ -181,11 +181,7 @@ class _Jitted:
         try:
             hash(key)
         except TypeError:
-            names = ", ".join(n for n, _ in form.static)
-            raise StructureError(
-                explain("a static argument is not hashable", f"static  {names}",
-                        hint="pass arrays as ordinary arguments")
-            ) from None  # fmt: skip
+            raise StructureError(_not_hashable(form.settings(args, kwargs))) from None
         return key
 
     def _variant(
@@ -199,7 +195,8 @@ class _Jitted:
                     return variant
             labels = leaf_paths(form.names, tree)
             variant = self._compile(key, known, labels, shapes, args, kwargs)
-            self._link(variant, form, form.static_key(args, kwargs))
+            if not self._options["shared"]:
+                self._link(variant, form, form.static_key(args, kwargs))
             return variant
 
     def _compile(
@@ -208,6 +205,7 @@ class _Jitted:
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
         # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
+        from chainrule.api.shared import shared_variant
         from chainrule.api.variant import Compilation, compile_variant
         from chainrule.link.cache import default_cache
 
@@ -218,7 +216,8 @@ class _Jitted:
         else:
             traced, inferred, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         self._check_donated(traced)
-        variant = compile_variant(
+        compiling = shared_variant if self._options["shared"] else compile_variant
+        variant = compiling(
             traced,
             inferred=inferred,
             donated=self._donated,
@@ -410,16 +409,45 @@ def jit(
     options = {
         "dims": dims, "static_argnames": _names(static_argnames),
         "donate_argnames": _names(donate_argnames), "numerics": numerics,
-        "memory_budget": memory_budget, "cache": cache, "lenient": lenient,
+        "memory_budget": memory_budget, "cache": cache, "lenient": lenient, "shared": False,
     }  # fmt: skip
     if fn is None:
         return lambda function: Jitted(function, **options)
     return Jitted(fn, **options)
 
 
-def run_once(function: Function, args: Sequence[Any]) -> Any:
-    """Compile a function and call it once."""
-    return jit(function, lenient=True)(*args)
+def sharing(function: Function) -> Function:
+    """Compile a function that will soon be gone; code is shared by all that compute the same.
+
+    Each function is traced, so what it closes over is looked at anew.
+    """
+    return Jitted(function, dims=None, static_argnames=(), donate_argnames=(), numerics="fast",
+                  memory_budget=None, cache=True, lenient=True, shared=True)  # fmt: skip
+
+
+def _not_hashable(settings: Sequence[tuple[str, Any]]) -> str:
+    """Say which static argument cannot be one, and which leaf made it static."""
+    for name, value in settings:
+        try:
+            hash(value)
+        except TypeError:
+            leaves, tree = tree_flatten(value)
+            loose = [
+                (path, x) for path, x in zip(tree.paths(name), leaves, strict=True)
+                if not is_arraylike(x)
+            ]  # fmt: skip
+            if tree.cls is not None and loose:
+                facts = [f"{path}  {x!r:.60}" for path, x in loose[:4]]
+                return explain(
+                    f"{name} holds a setting beside arrays: {loose[0][0]} is not an array", *facts,
+                    hint="pass settings as arguments of their own, or make them static fields "
+                    "of a dataclass",
+                )  # fmt: skip
+            return explain(
+                f"the static argument {name} is not hashable", f"type  {type(value).__name__}",
+                hint="pass arrays as ordinary arguments",
+            )  # fmt: skip
+    raise AssertionError("one of them is not hashable")
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
+import chainrule.frontend.known  # noqa: F401  (gives arrays known in a trace `.at`, too)
 from chainrule.errors import UnsupportedError, explain
-from chainrule.frontend import known  # noqa: F401  (gives arrays known in a trace `.at`, too)
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import IMPLEMENTATIONS
 from chainrule.frontend.locate import user_line

@@ -7,19 +7,26 @@ from typing import Any
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, name_of
+from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, broadcast_prefix, tree_flatten
 from chainrule.ir.graph import Node
 from chainrule.transform.inline import Inlined, graph_for, inline, require_float
-from chainrule.transform.transformed import Run, Transformed, evaluated, has_traced
+from chainrule.transform.transformed import Run, Transformed, evaluating, has_traced, held
 
-__all__ = ["Chosen", "choose", "grad", "value_and_grad", "vjp"]
+__all__ = ["Chosen", "choose", "choose_all", "grad", "matched", "value_and_grad", "vjp"]
 
 
 class Chosen:
-    """The arguments that a transformation is about, taken out of a call."""
+    """The arguments that a transformation is about, taken out of a call.
+
+    Attributes:
+        value: They, as a tuple.
+        tree: How they nest.
+        leaves: The leaves that move: all of them, unless `hold` has set integers apart.
+        paths: What those are called.
+    """
 
     def __init__(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
@@ -39,11 +46,22 @@ class Chosen:
         self.leaves, self.tree = tree_flatten(self.value)
         names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
         self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
+        self.all_paths, self.at = self.paths, list(range(len(self.leaves)))
+        self._all = self.leaves
+
+    def hold(self) -> None:
+        """Set leaves apart that are not of floating point: they do not move."""
+        self.at = [i for i, x in enumerate(self._all) if _holds_floats(x)]
+        self.leaves = [self._all[i] for i in self.at]
+        self.paths = [self.all_paths[i] for i in self.at]
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """Call the function with other leaves in the chosen arguments."""
         args, kwargs = list(self.args), dict(self.kwargs)
-        for key, value in zip(self.keys, self.tree.unflatten(leaves), strict=True):
+        full = list(self._all)
+        for i, leaf in zip(self.at, leaves, strict=True):
+            full[i] = leaf
+        for key, value in zip(self.keys, self.tree.unflatten(full), strict=True):
             if isinstance(key, int):
                 args[key] = value
             else:
@@ -51,9 +69,17 @@ class Chosen:
         return self.fn(*args, **kwargs)
 
     def nested(self, leaves: Sequence[Any]) -> Any:
-        """Nest leaves as the chosen arguments; a single one is not in a tuple."""
-        tree = self.tree.unflatten(leaves)
+        """Nest leaves as the chosen arguments, None where one is held; a single one as itself."""
+        full: list[Any] = [None] * len(self._all)
+        for i, leaf in zip(self.at, leaves, strict=True):
+            full[i] = leaf
+        tree = self.tree.unflatten(full)
         return tree[0] if self.single else tree
+
+
+def _holds_floats(leaf: Any) -> bool:
+    dtype = getattr(as_operand(leaf), "dtype", None)
+    return isinstance(leaf, float) if dtype is None else dtype.kind == "f"
 
 
 def _names(argnames: str | Sequence[str]) -> list[str]:
@@ -102,6 +128,21 @@ def choose(
     return chosen
 
 
+def choose_all(fn: Callable[..., Any], args: tuple[Any, ...], verb: str) -> Chosen:
+    """Take all arguments out of a call; integers among them stay as they are.
+
+    Raises:
+        DTypeError: None of them is of floating point.
+    """
+    chosen = Chosen(fn, args, {}, tuple(range(len(args))), None)
+    if all(map(is_arraylike, chosen.leaves)):
+        chosen.hold()
+    if not chosen.leaves:
+        chosen = Chosen(fn, args, {}, tuple(range(len(args))), None)
+    require_float(chosen.leaves, chosen.paths, verb)
+    return chosen
+
+
 def _scalar(made: Inlined, verb: str) -> Node:
     """Return the one output, which must be a floating-point number."""
     if made.out_tree.cls is not None:
@@ -131,9 +172,10 @@ def _scalar(made: Inlined, verb: str) -> Node:
     return value
 
 
-def _pulled(made: Inlined, cotangents: Sequence[Node]) -> list[Node]:
+def _pulled(made: Inlined, cotangents: Sequence[Node | None]) -> list[Node]:
     """Return the cotangents of the placeholders; zeros where nothing depends on them."""
-    found = pull_back(made.outputs, cotangents, made.placeholders)
+    given = [(y, g) for y, g in zip(made.outputs, cotangents, strict=True) if g is not None]
+    found = pull_back([y for y, _ in given], [g for _, g in given], made.placeholders)
     return [
         p.graph.full_like(p, 0.0) if g is None else g
         for p, g in zip(made.placeholders, found, strict=True)
@@ -216,21 +258,42 @@ def grad(
     return Transformed(traced, fn, "grad")
 
 
-def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node]:
-    """Return cotangents of the outputs, converted to their dtypes.
+def matched(given: Any, tree: TreeDef, what: str, of: str) -> list[Any]:
+    """Return the leaves of tangents or cotangents; None where None stands for one or several.
+
+    Raises:
+        StructureError: They nest otherwise than what they are of.
+    """
+    leaves, found = tree_flatten(given)
+    if found == tree:
+        return leaves
+    try:
+        spread = broadcast_prefix(given, tree.unflatten([0] * tree.leaves), what)
+    except StructureError:
+        spread = []
+    if not spread or sum(x is not None for x in spread) != len(leaves):
+        raise StructureError(
+            explain(f"the {what} otherwise than the {of}", f"{of}  {tree}",
+                    f"{what.split(maxsplit=1)[0]}  {found}", hint="None stands for zeros")
+        )  # fmt: skip
+    return spread
+
+
+def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node | None]:
+    """Return cotangents of the outputs, converted to their dtypes; None for zeros.
+
+    Those of integer outputs do not count.
 
     Raises:
         StructureError: They nest otherwise.
         ShapeError: One has another shape than its output.
     """
-    leaves, given = tree_flatten(cotangent)
-    if given != tree:
-        raise StructureError(
-            explain("the cotangent nests otherwise than the result",
-                    f"result  {tree}", f"cotangent  {given}")
-        )  # fmt: skip
-    nodes = []
+    leaves = matched(cotangent, tree, "cotangent nests", "result")
+    nodes: list[Node | None] = []
     for leaf, output in zip(leaves, made.outputs, strict=True):
+        if leaf is None or not output.dtype.is_float:
+            nodes.append(None)
+            continue
         node = node_of(as_operand(leaf), made.graph)
         if node.shape != output.shape:
             if node.shape:
@@ -243,7 +306,7 @@ def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node]:
     return nodes
 
 
-def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluated) -> Any:
+def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluating) -> Any:
     """Return the value of `fn` and the function that pulls cotangents back through it.
 
     Args:
@@ -254,11 +317,13 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
 
     Returns:
         `(result, pullback)`, and the auxiliary results with `has_aux`.  `pullback` takes a
-        cotangent of the result's structure and shapes; it returns a tuple: one cotangent for each
-        argument.
+        cotangent of the result's structure and shapes, None for zeros; that of an integer result
+        does not count.  It returns a tuple: one cotangent for each argument, None for integers.
 
     Raises:
-        DTypeError: An argument is not of floating point.
+        DTypeError: No argument is of floating point.
+        StructureError: A cotangent nests otherwise than the result.
+        ShapeError: A cotangent has another shape than its result.
 
     >>> y, pullback = vjp(lambda a, b: a * b, 3.0, 4.0)
     >>> y.item(), tuple(g.item() for g in pullback(1.0))
@@ -272,15 +337,19 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
         def pullback_of(given: Sequence[Any], cotangent: Any) -> Any:
             return vjp(fn, *given, has_aux=has_aux)[1](cotangent)
 
+        choose_all(fn, primals, "vjp")
+        primals = held(primals)
+        pulled = run(pullback_of)
+
         def pullback(cotangent: Any) -> Any:
             if has_traced(cotangent):
                 return pullback_of(primals, cotangent)
-            return run(pullback_of, (primals, cotangent))
+            return pulled(primals, cotangent)
 
-        result = run(value, primals)
+        result = run(value)(*primals)
         return (result[0], pullback, result[1]) if has_aux else (result, pullback)
 
-    chosen = choose(fn, primals, {}, tuple(range(len(primals))), None, "vjp")
+    chosen = choose_all(fn, primals, "vjp")
     graph = graph_for(primals)
     made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
     placed, aux = made.placed_with_aux(made.outputs)
