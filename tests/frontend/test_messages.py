@@ -261,7 +261,7 @@ vmap: a has no axis 2
   argument  f64[3, 4]  a
 hint: in_axes names the axis of examples; None passes an argument whole"""),
     (lambda: vmap(lambda a: a, out_axes=None)(X), ShapeError, """\
-vmap: a result with out_axes=None depends on the example
+vmap: the result has out_axes=None and depends on the example
   result  f64[3, 4]
 hint: reduce it, or give it an axis in out_axes"""),
     (lambda: hvp(lambda x: x)(1.0), StructureError, """\
