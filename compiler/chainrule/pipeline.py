@@ -92,7 +92,7 @@ def lower_program(
     if strips and numerics != "strict":
         # A strip's partial sums are an order of their own, which vmap would change.
         schedule = cut_into_strips(schedule)
-    schedule.ordered = numerics == "strict"
+    schedule = replace(schedule, ordered=numerics == "strict")
     clock.lap("schedule")
     see("schedule", schedule)
 

@@ -52,6 +52,19 @@ def _linearize(f: Function, xs: Vectors, ts: Vectors) -> Any:
     return y, along(*ts), along(*[2 * t for t in ts])
 
 
+def _vmap(f: Function, xs: Vectors, ts: Vectors) -> Any:
+    """Map each selection of the arguments, value and gradient."""
+    results = []
+    for flags in itertools.product([False, True], repeat=len(xs)):
+        if any(flags):
+            axes = tuple([-1 if flag else None for flag in flags])
+            pairs = zip(xs, flags, strict=True)
+            args = [cnp.stack([x, 0.9 * x], axis=-1) if flag else x for x, flag in pairs]
+            results.append(cr.vmap(f, axes, out_axes=-1)(*args))
+            results.append(cr.vmap(lambda *xs: cr.jvp(f, xs, tuple(ts))[1], axes)(*args))
+    return results
+
+
 # Each is given a function, its arguments and a direction.
 TRANSFORMATIONS: Final[dict[str, Callable[[Function, Vectors, Vectors], Any]]] = {
     "grad": lambda f, xs, ts: cr.grad(loss(f), every(xs))(*xs),
@@ -61,6 +74,7 @@ TRANSFORMATIONS: Final[dict[str, Callable[[Function, Vectors, Vectors], Any]]] =
     "jacfwd": lambda f, xs, ts: cr.jacfwd(f, every(xs))(*xs),
     "jacrev": lambda f, xs, ts: cr.jacrev(f, every(xs))(*xs),
     "hessian": lambda f, xs, ts: cr.hessian(loss(f), every(xs))(*xs),
+    "vmap": _vmap,
     "hvp": lambda f, xs, ts: cr.hvp(loss(f), every(xs))(*xs, tuple(ts)),
 }
 
@@ -229,6 +243,15 @@ def check_second(case: Case, found: dict[str, Any]) -> None:
             np.testing.assert_allclose(block, turned, 1e-10, 1e-11, err_msg=str(case))
 
 
+def check_mapped(case: Case, found: Sequence[Any]) -> None:
+    xs = [case.arrays[i] for i in case.floats]
+    flags = [f for f in itertools.product([False, True], repeat=len(xs)) if any(f)]
+    for mapped, got in zip(flags, found[::2], strict=True):
+        other = [0.9 * x if f else x for x, f in zip(xs, mapped, strict=True)]
+        ends = [case.value(*xs), case.value(*other)]
+        np.testing.assert_allclose(got, np.stack(ends, axis=-1), 1e-12, 1e-14, err_msg=str(case))
+
+
 @pytest.mark.parametrize("op", [op for op in OF_USUAL_FORM if any(cases(op, F64))], ids=repr)
 def test_the_evaluator_agrees_with_differences(op: Op) -> None:
     calls = calls_of([op], F64, name=False)
@@ -241,3 +264,4 @@ def test_the_evaluator_agrees_with_differences(op: Op) -> None:
         found = {name: result[i] for name, result in results.items()}
         check_first(case, found)
         check_second(case, found)
+        check_mapped(case, found["vmap"])
