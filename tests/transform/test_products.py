@@ -109,6 +109,42 @@ def test_code_in_use_is_kept(monkeypatch: pytest.MonkeyPatch, compiled: list[str
     assert len(compiled) == 4
 
 
+def test_gradients_made_anew_share_code(compiled: list[str]) -> None:
+    for k in range(3):
+        np.testing.assert_allclose(cr.grad(cubes)(k * X), 3 * (k * X) ** 2)
+    assert len(compiled) == 1
+    lasting: Any = cr.grad(cubes)
+    for k in range(4):
+        np.testing.assert_allclose(lasting(k * X), 3 * (k * X) ** 2)
+    np.testing.assert_allclose(lasting(X[:2]), 3 * X[:2] ** 2)
+    np.testing.assert_allclose(lasting(X), 3 * X**2)
+    assert len(lasting.compilations) == 2
+    assert len(compiled) == 2
+
+
+def test_functions_that_compute_the_same_for_one_shape_only() -> None:
+    def scaled(other: float) -> Any:
+        return cr.grad(lambda x: cnp.sum(x**2) * (1.0 if x.shape[0] == 3 else other))
+
+    first, second = scaled(2.0), scaled(5.0)
+    for _ in range(4):
+        for fn, other in ((first, 2.0), (second, 5.0)):
+            np.testing.assert_allclose(fn(X), 2 * X)
+            np.testing.assert_allclose(fn(X[:2]), 2 * other * X[:2])
+            np.testing.assert_allclose(fn(X[:1]), 2 * other * X[:1])
+
+
+def test_lent_code_is_called_natively_from_the_second_call_on() -> None:
+    cr.grad(cubes)(X)
+    fn: Any = cr.grad(cubes)
+    fn(X)
+    fn(X)
+    taken: list[Any] = []
+    fn._take_apart = taken.append
+    np.testing.assert_allclose(fn(2 * X), 12 * X**2)
+    assert not taken
+
+
 def several(p: dict[str, Any], y: Any) -> dict[str, Any]:
     return {"product": p["a"] * y, "pair": (p["b"].sum(), [p["a"] ** 2]), "none": None}
 

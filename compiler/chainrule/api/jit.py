@@ -19,6 +19,7 @@ from chainrule.api.calls import (
     kinds_of,
     leaf_paths,
     make_form,
+    not_hashable,
 )
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
@@ -33,6 +34,7 @@ from chainrule_runtime.native_callable import attach, callable_type
 if TYPE_CHECKING:
     from chainrule.api.stages import LoweredFunction
     from chainrule.api.variant import Compilation, Variant
+    from chainrule.link.cache import Cache
 
 __all__ = ["Jitted", "jit"]
 
@@ -66,6 +68,8 @@ class _Jitted:
         self._forms: dict[Spelling, Form] = {}
         self._usual: dict[Spelling, Form] = {}
         self._groups: dict[Group, tuple[Variant, Callable[..., Any]]] = {}
+        # Code of an equal program that another function was compiled for.
+        self._lent: set[Variant] = set()
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -181,7 +185,7 @@ class _Jitted:
         try:
             hash(key)
         except TypeError:
-            raise StructureError(_not_hashable(form.settings(args, kwargs))) from None
+            raise StructureError(not_hashable(form.settings(args, kwargs))) from None
         return key
 
     def _variant(
@@ -190,14 +194,31 @@ class _Jitted:
     ) -> Variant:  # fmt: skip
         with self._lock:
             known = self._variants.get(key, [])
-            for variant in known:
+            static = form.static_key(args, kwargs)
+            for i, variant in enumerate(known):
                 if variant.fits(shapes):
+                    if variant in self._lent:
+                        # Called again: worth an entry of its own.
+                        self._take_over(known[: i + 1], key, form, static)
+                        return self._variants[key][i]
                     return variant
             labels = leaf_paths(form.names, tree)
             variant = self._compile(key, known, labels, shapes, args, kwargs)
-            if not self._options["shared"]:
-                self._link(variant, form, form.static_key(args, kwargs))
+            if variant not in self._lent:
+                self._take_over(known, key, form, static)
+                self._link(variant, form, static)
             return variant
+
+    def _take_over(self, lent: Sequence[Variant], key: Key, form: Form, static: Static) -> None:
+        """Give lent code entries of its own, in the order in which calls are to try them."""
+        if self._options["shared"]:
+            return
+        for i, variant in enumerate(lent):
+            if variant in self._lent:
+                self._lent.discard(variant)
+                own = variant.bound(self._cache())
+                self._variants[key][i] = own
+                self._link(own, form, static)
 
     def _compile(
         self, key: Key, known: list[Variant], labels: list[str], shapes: list[tuple[int, ...]],
@@ -205,9 +226,8 @@ class _Jitted:
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
         # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
-        from chainrule.api.shared import shared_variant
+        from chainrule.api.shared import lend
         from chainrule.api.variant import Compilation, compile_variant
-        from chainrule.link.cache import default_cache
 
         if not known:
             first = not self._variants
@@ -216,14 +236,17 @@ class _Jitted:
         else:
             traced, inferred, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         self._check_donated(traced)
-        compiling = shared_variant if self._options["shared"] else compile_variant
-        variant = compiling(
-            traced,
-            inferred=inferred,
-            donated=self._donated,
-            numerics=self._options["numerics"],
-            cache=default_cache() if self._options["cache"] else None,
-        )
+        options: Any = {
+            "inferred": inferred, "donated": self._donated, "cache": self._cache(),
+            "numerics": self._options["numerics"],
+        }  # fmt: skip
+        if self._options["lenient"]:
+            # Of transformed functions many are made that compute the same.
+            variant, lent = lend(traced, chained=not self._options["shared"], **options)
+            if lent:
+                self._lent.add(variant)
+        else:
+            variant = compile_variant(traced, **options)
         self._check_budget(variant)
         self._variants[key] = [*known, variant]
         inputs = zip(traced.program.paths, traced.program.inputs, strict=True)
@@ -234,6 +257,11 @@ class _Jitted:
             )
         )  # fmt: skip
         return variant
+
+    def _cache(self) -> Cache | None:
+        from chainrule.link.cache import default_cache
+
+        return default_cache() if self._options["cache"] else None
 
     def _trace(self, args: Sequence[Any], kwargs: Mapping[str, Any], dims: Dims | None) -> Traced:
         static = list(self._static)
@@ -273,7 +301,7 @@ class _Jitted:
 
     def _link(self, variant: Variant, form: Form, static: Static) -> None:
         """Put a new native entry behind those there are."""
-        if variant.binding is None or variant.flat:
+        if variant.binding is None or variant.flat or self._options["shared"]:
             return
         group = (form.group, static)
         known = self._groups.get(group)
@@ -423,31 +451,6 @@ def sharing(function: Function) -> Function:
     """
     return Jitted(function, dims=None, static_argnames=(), donate_argnames=(), numerics="fast",
                   memory_budget=None, cache=True, lenient=True, shared=True)  # fmt: skip
-
-
-def _not_hashable(settings: Sequence[tuple[str, Any]]) -> str:
-    """Say which static argument cannot be one, and which leaf made it static."""
-    for name, value in settings:
-        try:
-            hash(value)
-        except TypeError:
-            leaves, tree = tree_flatten(value)
-            loose = [
-                (path, x) for path, x in zip(tree.paths(name), leaves, strict=True)
-                if not is_arraylike(x)
-            ]  # fmt: skip
-            if tree.cls is not None and loose:
-                facts = [f"{path}  {x!r:.60}" for path, x in loose[:4]]
-                return explain(
-                    f"{name} holds a setting beside arrays: {loose[0][0]} is not an array", *facts,
-                    hint="pass settings as arguments of their own, or make them static fields "
-                    "of a dataclass",
-                )  # fmt: skip
-            return explain(
-                f"the static argument {name} is not hashable", f"type  {type(value).__name__}",
-                hint="pass arrays as ordinary arguments",
-            )  # fmt: skip
-    raise AssertionError("one of them is not hashable")
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, Final
 
 from chainrule.api import variant
 from chainrule.frontend.trace import Traced
 from chainrule.ir.program import Program
 
-__all__ = ["shared_variant", "structure"]
+__all__ = ["lend", "structure"]
 
 KEPT: Final = 256
 "Programs whose code is kept; those not used for longest give way."
-_KNOWN: Final[OrderedDict[Hashable, variant.Variant]] = OrderedDict()
+_KNOWN: Final[OrderedDict[Hashable, tuple[variant.Variant, bool]]] = OrderedDict()
+"Code by program, and whether its entry is another's to chain."
 _LOCK: Final = threading.Lock()
 
 
@@ -35,20 +37,33 @@ def structure(program: Program) -> Hashable:
     )  # fmt: skip
 
 
-def shared_variant(traced: Traced, **options: Any) -> variant.Variant:
-    """Return code for a traced program, made for an equal one before or now."""
+def lend(traced: Traced, *, chained: bool, **options: Any) -> tuple[variant.Variant, bool]:
+    """Return code for a traced program, and whether it is lent: then it must not be chained.
+
+    It is lent if an equal program was compiled before.  Whoever will chain the code (`chained`)
+    keeps what is compiled now, and others are lent the same behind another entry.
+    """
     key = (
         structure(traced.program), traced.in_tree, traced.out_tree, traced.weak_inputs,
         options["donated"], options["numerics"], options["inferred"],
     )  # fmt: skip
     with _LOCK:
-        found = _KNOWN.get(key)
-        if found is not None:
+        known = _KNOWN.get(key)
+        if known is not None:
             _KNOWN.move_to_end(key)
-            return found
-    made = variant.compile_variant(traced, **options)
+    if known is None:
+        made = variant.compile_variant(traced, **options)
+        _keep(key, (made, chained))
+        return made, False
+    found, owned = known
+    if owned:
+        found = found.bound(options["cache"])
+        _keep(key, (found, False))
+    return replace(found, traced=traced), True
+
+
+def _keep(key: Hashable, entry: tuple[variant.Variant, bool]) -> None:
     with _LOCK:
-        _KNOWN[key] = made
+        _KNOWN[key] = entry
         if len(_KNOWN) > KEPT:
             _KNOWN.popitem(last=False)
-    return made
