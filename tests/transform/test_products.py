@@ -109,6 +109,15 @@ def test_code_in_use_is_kept(monkeypatch: pytest.MonkeyPatch, compiled: list[str
     assert len(compiled) == 4
 
 
+def test_large_arrays_are_not_kept(compiled: list[str]) -> None:
+    table = np.ones(1 << 18)
+    table[0] = 2.0
+    for _ in range(2):
+        cr.grad(lambda x: cnp.sum(table * x))(1.0)
+    assert len(compiled) == 2
+    assert not shared._KNOWN
+
+
 def test_gradients_made_anew_share_code(compiled: list[str]) -> None:
     for k in range(3):
         np.testing.assert_allclose(cr.grad(cubes)(k * X), 3 * (k * X) ** 2)

@@ -14,8 +14,10 @@ from chainrule.ir.program import Program
 
 __all__ = ["lend", "structure"]
 
-KEPT: Final = 256
+KEPT: Final = 64
 "Programs whose code is kept; those not used for longest give way."
+LARGE: Final = 1 << 20
+"Bytes of captured arrays above which a program is not kept beyond the function it is for."
 _KNOWN: Final[OrderedDict[Hashable, tuple[variant.Variant, bool]]] = OrderedDict()
 "Code by program, and whether its entry is another's to chain."
 _LOCK: Final = threading.Lock()
@@ -43,6 +45,9 @@ def lend(traced: Traced, *, chained: bool, **options: Any) -> tuple[variant.Vari
     It is lent if an equal program was compiled before.  Whoever will chain the code (`chained`)
     keeps what is compiled now, and others are lent the same behind another entry.
     """
+    data = [n for n in traced.program.nodes if n.op.name == "data"]
+    if sum(len(n.attributes["bits"]) for n in data) > LARGE:
+        return variant.compile_variant(traced, **options), False
     key = (
         structure(traced.program), traced.in_tree, traced.out_tree, traced.weak_inputs,
         options["donated"], options["numerics"], options["inferred"],
