@@ -159,6 +159,23 @@ def test_derivatives_pass_through_updates() -> None:
     np.testing.assert_array_equal(rows, [[0, 0, 1], [1, 0, 0]])
 
 
+def test_functions_inside_of_a_trace_are_given_what_they_take_outside() -> None:
+    def picked(table: Any, i: Any) -> Any:
+        return table["t"][i] * 2.0 + table["t"].at[i].set(0.0).sum()
+
+    def fn(i: Any) -> Any:
+        table = {"t": np.arange(4.0)}
+        slope = cr.grad(lambda x, table: x * table["t"].at[i].add(x)[i])(3.0, table)
+        rows = cr.vmap(lambda k, table: table["t"][k], in_axes=(0, None))(np.arange(3), table)
+        again = picked({"t": cnp.asarray(table["t"])}, i)
+        return cr.jit(picked)(table, i), again, slope, rows
+
+    first, second, slope, rows = cr.jit(fn)(2)
+    assert float(first) == float(second) == 4.0 + 4.0
+    assert float(slope) == 2.0 + 2 * 3.0
+    np.testing.assert_array_equal(rows, [0, 1, 2])
+
+
 def test_out_of_range_is_told() -> None:
     with pytest.raises(IndexError, match="out of range"):
         cr.jit(lambda i: cnp.arange(5)[i])(7)

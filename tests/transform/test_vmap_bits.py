@@ -207,6 +207,35 @@ def test_reductions_that_share_loops(shape: tuple[int, ...], dtype: DType) -> No
         same_bits(alone(x[0]), together(x[0])[name], f"{name} of {shape}, alone and with others")
 
 
+def attention(p: dict[str, Any], x: Any) -> Any:
+    """One head, normalised, with a dense layer behind it."""
+    q, k, v = (x @ p[name] for name in "qkv")
+    mixed = cr.special.softmax(q @ k.T / np.sqrt(p["q"].shape[1]), axis=-1) @ v
+    centred = mixed - cnp.mean(mixed, axis=-1, keepdims=True)
+    scaled = centred / cnp.sqrt(cnp.var(mixed, axis=-1, keepdims=True) + 1e-5)
+    return cnp.tanh(scaled @ p["w"] + p["b"])
+
+
+def cross_entropy(p: dict[str, Any], x: Any) -> Any:
+    rows = cr.special.log_softmax(attention(p, x), axis=-1)
+    return -cnp.sum(rows[:, 0]) + 0.01 * sum(cnp.sum(w**2) for w in p.values())
+
+
+@pytest.mark.parametrize(("sizes", "dtype"), [((5, 4, 3), F64), ((17, 33, 16), F32)], ids=str)
+def test_an_attention_layer(sizes: tuple[int, int, int], dtype: DType) -> None:
+    rows, width, inner = sizes
+    random = np.random.default_rng(0)
+    shapes = {**dict.fromkeys("qkv", (width, inner)), "w": (inner, inner), "b": (inner,)}
+    p = {k: random.normal(size=s).astype(dtype.numpy) for k, s in shapes.items()}
+    x = random.normal(size=(EXAMPLES, rows, width)).astype(dtype.numpy)
+    verbs = (attention, cr.grad(cross_entropy, (0, 1)), lambda p, x: cr.hvp(cross_entropy)(p, x, p))
+    for number, verb in enumerate(verbs):
+        many = cr.jit(cr.vmap(verb, in_axes=(None, 0)), numerics="strict", cache=False)
+        one = cr.jit(verb, numerics="strict", cache=False)
+        loops = [one(p, row) for row in x]
+        same_bits(many(p, x), cr.tree_map(lambda *leaves: np.stack(leaves), *loops), f"{number}")
+
+
 def test_named_extents() -> None:
     x = np.random.default_rng(0).normal(size=(EXAMPLES, 6, 11))
     many = cr.jit(cr.vmap(reductions_of_reductions), numerics="strict", cache=False,

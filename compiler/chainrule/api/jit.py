@@ -25,6 +25,7 @@ from chainrule.errors import ChainruleError, StructureError, UnsupportedError, e
 from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
+from chainrule.frontend.known import known_leaves
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Extent, show_extent
@@ -94,6 +95,7 @@ class _Jitted:
                 return found
         # Before the arguments are bound: within a trace the function itself says what is wrong.
         if is_tracing() or (form is None and has_traced((args, kwargs))):
+            args, kwargs = known_leaves((args, kwargs))
             return self._fn(*args, **kwargs)
         form, _, leaves, tree = self._take_apart(args, kwargs)
         static = [v for _, v in form.settings(args, kwargs)]

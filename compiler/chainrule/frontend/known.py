@@ -17,10 +17,11 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.context import current_graph, is_tracing
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, InGraph, first_traced
 from chainrule.frontend.operands import node_of
+from chainrule.frontend.pytree import tree_map
 from chainrule.frontend.updates import Updates
 from chainrule.frontend.value import Value, refuse
 
-__all__ = ["KnownArray", "known"]
+__all__ = ["KnownArray", "known", "known_leaves"]
 
 
 class KnownArray(np.ndarray[Any, Any]):
@@ -82,6 +83,14 @@ def known(result: Any) -> Any:
     if type(result) in (list, tuple):
         return type(result)(map(known, result))
     return result
+
+
+def known_leaves(tree: Any) -> Any:
+    """Return arguments of a function that is inlined, plain arrays among them as known ones.
+
+    Called on its own, the function would have been given traced arrays, which have `.at` too.
+    """
+    return tree_map(known, tree) if is_tracing() else tree
 
 
 IMPLEMENTATIONS["known"] = known

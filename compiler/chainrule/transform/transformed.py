@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
+from chainrule.frontend.known import known_leaves
 from chainrule.frontend.pytree import tree_flatten, tree_map
 from chainrule.frontend.trace import trace
 
@@ -96,6 +97,7 @@ class Transformed:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Inline or evaluate."""
         if has_traced((args, kwargs)):
+            args, kwargs = known_leaves((args, kwargs))
             return self.traced(*args, **kwargs)
         return evaluated(self.traced, args, kwargs)
 
