@@ -46,6 +46,7 @@ MAKERS: dict[str, tuple[Callable[[], Any], Any]] = {
     "sum of two": (lambda: cnp.ones(4) + cnp.arange(4), 1.0 + np.arange(4)),
     "part": (lambda: cnp.arange(9)[1:5], np.arange(1, 5)),
     "transpose": (lambda: cnp.arange(8).reshape(2, 4).T, np.arange(8).reshape(2, 4).T),
+    "special": (lambda: cr.special.erf(np.zeros(4)), np.zeros(4)),
     "split": (lambda: cnp.split(np.arange(8), 2)[1], np.arange(4, 8)),
 }
 

@@ -260,6 +260,14 @@ class TestStructures:
             run.jvp(cubes, X, V)
 
 
+def test_jacobians_of_integer_results_are_zeros() -> None:
+    for verb in (cr.jacfwd, cr.jacrev):
+        found, square = verb(lambda x: (cnp.argmax(x), x**2))(X.astype(np.float32))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, np.zeros(3))
+        np.testing.assert_allclose(square, np.diag(2 * X), rtol=1e-6)
+
+
 def test_inside_of_a_trace() -> None:
     def fn(x: Any, i: Any) -> Any:
         y, pullback = cr.vjp(lambda x, i: x[i] ** 2, x, i)
