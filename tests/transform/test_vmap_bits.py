@@ -152,13 +152,13 @@ def run_seed(seed: int, dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
-@pytest.mark.parametrize("seed", range(300, 310))
+@pytest.mark.parametrize("seed", range(300, 306))
 def test_random_programs_and_their_gradients(seed: int, dtype: DType) -> None:
     run_seed(seed, dtype)
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seed", range(310, 500))
+@pytest.mark.parametrize("seed", range(306, 500))
 def test_many_random_programs(seed: int) -> None:
     for dtype in (F64, F32):
         run_seed(seed, dtype)
