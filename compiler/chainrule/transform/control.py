@@ -28,7 +28,7 @@ from chainrule.transform.checkpointing import in_segments, schedule_of
 from chainrule.transform.closing import Leaf, Opened, close, leaves_of, open_body
 from chainrule.transform.inline import graph_for
 from chainrule.transform.revolve import recomputing
-from chainrule.transform.transformed import Run, evaluated, has_traced
+from chainrule.transform.transformed import Run, evaluating, has_traced
 
 __all__ = ["cond", "fori_loop", "scan", "switch", "while_loop"]
 
@@ -124,7 +124,7 @@ def _no(graph: Graph) -> Node:
 def scan(
     f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: Any = None,
     reverse: bool = False, *, checkpoint: str | int | tuple[str, int] | None = None,
-    run: Run = evaluated,
+    run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Carry a value through a loop over the rows of arrays.
 
@@ -159,7 +159,7 @@ def scan(
     (6.0, [1.0, 3.0, 6.0])
     """
     if not has_traced((init, xs)) and not isinstance(length, SymbolicExtent):
-        return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint), (init, xs))
+        return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint))(init, xs)
     graph = graph_for((init, xs))
     rows, row_tree = leaves_of(xs, graph)
     count = _length_of(rows, row_tree, length)
@@ -270,7 +270,7 @@ def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
 
 
 def fori_loop(
-    lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, *, run: Run = evaluated
+    lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, *, run: Run = evaluating
 ) -> Any:
     """Apply a body for each integer from `lower` up to, not including, `upper`.
 
@@ -293,7 +293,7 @@ def fori_loop(
     10
     """
     if not has_traced((lower, upper, init)):
-        return run(lambda x: fori_loop(int(lower), int(upper), body, x), (init,))
+        return run(lambda x: fori_loop(int(lower), int(upper), body, x))(init)
     first, end = plain_extent(lower), plain_extent(upper)
     if _static(lower) and _static(upper):
         graph = graph_for((lower, upper, init))
@@ -328,7 +328,7 @@ def _static(x: Any) -> bool:
 
 def while_loop(
     cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, *,
-    max_steps: int | None = None, run: Run = evaluated,
+    max_steps: int | None = None, run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Apply a body as long as a condition holds.
 
@@ -354,7 +354,7 @@ def while_loop(
     192.0
     """
     if not has_traced(init):
-        return run(lambda x: while_loop(cond, body, x, max_steps=max_steps), (init,))
+        return run(lambda x: while_loop(cond, body, x, max_steps=max_steps))(init)
     graph = graph_for(init)
     carries = _Carries("while_loop", init, graph)
 
@@ -396,7 +396,7 @@ def _require_truth(what: str, opened: Opened) -> None:
 
 def cond(
     pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any,
-    run: Run = evaluated,
+    run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Run one of two functions.
 
@@ -422,7 +422,7 @@ def cond(
     6.0
     """
     if not has_traced((pred, operands)):
-        return run(lambda p, args: cond(p, true_fn, false_fn, *args), (pred, operands))
+        return run(lambda p, args: cond(p, true_fn, false_fn, *args))(pred, operands)
     if isinstance(pred, bool | np.bool_):
         return (true_fn if pred else false_fn)(*operands)
     graph = graph_for((pred, operands))
@@ -440,7 +440,7 @@ def cond(
 
 
 def switch(
-    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, run: Run = evaluated
+    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, run: Run = evaluating
 ) -> Any:
     """Run one of several functions.
 
@@ -467,7 +467,7 @@ def switch(
     if not branches:
         raise StructureError(explain("switch: there are no branches"))
     if not has_traced((index, operands)):
-        return run(lambda i, args: switch(i, branches, *args), (index, operands))
+        return run(lambda i, args: switch(i, branches, *args))(index, operands)
     if _static(index):
         return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
     graph = graph_for((index, operands))

@@ -149,6 +149,8 @@ def _last_axis_first(tangents: Node, type_: Type) -> Node:
     """Move the axis of directions to the end and give it the argument's shape."""
     rank = tangents.type.rank
     moved = permuted(tangents, [*range(1, rank), 0])
+    if not moved.dtype.is_float:
+        moved = cast(moved, type_.dtype)  # an integer result: zeros, as in jacrev
     return reshape(moved, (*moved.shape[:-1], *type_.shape))
 
 
