@@ -143,7 +143,8 @@ def scan(
             which is run once again.  An integer: the same with segments of so many steps.
             `"binomial"` or `("binomial", snapshots)`: a few carries, from which steps are run again
             up to three times, or as often as it takes.
-        run: How plain values are computed with.
+        run: How plain values are computed with.  (With plain arrays the function is traced at each
+            call, at the cost of milliseconds: `jit` what is called often.)
 
     Returns:
         `(last carry, ys)`: `ys` nests as `y`, with the rows of all steps along a new axis 0.
