@@ -15,15 +15,12 @@ from chainrule.ir.types import F32, Array
 
 __all__ = ["moves", "widened"]
 
-_COMPUTES: Final = frozenset({
-    Kind.POINTWISE, Kind.REDUCE, Kind.CUMULATE, Kind.CONTRACT, Kind.SCATTER, Kind.COMPOSITE,
-})  # fmt: skip
-"Kinds with arithmetic of their own; others move elements, or hand them to what computes."
+_MOVES: Final = frozenset({Kind.SOURCE, Kind.VIEW, Kind.WRITE, Kind.GATHER})
 
 
 def moves(node: Node) -> bool:
     """Tell whether a node's elements are its arguments' (or converted ones), none computed."""
-    return node.op.kind not in _COMPUTES or node.op.name in ("cast", "stop_gradient")
+    return node.op.kind in _MOVES or node.op.name in ("cast", "stop_gradient")
 
 
 def widened(node: Node, values: Sequence[Array]) -> list[Array]:

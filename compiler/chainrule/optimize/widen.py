@@ -16,8 +16,6 @@ __all__ = ["widen"]
 
 WHOLE: Final = frozenset({"broadcast", "reshape", "transpose"})
 "Views of all elements: the view of a converted array, so that several share one conversion."
-CARRY: Final = frozenset({Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.POINTWISE})
-"Kinds of ops that move float32 elements as they do those of 16 bits."
 
 
 def widen(program: Program, *, numerics: str = "strict") -> Program:
@@ -72,8 +70,7 @@ class _Widening:
 
     def _made(self, node: Node, args: tuple[Node, ...]) -> Node:
         pairs = list(zip(node.args, args, strict=True))
-        carried = node.op.kind in CARRY and any(old in self.unrounded for old in node.args)
-        if moves(node) and not carried:
+        if moves(node) and not any(old in self.unrounded for old in node.args):
             self._move(node, pairs)
             return self.graph.apply(node.op, args, node.attrs)
         result = self.graph.apply(node.op, tuple(self._wide(*p) for p in pairs), node.attrs)
