@@ -1,0 +1,236 @@
+"""Which sweeps a sparse derivative is made of: the strategy with the fewest operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.differentiate.coloring import color_rows, fewest_colors, readable, star_color
+from chainrule.differentiate.dependence import Known, size
+from chainrule.differentiate.pattern import Pattern, ranges, union
+from chainrule.differentiate.reverse import pull_back
+from chainrule.frontend.context import stable_forms
+from chainrule.ir.graph import Node
+from chainrule.ir.types import Array
+from chainrule.ir.walk import rebuild
+from chainrule.optimize import stabilize
+from chainrule.schedule.cost import flops
+from chainrule.transform.compressed import (
+    Mode,
+    Pieces,
+    Problem,
+    Store,
+    pattern_of,
+    pose,
+    sweep_nodes,
+    swept,
+)
+from chainrule.transform.reading import Entries, Places, laid, placed
+
+__all__ = ["Colors", "Derivative", "hessian_of", "jacobian_of"]
+
+
+class Colors(int):
+    """How many sweeps a sparse derivative takes: a number that knows which.
+
+    Attributes:
+        mode: `rows` are pulled back, `columns` pushed forward; `star`: columns of a symmetric
+            matrix, pushed forward through the gradient.
+        numbers: The colour of each row or column that sweeps are about, which are elements of the
+            arrays that arithmetic begins or ends with; -1 needs none.
+    """
+
+    mode: Mode
+    numbers: Array
+
+    def __new__(cls, mode: Mode, numbers: Array) -> Colors:
+        """Count the colours."""
+        made = super().__new__(cls, int(numbers.max(initial=-1)) + 1)
+        made.mode, made.numbers = mode, numbers
+        return made
+
+    def __reduce__(self) -> Any:
+        return Colors, (self.mode, self.numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Derivative:
+    """A sparse derivative as expressions.
+
+    Attributes:
+        data: The values, row by row.
+        pattern: Where they are.
+        colors: The sweeps they come from.
+    """
+
+    data: Node
+    pattern: Pattern
+    colors: Colors
+
+
+class _Plan(NamedTuple):
+    """A way to take a derivative, and what it costs beside the function itself."""
+
+    problem: Problem
+    mode: Mode
+    colors: Array
+    cost: int
+
+
+def _columns_of(wrt: Sequence[Node]) -> int:
+    return sum(size(x.shape) for x in wrt)
+
+
+def _work(nodes: set[Node]) -> int:
+    # A sweep without arithmetic is not free either.
+    return flops(nodes, {}) + 1
+
+
+# Jacobians
+
+
+def jacobian_of(
+    outputs: Sequence[Node], wrt: Sequence[Node], known: Known, store: Store
+) -> Derivative:
+    """Return the derivative of `outputs` with respect to `wrt`, flattened and laid end to end.
+
+    Args:
+        outputs: Floating-point nodes.
+        wrt: Inputs they are functions of.
+        known: Values of integers that the pattern depends on.
+        store: Makes arrays of colours and places available to the program.
+    """
+    plan = _jacobian_plan(outputs, wrt, known)
+    problem, mode, colors, _ = plan
+    rows = sum(size(y.shape) for y in outputs)
+    entries = _entries(problem, mode, colors)
+    places = placed(entries, (rows, _columns_of(wrt)))
+    pieces = swept(problem, mode, colors, store)
+    return _finished(plan, outputs[0], pieces, entries, places, store)
+
+
+def _jacobian_plan(outputs: Sequence[Node], wrt: Sequence[Node], known: Known) -> _Plan:
+    fine = pose(outputs, wrt, known, copies=True)
+    coarse = fine.pattern.renamed(np.maximum(fine.columns, 0), max(_columns_of(wrt), 1))
+    works = {mode: _work(sweep_nodes(fine, mode)) if fine.cuts else 1 for mode in MODES}
+    options = [
+        (copies, mode, pattern if mode == "rows" else pattern.transposed)
+        for copies, pattern in ((True, fine.pattern), (False, coarse)) for mode in MODES
+    ]  # fmt: skip
+    best: _Plan | None = None
+    for copies, mode, pattern in sorted(options, key=lambda o: works[o[1]] * fewest_colors(o[2])):
+        if best is not None and works[mode] * fewest_colors(pattern) >= best.cost:
+            break
+        colors = color_rows(pattern)
+        cost = works[mode] * (int(colors.max(initial=-1)) + 1)
+        if best is not None and cost >= best.cost:
+            continue
+        if copies:
+            best = _Plan(fine, mode, colors, cost)
+        else:
+            problem = pose(outputs, wrt, known, copies=False)
+            own = problem.pattern
+            best = _Plan(problem, mode, color_rows(own if mode == "rows" else own.transposed), cost)
+    assert best is not None, "there are strategies"
+    return best
+
+
+MODES: tuple[Mode, ...] = ("rows", "columns")
+
+
+def _entries(problem: Problem, mode: Mode, colors: Array) -> Entries:
+    """Return where each nonzero of a Jacobian is found in the sweeps."""
+    roots = problem.roots
+    if not roots:
+        return Entries(*[np.zeros(0, np.int64)] * 5)
+    sizes = [size(r.node.shape) for r in roots]
+    offsets = np.cumsum(sizes) - sizes
+    rows = np.concatenate([r.rows for r in roots])
+    ids = np.concatenate([r.elements + o for r, o in zip(roots, offsets, strict=True)])
+    order = np.argsort(rows, kind="stable")
+    rows, ids = rows[order], ids[order]
+    lengths = problem.pattern.lengths[ids]
+    columns = problem.pattern.indices[ranges(problem.pattern.indptr[ids], lengths)]
+    rows, ids = np.repeat(rows, lengths), np.repeat(ids, lengths)
+    if mode == "rows":
+        shades, at, nodes = colors[ids], columns, list(problem.fresh)
+    else:
+        shades, at, nodes = colors[columns], ids, problem.ends
+    return Entries(rows, problem.columns[columns], shades, *_split(at, nodes))
+
+
+def _split(ids: Array, nodes: Sequence[Node]) -> tuple[Array, Array]:
+    """Return of elements numbered throughout which node they belong to, and where in it."""
+    ends = np.cumsum([size(x.shape) for x in nodes])
+    parts = np.searchsorted(ends, ids, side="right")
+    return parts, ids - np.concatenate([[0], ends])[parts]
+
+
+# Hessians
+
+
+def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) -> Derivative:
+    """Return the second derivatives of a scalar with respect to `wrt`, laid end to end.
+
+    Gradients with respect to copies are pushed forward along sums of their elements: a function
+    that is a sum of terms of few variables has a Hessian of small blocks in its copies, which add
+    up to the Hessian asked for (partial separability: Griewank and Toint, 1982).
+    """
+    plans = [_hessian_plan(output, wrt, known, copies=True)]
+    if list(plans[0][0].problem.cuts) != list(wrt) and plans[0][0].cost > 2:
+        plans.append(_hessian_plan(output, wrt, known, copies=False))
+    plan, ends, pattern = min(plans, key=lambda p: p[0].cost)
+    problem, _, colors, _ = plan
+    columns = problem.columns
+    entries = _symmetric_entries(problem, pattern, colors)
+    places = placed(entries, (_columns_of(wrt),) * 2)
+    pieces = swept(problem, "star", colors, store, ends) if columns.size else Pieces((), 0, False)  # noqa: FBT003
+    return _finished(plan, output, pieces, entries, places, store)
+
+
+def _hessian_plan(
+    output: Node, wrt: Sequence[Node], known: Known, *, copies: bool
+) -> tuple[_Plan, Sequence[Node], Pattern]:
+    problem = pose([output], wrt, known, copies=copies)
+    if not problem.cuts or not problem.roots:
+        none = Problem((), (), np.zeros(0, np.int64), (), problem.pattern)
+        return _Plan(none, "star", np.zeros(0, np.int64), 0), (), problem.pattern
+    graph = output.graph
+    (value,), _ = rebuild(
+        [output], graph, lambda _n, _a: None, dict(zip(problem.cuts, problem.fresh, strict=True))
+    )
+    found = pull_back([value], [graph.full_like(value, 1.0)], problem.fresh)
+    ends = [
+        graph.full_like(x, 0.0) if g is None else g
+        for g, x in zip(found, problem.fresh, strict=True)
+    ]
+    ends = stabilize(ends) if stable_forms() else ends
+    pattern = pattern_of(ends, problem.fresh, problem.columns, known)
+    pattern = pattern.take(np.where(problem.columns >= 0, np.arange(pattern.rows), -1))
+    pattern = union([pattern, pattern.transposed])
+    colors = min(star_color(pattern), color_rows(pattern), key=lambda c: int(c.max(initial=-1)))
+    return _Plan(problem, "star", colors, int(colors.max(initial=-1)) + 1), ends, pattern
+
+
+def _symmetric_entries(problem: Problem, pattern: Pattern, colors: Array) -> Entries:
+    """Read each entry in its own row, or that across the diagonal where it stands alone."""
+    rows, columns = pattern.row_of, pattern.indices
+    own = readable(pattern, colors) if pattern.nnz else np.zeros(0, bool)
+    shades = np.where(own, colors[columns], colors[rows])
+    at = np.where(own, rows, columns)
+    parts, elements = _split(at, problem.fresh) if pattern.nnz else (rows, rows)
+    return Entries(problem.columns[rows], problem.columns[columns], shades, parts, elements)
+
+
+def _finished(
+    plan: _Plan, like: Node, pieces: Pieces, entries: Entries, places: Places, store: Store
+) -> Derivative:
+    """Lay the values out and put the copies back in."""
+    graph, problem = like.graph, plan.problem
+    data = laid(graph, pieces, entries, places, like.dtype, store)
+    known = dict(zip(problem.fresh, problem.cuts, strict=True))
+    (data,), _ = rebuild([data], graph, lambda _n, _a: None, known)
+    return Derivative(data, places.pattern, Colors(plan.mode, plan.colors))
