@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from chainrule.api.jit import jit
+from chainrule.errors import StructureError, explain
 from chainrule.frontend.arguments import as_array, is_arraylike, leaf_type, name_of
 from chainrule.frontend.array import Array as Handle
 from chainrule.frontend.context import current_graph
@@ -77,7 +78,7 @@ class SparseFunction:
         if has_traced((args, kwargs)):
             return self._transform.traced(*args, **kwargs)
         ready, leaves = self._found(args, kwargs)
-        data = ready.run(*leaves, *ready.stored)
+        data = ready.run(*leaves, *ready.stored).reshape(-1)
         return CSR(data, ready.indices, ready.indptr, ready.shape)
 
     def pattern(self, *args: Any, **kwargs: Any) -> CSR:
@@ -104,6 +105,13 @@ class SparseFunction:
             as_array(x, "") for x, k in zip(arrays, kinds, strict=True) if not k.type.dtype.is_float
         ]
         key = (tree, kinds, others)
+        try:
+            hash(key)
+        except TypeError:
+            types = ", ".join(type(x).__name__ for x in others)
+            raise StructureError(
+                explain(f"{self!r}: an argument is neither an array nor hashable", f"types  {types}")
+            ) from None
         for ready in self._ready.get(key, ()):
             if ready.fits(integers):
                 return ready, arrays
@@ -130,14 +138,18 @@ class SparseFunction:
 
     def _compiled(self, prepared: Prepared) -> Callable[..., Any]:
         """Return native code for a program, that of an equal one if there is any."""
-        key = _form(prepared.derivative.data, prepared.inputs)
+        output = prepared.derivative.data
+        if output.op.name == "reshape":
+            # NumPy flattens without a copy.
+            output = output.args[0]
+        key = _form(output, prepared.inputs)
         if key not in self._programs:
 
             def run(*given: Any) -> Any:
                 nodes = [g.node for g in given]
                 graph = nodes[0].graph if nodes else current_graph()
                 known = dict(zip(prepared.inputs, nodes, strict=True))
-                (data,) = substitute([prepared.derivative.data], graph, known)
+                (data,) = substitute([output], graph, known)
                 return Handle(data)
 
             run.__name__ = self.__name__

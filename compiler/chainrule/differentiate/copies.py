@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from chainrule.differentiate.dependence import Known, dependence, size
+from chainrule.differentiate.dependence import Known, dependence, size_of
 from chainrule.differentiate.pattern import Merge, Steps, Take
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
@@ -70,7 +70,7 @@ def copies_of(
         sources = _moves(node, active, known)
         if sources is None or any(x not in found for x, _ in sources):
             continue
-        own = np.full(size(node.shape), -1)
+        own = np.full(size_of(node), -1)
         for x, steps in sources:
             there = _taken(steps, found[x])
             own = np.where(there >= 0, there, own)
@@ -78,15 +78,27 @@ def copies_of(
     return found
 
 
-def cuts_of(outputs: Sequence[Node], copies: Mapping[Node, Array]) -> list[Node]:
-    """Return the copies that arithmetic reads, or that are results."""
+def cuts_of(
+    outputs: Sequence[Node], copies: Mapping[Node, Array], *, apart: bool = True
+) -> list[Node]:
+    """Return the copies that arithmetic reads, or that are results.
+
+    Unless `apart`, copies of other cuts are left to the program: fewer variables, which may meet.
+    """
     nodes = topological(outputs)
     readers = users(nodes)
     results = set(outputs)
-    return [
+    cuts = [
         n for n in nodes
         if n in copies and (n in results or any(u not in copies for u in readers[n]))
     ]  # fmt: skip
+    if apart:
+        return cuts
+    below: set[Node] = set()
+    for n in nodes:
+        if n in copies and any(x in below or x in cuts for x in n.args):
+            below.add(n)
+    return [n for n in cuts if n not in below]
 
 
 class Root(NamedTuple):
@@ -114,7 +126,7 @@ def roots_of(
     waiting: list[Root] = []
     offset = 0
     for y in outputs:
-        numbers = np.arange(size(y.shape))
+        numbers = np.arange(size_of(y))
         waiting.append(Root(y, numbers + offset, numbers))
         offset += numbers.size
     found: dict[Node, list[Root]] = {}

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from chainrule.differentiate.pattern import Merge, Steps, Take
-from chainrule.ir.dims import Extent
+from chainrule.errors import UnsupportedError, explain
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
@@ -23,7 +23,7 @@ from chainrule.ir.types import Array
 from chainrule.ir.walk import reached
 from chainrule.ops.contract import free_axes
 
-__all__ = ["RULES", "Known", "Rule", "dependence", "size"]
+__all__ = ["RULES", "Known", "Rule", "dependence", "shape_of", "size_of"]
 
 
 class Known:
@@ -48,6 +48,27 @@ class Known:
             program = Program("known", tuple(inputs), (node,), names, ("",))
             (self._values[node],) = evaluate(program, *[self._arrays[n] for n in inputs])
         return self._values[node]
+
+    def require(self, node: Node, what: str) -> Array | None:
+        """Return the value of a node, or None if it depends on floating-point inputs.
+
+        Raises:
+            UnsupportedError: It depends on an integer whose value is missing.
+        """
+        value = self(node)
+        if value is not None:
+            return value
+        for one in reached([node]):
+            if one.op.name == "input" and not one.dtype.is_float and one not in self._arrays:
+                raise UnsupportedError(
+                    explain(
+                        f"a sparse derivative needs to know which elements are {what}",
+                        f"integers  {one.attributes['name']}: {one.type}, traced",
+                        hint="call it outside of compiled functions, or let them close over the "
+                        "integers as a NumPy array",
+                    )
+                )
+        return None
 
     def _is_known(self, node: Node) -> bool:
         stack = [node]
@@ -78,18 +99,21 @@ def dependence(node: Node, known: Known) -> Sequence[Steps | None]:
     return [s if x.dtype.is_float else None for s, x in zip(found, node.args, strict=True)]
 
 
-def size(shape: Sequence[Extent]) -> int:
-    """Return the number of elements; the extents are numbers."""
-    return prod(int(str(e)) for e in shape)
+def shape_of(x: Node) -> tuple[int, ...]:
+    """Return the extents of a node, which are numbers here."""
+    found = tuple([e for e in x.shape if isinstance(e, int)])
+    assert len(found) == x.type.rank, f"{x} has extents without numbers"
+    return found
 
 
-def _numbers(node: Node) -> Array:
+def size_of(x: Node) -> int:
+    """Return the number of elements."""
+    return prod(shape_of(x))
+
+
+def _numbers(x: Node) -> Array:
     """Return the numbers of the elements of a node, in its shape."""
-    return np.arange(size(node.shape)).reshape(_shape(node))
-
-
-def _shape(node: Node) -> tuple[int, ...]:
-    return tuple(int(str(e)) for e in node.shape)
+    return np.arange(size_of(x)).reshape(shape_of(x))
 
 
 # Element by element
@@ -143,7 +167,7 @@ def _moved(node: Node, known: Known) -> Sequence[Steps | None]:
     for at, x in enumerate(node.args):
         # From 1: what is written nowhere stays 0.
         given = [
-            _numbers(a) + 1 if i == at else v if v is not None else np.zeros(_shape(a), np.int64)
+            _numbers(a) + 1 if i == at else v if v is not None else np.zeros(shape_of(a), np.int64)
             for i, (a, v) in enumerate(zip(node.args, fixed, strict=True))
         ]
         known_here = fixed[at] is not None
@@ -154,7 +178,7 @@ def _moved(node: Node, known: Known) -> Sequence[Steps | None]:
 
 def _gathered(node: Node, known: Known) -> Sequence[Steps | None]:
     x, index = node.args
-    if known(index) is not None:
+    if known.require(index, "picked") is not None:
         return _moved(node, known)
     batch = node.attributes["batch"]
     return [_anywhere(x, node, batch, 1, index.type.rank - batch), None]
@@ -162,24 +186,24 @@ def _gathered(node: Node, known: Known) -> Sequence[Steps | None]:
 
 def _scattered(node: Node, known: Known) -> Sequence[Steps | None]:
     g, index = node.args
-    places = known(index)
+    places = known.require(index, "added to")
     batch = node.attributes["batch"]
     if places is None:
         return [_anywhere(g, node, batch, index.type.rank - batch, 1), None]
     gather = node.graph.ops["gather"]
     rows = gather.value(_numbers(node), places, batch=batch)
-    return [(Merge(np.ravel(rows), size(node.shape)),), None]
+    return [(Merge(np.ravel(rows), size_of(node)),), None]
 
 
 def _anywhere(x: Node, y: Node, batch: int, taken: int, given: int) -> Steps:
     """Unite `taken` axes of x behind the batch, and spread over `given` axes of y."""
-    shape = _shape(x)
+    shape = shape_of(x)
     lead, tail = shape[:batch], shape[batch + taken :]
     ids = np.arange(prod((*lead, *tail)))
     here = ids.reshape((*lead, *(1,) * taken, *tail))
     there = ids.reshape((*lead, *(1,) * given, *tail))
     groups = np.ravel(np.broadcast_to(here, shape))
-    return Merge(groups, ids.size), Take(np.ravel(np.broadcast_to(there, _shape(y))))
+    return Merge(groups, ids.size), Take(np.ravel(np.broadcast_to(there, shape_of(y))))
 
 
 # Sums and running combinations
@@ -189,9 +213,9 @@ def _reduced(node: Node, known: Known) -> Sequence[Steps | None]:
     if "axes" not in node.op.params:
         return _everything(node, known)
     (x,), axes = node.args, node.attributes["axes"]
-    kept = tuple(1 if i in axes else e for i, e in enumerate(_shape(x)))
-    ids = np.broadcast_to(_numbers(node).reshape(kept), _shape(x))
-    return [(Merge(np.ravel(ids), size(node.shape)),)]
+    kept = tuple(1 if i in axes else e for i, e in enumerate(shape_of(x)))
+    ids = np.broadcast_to(_numbers(node).reshape(kept), shape_of(x))
+    return [(Merge(np.ravel(ids), size_of(node)),)]
 
 
 def _running(node: Node, _known: Known) -> Sequence[Steps | None]:
@@ -222,24 +246,21 @@ def _contracted_operand(node: Node, known: Known, at: int) -> Steps:
     x, other = node.args[at], node.args[1 - at]
     free = free_axes(x.type.rank, batch[at], summed[at])
     wide = free_axes(other.type.rank, batch[1 - at], summed[1 - at])
+    # Axes batch, free, summed; those of the result batch, own free, the other's free.
     mine = _lined(_numbers(x), batch[at], free, summed[at])
-    result = _numbers(node).reshape(mine.shape[0], -1, _count(other, wide) if at == 0 else mine.shape[1])
-    if at == 1:
-        result = np.swapaxes(result, 1, 2)
+    lead = mine.shape[:2]
+    width = prod(shape_of(other)[i] for i in wide)
+    result = _numbers(node).reshape(*lead, width) if at == 0 else np.swapaxes(
+        _numbers(node).reshape(lead[0], width, lead[1]), 1, 2
+    )  # fmt: skip
     value = known(other)
-    factor = None if value is None else _lined(value, batch[1 - at], wide, summed[1 - at])
-    if factor is not None and np.count_nonzero(factor) < factor.size / 2:
-        b, f, s = np.nonzero(factor)
+    if value is not None and np.count_nonzero(value) < value.size / 2:
+        b, f, s = np.nonzero(_lined(value, batch[1 - at], wide, summed[1 - at]))
         return Take(np.ravel(mine[b, :, s])), Merge(np.ravel(result[b, :, f]), result.size)
-    groups = np.empty(mine.size, np.int64)
-    groups[mine] = np.arange(prod(mine.shape[:2])).reshape(*mine.shape[:2], 1)
-    rows = np.empty(result.size, np.int64)
-    rows[result] = np.arange(prod(mine.shape[:2])).reshape(*mine.shape[:2], 1)
-    return Merge(groups, prod(mine.shape[:2])), Take(rows)
-
-
-def _count(x: Node, axes: Sequence[int]) -> int:
-    return prod(_shape(x)[i] for i in axes)
+    rows = np.arange(prod(lead)).reshape(*lead, 1)
+    into, out = np.empty(mine.size, np.int64), np.empty(result.size, np.int64)
+    into[mine], out[result] = rows, rows
+    return Merge(into, prod(lead)), Take(out)
 
 
 def _lined(x: Array, *parts: Sequence[int]) -> Array:
@@ -250,8 +271,8 @@ def _lined(x: Array, *parts: Sequence[int]) -> Array:
 
 def _everything(node: Node, _known: Known) -> Sequence[Steps | None]:
     """Return the rule for what has none: all elements depend on all of every argument."""
-    rows = np.zeros(size(node.shape), np.int64)
-    return [(Merge(np.zeros(size(x.shape), np.int64), 1), Take(rows)) for x in node.args]
+    rows = np.zeros(size_of(node), np.int64)
+    return [(Merge(np.zeros(size_of(x), np.int64), 1), Take(rows)) for x in node.args]
 
 
 RULES: Final[Mapping[Kind, Rule]] = {

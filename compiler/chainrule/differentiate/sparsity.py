@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from chainrule.differentiate.dependence import Known, dependence, size
+from chainrule.differentiate.dependence import Known, dependence, size_of
 from chainrule.differentiate.pattern import Merge, Pattern, Steps, from_pairs, through, union
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
@@ -65,7 +65,7 @@ def propagate(
             if not left[x]:
                 found.pop(x, None)
     return [
-        union(list(found[y])) if found.get(y) else from_pairs(*_NOTHING, (size(y.shape), columns))
+        union(list(found[y])) if found.get(y) else from_pairs(*_NOTHING, (size_of(y), columns))
         for y in results
     ]
 

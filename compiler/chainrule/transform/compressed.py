@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.differentiate.batch import batched
 from chainrule.differentiate.copies import Root, copies_of, cuts_of, roots_of
-from chainrule.differentiate.dependence import Known, size
+from chainrule.differentiate.dependence import Known, shape_of, size_of
 from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.pattern import Pattern, identity
 from chainrule.differentiate.reverse import pull_back
@@ -24,9 +24,11 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I32, I64, Array, Type
 from chainrule.ir.walk import rebuild, topological
 
-__all__ = ["Mode", "Pieces", "Problem", "Store", "pose", "swept"]
+__all__ = ["Cut", "Mode", "Pieces", "Problem", "Store", "pose", "swept"]
 
 Mode: TypeAlias = Literal["rows", "columns", "star"]
+Cut: TypeAlias = Literal["copies", "joined", "inputs"]
+"""Where variables are: at every copy that arithmetic reads, at copies of no other, at inputs."""
 Store: TypeAlias = Callable[[str, Array], Node]
 """Makes an array available to the program: as a constant, or as one more input."""
 
@@ -60,17 +62,15 @@ class Problem:
         return [r.node for r in self.roots]
 
 
-def pose(
-    outputs: Sequence[Node], wrt: Sequence[Node], known: Known, *, copies: bool
-) -> Problem:
-    """Cut a program at the copies of `wrt` (or at `wrt` itself) and find its pattern."""
+def pose(outputs: Sequence[Node], wrt: Sequence[Node], known: Known, *, cut: Cut) -> Problem:
+    """Cut a program at copies of `wrt`, or at `wrt` itself, and find its pattern."""
     numbers: dict[Node, Array] = {}
     offset = 0
     for x in wrt:
-        numbers[x] = np.arange(size(x.shape)) + offset
+        numbers[x] = np.arange(size_of(x)) + offset
         offset += numbers[x].size
-    found = copies_of(outputs, numbers, known) if copies else numbers
-    cuts = cuts_of(outputs, found) if copies else list(wrt)
+    found = numbers if cut == "inputs" else copies_of(outputs, numbers, known)
+    cuts = list(wrt) if cut == "inputs" else cuts_of(outputs, found, apart=cut == "copies")
     roots = roots_of(outputs, wrt, set(cuts), known)
     return _posed(cuts, [found[c] for c in cuts], roots, known)
 
@@ -98,7 +98,7 @@ def pattern_of(
     given: dict[Node, Pattern] = {}
     offset = 0
     for x in fresh:
-        own = np.arange(size(x.shape)) + offset
+        own = np.arange(size_of(x)) + offset
         given[x] = identity(np.where(columns[own] >= 0, own, -1), columns.size)
         offset += own.size
     return stacked(propagate(ends, given, known), columns.size)
@@ -170,8 +170,8 @@ def _sweep(
 
 
 def _by_node(nodes: Sequence[Node], colors: Array) -> list[Array]:
-    shapes = [tuple(int(str(e)) for e in x.shape) for x in nodes]
-    ends = np.cumsum([size(x.shape) for x in nodes])
+    shapes = [shape_of(x) for x in nodes]
+    ends = np.cumsum([size_of(x) for x in nodes])
     parts = np.split(colors, ends[:-1])
     return [p.reshape(s) for p, s in zip(parts, shapes, strict=True)]
 

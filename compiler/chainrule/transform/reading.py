@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from chainrule.differentiate.dependence import size
+from chainrule.differentiate.dependence import shape_of, size_of
 from chainrule.differentiate.pattern import Pattern, from_pairs
 from chainrule.frontend.operands import cast, reshape
 from chainrule.ir.graph import Graph, Node
@@ -88,24 +88,21 @@ class _Where:
         self.graph = graph
         number, element = entries.parts, entries.elements
         if pieces.batched:
-            sizes = np.array([1 if n is None else size(n.shape[1:]) for n in pieces.nodes])
+            # One array holds all sweeps, one after the other.
+            sizes = np.array([0 if n is None else size_of(n) // shape_of(n)[0] for n in pieces.nodes])
             element = element + entries.colors * sizes[number]
         else:
             number = number + entries.colors * pieces.parts
-        self.used, self.number = np.unique(number, return_inverse=True)
+        used, self.number = np.unique(number, return_inverse=True)
         self.element = element
-        self.vectors = []
-        for i in self.used:
-            node = pieces.nodes[i]
-            assert node is not None, "an entry is where a sweep leads"
-            self.vectors.append(reshape(cast(node, dtype), (node.type.size,)))
-        self.heads = {
-            int(str(pieces.nodes[i].shape[0])) for i in self.used if pieces.nodes[i].shape  # type: ignore[union-attr]
-        }
+        nodes = [n for n in (pieces.nodes[i] for i in used) if n is not None]
+        assert len(nodes) == len(used), "an entry is where a sweep leads"
+        self.vectors = [reshape(cast(n, dtype), (size_of(n),)) for n in nodes]
+        self.heads = {shape_of(n)[0] for n in nodes if n.shape}
 
     def picked(self, at: Array, name: str, store: Store) -> Node:
         """Return entries by an array of places."""
-        sizes = np.array([size(v.shape) for v in self.vectors])
+        sizes = np.array([size_of(v) for v in self.vectors])
         places = (np.cumsum(sizes) - sizes)[self.number[at]] + self.element[at]
         whole = self._joined(self.vectors, 0)
         if len(places) == sizes.sum() and np.array_equal(places, np.arange(len(places))):
@@ -143,7 +140,7 @@ class _Where:
         return reshape(self._joined(columns, 1), (steps * len(number),))
 
     def _columns(self, x: Node, start: int, stride: int, steps: int, width: int) -> list[Node]:
-        graph, length = self.graph, size(x.shape)
+        graph, length = self.graph, size_of(x)
         if stride > 0 and length == stride * steps and start + width <= stride:
             rows = reshape(x, (steps, stride))
             return [graph.call("slice", rows, starts=(0, start), shape=(steps, width), steps=(1, 1))]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.differentiate.coloring import color_rows, fewest_colors, readable, star_color
-from chainrule.differentiate.dependence import Known, size
+from chainrule.differentiate.dependence import Known, size_of
 from chainrule.differentiate.pattern import Pattern, ranges, union
 from chainrule.differentiate.reverse import pull_back
 from chainrule.frontend.context import stable_forms
@@ -19,6 +19,7 @@ from chainrule.ir.walk import rebuild
 from chainrule.optimize import stabilize
 from chainrule.schedule.cost import flops
 from chainrule.transform.compressed import (
+    Cut,
     Mode,
     Pieces,
     Problem,
@@ -81,7 +82,7 @@ class _Plan(NamedTuple):
 
 
 def _columns_of(wrt: Sequence[Node]) -> int:
-    return sum(size(x.shape) for x in wrt)
+    return sum(size_of(x) for x in wrt)
 
 
 def _work(nodes: set[Node]) -> int:
@@ -105,7 +106,7 @@ def jacobian_of(
     """
     plan = _jacobian_plan(outputs, wrt, known)
     problem, mode, colors, _ = plan
-    rows = sum(size(y.shape) for y in outputs)
+    rows = sum(size_of(y) for y in outputs)
     entries = _entries(problem, mode, colors)
     places = placed(entries, (rows, _columns_of(wrt)))
     pieces = swept(problem, mode, colors, store)
@@ -113,29 +114,46 @@ def jacobian_of(
 
 
 def _jacobian_plan(outputs: Sequence[Node], wrt: Sequence[Node], known: Known) -> _Plan:
-    fine = pose(outputs, wrt, known, copies=True)
+    """Return the cheapest way: rows or columns, of a program cut here or there.
+
+    Bounds say what need not be coloured.
+    """
+    fine = pose(outputs, wrt, known, cut="copies")
+    if not fine.cuts:
+        return _Plan(fine, "rows", np.full(fine.pattern.rows, -1), 0)
+    works = {mode: _work(sweep_nodes(fine, mode)) for mode in MODES}
+    best = _cheapest(fine, works, None)
     coarse = fine.pattern.renamed(np.maximum(fine.columns, 0), max(_columns_of(wrt), 1))
-    works = {mode: _work(sweep_nodes(fine, mode)) if fine.cuts else 1 for mode in MODES}
-    options = [
-        (copies, mode, pattern if mode == "rows" else pattern.transposed)
-        for copies, pattern in ((True, fine.pattern), (False, coarse)) for mode in MODES
-    ]  # fmt: skip
-    best: _Plan | None = None
-    for copies, mode, pattern in sorted(options, key=lambda o: works[o[1]] * fewest_colors(o[2])):
-        if best is not None and works[mode] * fewest_colors(pattern) >= best.cost:
-            break
-        colors = color_rows(pattern)
-        cost = works[mode] * (int(colors.max(initial=-1)) + 1)
-        if best is not None and cost >= best.cost:
+    if coarse.nnz < fine.pattern.nnz:
+        # Some copies in a row are of one element: what is cut there need not be added up.
+        best = _cheapest(pose(outputs, wrt, known, cut="joined"), works, best)
+    if _bound(coarse, works) < best.cost:
+        best = _cheapest(pose(outputs, wrt, known, cut="inputs"), works, best)
+    return best
+
+
+def _bound(pattern: Pattern, works: Mapping[Mode, int]) -> int:
+    """Return a cost that no strategy for a pattern is below."""
+    return min(works[m] * fewest_colors(_lined(pattern, m)) + pattern.nnz for m in MODES)
+
+
+def _cheapest(problem: Problem, works: Mapping[Mode, int], best: _Plan | None) -> _Plan:
+    """Return the cheaper of the strategies for one problem and the best one so far."""
+    moved = problem.pattern.nnz
+    for mode in sorted(MODES, key=lambda m: works[m] * fewest_colors(_lined(problem.pattern, m))):
+        lines = _lined(problem.pattern, mode)
+        if best is not None and works[mode] * fewest_colors(lines) + moved >= best.cost:
             continue
-        if copies:
-            best = _Plan(fine, mode, colors, cost)
-        else:
-            problem = pose(outputs, wrt, known, copies=False)
-            own = problem.pattern
-            best = _Plan(problem, mode, color_rows(own if mode == "rows" else own.transposed), cost)
+        colors = color_rows(lines)
+        cost = works[mode] * (int(colors.max(initial=-1)) + 1) + moved
+        if best is None or cost < best.cost:
+            best = _Plan(problem, mode, colors, cost)
     assert best is not None, "there are strategies"
     return best
+
+
+def _lined(pattern: Pattern, mode: Mode) -> Pattern:
+    return pattern if mode == "rows" else pattern.transposed
 
 
 MODES: tuple[Mode, ...] = ("rows", "columns")
@@ -146,7 +164,7 @@ def _entries(problem: Problem, mode: Mode, colors: Array) -> Entries:
     roots = problem.roots
     if not roots:
         return Entries(*[np.zeros(0, np.int64)] * 5)
-    sizes = [size(r.node.shape) for r in roots]
+    sizes = [size_of(r.node) for r in roots]
     offsets = np.cumsum(sizes) - sizes
     rows = np.concatenate([r.rows for r in roots])
     ids = np.concatenate([r.elements + o for r, o in zip(roots, offsets, strict=True)])
@@ -164,7 +182,7 @@ def _entries(problem: Problem, mode: Mode, colors: Array) -> Entries:
 
 def _split(ids: Array, nodes: Sequence[Node]) -> tuple[Array, Array]:
     """Return of elements numbered throughout which node they belong to, and where in it."""
-    ends = np.cumsum([size(x.shape) for x in nodes])
+    ends = np.cumsum([size_of(x) for x in nodes])
     parts = np.searchsorted(ends, ids, side="right")
     return parts, ids - np.concatenate([[0], ends])[parts]
 
@@ -179,9 +197,9 @@ def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) ->
     that is a sum of terms of few variables has a Hessian of small blocks in its copies, which add
     up to the Hessian asked for (partial separability: Griewank and Toint, 1982).
     """
-    plans = [_hessian_plan(output, wrt, known, copies=True)]
-    if list(plans[0][0].problem.cuts) != list(wrt) and plans[0][0].cost > 2:
-        plans.append(_hessian_plan(output, wrt, known, copies=False))
+    plans = [_hessian_plan(output, wrt, known, "copies")]
+    if set(plans[0][0].problem.cuts) != set(wrt):
+        plans += [_hessian_plan(output, wrt, known, cut) for cut in ("joined", "inputs")]
     plan, ends, pattern = min(plans, key=lambda p: p[0].cost)
     problem, _, colors, _ = plan
     columns = problem.columns
@@ -192,9 +210,9 @@ def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) ->
 
 
 def _hessian_plan(
-    output: Node, wrt: Sequence[Node], known: Known, *, copies: bool
+    output: Node, wrt: Sequence[Node], known: Known, cut: Cut
 ) -> tuple[_Plan, Sequence[Node], Pattern]:
-    problem = pose([output], wrt, known, copies=copies)
+    problem = pose([output], wrt, known, cut=cut)
     if not problem.cuts or not problem.roots:
         none = Problem((), (), np.zeros(0, np.int64), (), problem.pattern)
         return _Plan(none, "star", np.zeros(0, np.int64), 0), (), problem.pattern
@@ -212,7 +230,9 @@ def _hessian_plan(
     pattern = pattern.take(np.where(problem.columns >= 0, np.arange(pattern.rows), -1))
     pattern = union([pattern, pattern.transposed])
     colors = min(star_color(pattern), color_rows(pattern), key=lambda c: int(c.max(initial=-1)))
-    return _Plan(problem, "star", colors, int(colors.max(initial=-1)) + 1), ends, pattern
+    work = _work(sweep_nodes(problem, "star", ends))
+    cost = work * (int(colors.max(initial=-1)) + 1) + pattern.nnz
+    return _Plan(problem, "star", colors, cost), ends, pattern
 
 
 def _symmetric_entries(problem: Problem, pattern: Pattern, colors: Array) -> Entries:
