@@ -70,8 +70,9 @@ __all__ = [
     "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "datasets", "explain",
     "export", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian",
     "jacrev", "jit", "jvp", "linearize", "nn", "numpy", "optim", "random", "register_pytree_node",
-    "simplify", "sparse_hessian", "sparse_jacobian", "spec", "special", "stop_gradient", "substitute", "symbol", "trace", "tree_flatten",
-    "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
+    "simplify", "sparse_hessian", "sparse_jacobian", "spec", "special", "stop_gradient",
+    "substitute", "symbol", "trace", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
+    "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
 
 _LATER: Final = {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from tests.ops.samples import ALL, Sample, array_for, call, inputs_for, samples
+from tests.random_programs import random_program
 
 from chainrule.differentiate.dependence import Known
 from chainrule.differentiate.pattern import Pattern, from_pairs, identity, union
@@ -18,8 +21,6 @@ from chainrule.ir.op import Op
 from chainrule.ir.program import Program
 from chainrule.ir.types import Array
 from chainrule.ops import OPS
-from tests.ops.samples import ALL, Sample, array_for, call, inputs_for, samples
-from tests.random_programs import random_program
 
 CASES = [(op, sample) for op in ALL for sample in samples(op, shapes=[(), (5,), (2, 3)])]
 
@@ -40,7 +41,7 @@ def dense(output: Node, wrt: Node, inputs: Sequence[Node], arrays: Sequence[Arra
     return np.array(rows).reshape(count, int(np.prod(shape)))
 
 
-@pytest.mark.parametrize(("op", "sample"), CASES, ids=lambda c: str(c))
+@pytest.mark.parametrize(("op", "sample"), CASES, ids=str)
 def test_every_op_has_the_pattern_of_its_jacobian(op: Op, sample: Sample) -> None:
     random = np.random.default_rng(zlib.crc32(f"{op.name} {sample}".encode()))
     graph = Graph(OPS)
@@ -95,4 +96,4 @@ def test_boolean_matrices(seed: int) -> None:
     merged = np.array([full[groups == k].any(axis=0) for k in range(3)])
     assert np.array_equal(one.merge(groups, 3).dense(), merged)
     for p in (one, one.transposed, one.merge(groups, 3)):
-        assert all(np.all(np.diff(p.indices[a:b]) > 0) for a, b in zip(p.indptr, p.indptr[1:]))
+        assert all(np.all(np.diff(p.indices[a:b]) > 0) for a, b in pairwise(p.indptr))

@@ -110,7 +110,9 @@ class SparseFunction:
         except TypeError:
             types = ", ".join(type(x).__name__ for x in others)
             raise StructureError(
-                explain(f"{self!r}: an argument is neither an array nor hashable", f"types  {types}")
+                explain(
+                    f"{self!r}: an argument is neither an array nor hashable", f"types  {types}"
+                )
             ) from None
         for ready in self._ready.get(key, ()):
             if ready.fits(integers):
@@ -147,7 +149,8 @@ class SparseFunction:
 
             def run(*given: Any) -> Any:
                 nodes = [g.node for g in given]
-                graph = nodes[0].graph if nodes else current_graph()
+                graph = current_graph()
+                assert graph is not None, "a function runs while it is traced"
                 known = dict(zip(prepared.inputs, nodes, strict=True))
                 (data,) = substitute([output], graph, known)
                 return Handle(data)

@@ -8,6 +8,7 @@ bits of Python's integers, so each colouring is linear in the entries of the pat
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -93,16 +94,13 @@ def star_color(pattern: Pattern) -> Array:
     """
     columns = pattern.indices.tolist()
     bounds = pattern.indptr.tolist()
-    neighbours = [
-        [w for w in columns[a:b] if w != v] for v, (a, b) in enumerate(zip(bounds, bounds[1:]))  # noqa: B905, RUF007
-    ]
+    neighbours = [[w for w in columns[a:b] if w != v] for v, (a, b) in enumerate(pairwise(bounds))]
     filled = np.flatnonzero(pattern.lengths)
     by_size = filled[np.argsort(-pattern.lengths[filled], kind="stable")]
     tried = [_star_color(neighbours, order.tolist()) for order in (filled, by_size)]
     best = min(tried, key=lambda found: max(found, default=0))
     colors = np.full(pattern.rows, -1)
-    chosen = np.array(best, np.int64)[filled]
-    colors[filled] = chosen
+    colors[filled] = np.array(best, np.int64)[filled]
     return colors
 
 

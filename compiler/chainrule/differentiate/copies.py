@@ -1,9 +1,9 @@
 """Where a program only moves elements: between its inputs and its arithmetic, and at its end.
 
-A model written for arrays picks (`camera[index]`, `x[1:]`) and lays together (`stack`), and computes
-in between.  What is picked is treated as variables of its own, an element each time it is copied:
-then elements that are handled alike do not meet, and few sweeps give all of their derivatives.  A
-derivative with respect to a copy is one with respect to what was copied, so nothing is lost.
+A model written for arrays picks (`camera[index]`, `x[1:]`), computes, and lays together (`stack`).
+What is picked is treated as variables of its own, an element each time it is copied: then elements
+that are handled alike do not meet, and few sweeps give all of their derivatives.  A derivative with
+respect to a copy is one with respect to what was copied, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from chainrule.differentiate.dependence import Known, dependence, size_of
-from chainrule.differentiate.pattern import Merge, Steps, Take
+from chainrule.differentiate.pattern import Merge, Steps, Take, ranges
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import Array
@@ -166,9 +166,9 @@ def _behind(root: Root, x: Node, steps: Steps) -> Root:
         if isinstance(step, Merge):
             # Every element of the argument that is added there.
             order = np.argsort(step.rows, kind="stable")
-            bounds = np.searchsorted(step.rows[order], np.arange(step.count + 1))
+            bounds = np.searchsorted(step.rows[order], np.arange(step.size + 1))
             counts = np.diff(bounds)[elements]
-            at = np.arange(counts.sum()) + np.repeat(bounds[elements] - np.cumsum(counts) + counts, counts)
+            at = ranges(bounds[elements], counts)
             rows, elements = np.repeat(rows, counts), order[at]
         else:
             moved = step.rows[elements]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -159,9 +159,7 @@ def _moved(node: Node, known: Known) -> Sequence[Steps | None]:
     """Return the index map of a view, of a write into parts, or of a pick by known integers."""
     found: list[Steps | None] = []
     fixed = [None if x.dtype.is_float else known(x) for x in node.args]
-    unknown = any(
-        v is None and not x.dtype.is_float for v, x in zip(fixed, node.args, strict=True)
-    )
+    unknown = any(v is None and not x.dtype.is_float for v, x in zip(fixed, node.args, strict=True))
     if unknown:
         return _everything(node, known)
     for at, x in enumerate(node.args):

@@ -29,10 +29,10 @@ class Take(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """Row e of the argument is united into row `rows[e]` of `count`, or dropped at -1."""
+    """Row e of the argument is united into row `rows[e]` of `size`, or dropped at -1."""
 
     rows: Array
-    count: int
+    size: int
 
 
 Step: TypeAlias = Take | Merge
@@ -110,7 +110,8 @@ def ranges(starts: Array, lengths: Array) -> Array:
     """
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    found: Array = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    return found
 
 
 def _pointers(lengths: Array) -> Array:
@@ -162,6 +163,6 @@ def through(pattern: Pattern, steps: Steps) -> Pattern:
         match step:
             case Take(rows):
                 pattern = pattern.take(rows)
-            case Merge(rows, count):
-                pattern = pattern.merge(rows, count)
+            case Merge(rows, size):
+                pattern = pattern.merge(rows, size)
     return pattern

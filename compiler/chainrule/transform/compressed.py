@@ -19,9 +19,8 @@ from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.pattern import Pattern, identity
 from chainrule.differentiate.reverse import pull_back
 from chainrule.differentiate.sparsity import propagate
-from chainrule.frontend.operands import cast
-from chainrule.ir.graph import Graph, Node
-from chainrule.ir.types import I32, I64, Array, Type
+from chainrule.ir.graph import Node
+from chainrule.ir.types import I32, I64, Array
 from chainrule.ir.walk import rebuild, topological
 
 __all__ = ["Cut", "Mode", "Pieces", "Problem", "Store", "pose", "swept"]
@@ -34,6 +33,10 @@ Store: TypeAlias = Callable[[str, Array], Node]
 
 WRITTEN_OUT: Final = 4_000
 "Nodes that all sweeps together may have for being written out; above, they are batched."
+NEEDLESS: Final = -1
+"The colour of what nothing depends on: it may be seeded or not."
+FIXED: Final = -2
+"The colour of what must not be seeded."
 FEW: Final = 64
 "Colours of an array with so many different ones along its axes become constants."
 
@@ -137,6 +140,9 @@ def swept(
     """
     ends = problem.ends if ends is None else ends
     seeded = ends if mode == "rows" else problem.fresh
+    if mode != "rows":
+        # What is no copy of an input, as the zeros that pad, stays as it is.
+        colors = np.where(problem.columns < 0, FIXED, colors)
     shades = _by_node(seeded, colors)
     count = int(colors.max(initial=-1)) + 1
     seeds = [x.graph.input("seed", x.type) for x in seeded]
@@ -200,7 +206,7 @@ def _written_out(
 
 def _is_one(colors: Array) -> bool:
     """Tell whether all elements that have a colour have the same."""
-    return np.unique(colors[colors >= 0]).size <= 1
+    return np.unique(colors[colors != NEEDLESS]).size <= 1
 
 
 def _spread_colors(x: Node, colors: Array, store: Store) -> Node:

@@ -63,5 +63,5 @@ class CSR:
 register_pytree_node(
     CSR,
     lambda m: ((m.data, m.indices, m.indptr), m.shape),
-    lambda shape, parts: CSR(*parts, shape),
+    lambda shape, parts: CSR(parts[0], parts[1], parts[2], shape),
 )

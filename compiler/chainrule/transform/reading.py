@@ -11,7 +11,7 @@ from chainrule.differentiate.dependence import shape_of, size_of
 from chainrule.differentiate.pattern import Pattern, from_pairs
 from chainrule.frontend.operands import cast, reshape
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.types import I64, Array, DType
+from chainrule.ir.types import Array, DType
 from chainrule.transform.compressed import Pieces, Store
 
 __all__ = ["Entries", "laid", "placed"]
@@ -58,7 +58,9 @@ def placed(entries: Entries, shape: tuple[int, int]) -> Places:
     """Sort entries by their places; those of one place are added up."""
     pattern = from_pairs(entries.rows, entries.columns, shape)
     keys = entries.rows * max(shape[1], 1) + entries.columns
-    order = np.arange(len(keys)) if np.all(keys[1:] > keys[:-1]) else np.argsort(keys, kind="stable")
+    order = (
+        np.arange(len(keys)) if np.all(keys[1:] > keys[:-1]) else np.argsort(keys, kind="stable")
+    )
     begins = np.concatenate([[True], keys[order][1:] != keys[order][:-1]])[: len(keys)]
     number = np.cumsum(begins) - 1
     return Places(pattern, order[begins], order[~begins], number[~begins])
@@ -89,7 +91,9 @@ class _Where:
         number, element = entries.parts, entries.elements
         if pieces.batched:
             # One array holds all sweeps, one after the other.
-            sizes = np.array([0 if n is None else size_of(n) // shape_of(n)[0] for n in pieces.nodes])
+            sizes = np.array(
+                [0 if n is None else size_of(n) // shape_of(n)[0] for n in pieces.nodes]
+            )
             element = element + entries.colors * sizes[number]
         else:
             number = number + entries.colors * pieces.parts
@@ -143,7 +147,9 @@ class _Where:
         graph, length = self.graph, size_of(x)
         if stride > 0 and length == stride * steps and start + width <= stride:
             rows = reshape(x, (steps, stride))
-            return [graph.call("slice", rows, starts=(0, start), shape=(steps, width), steps=(1, 1))]
+            return [
+                graph.call("slice", rows, starts=(0, start), shape=(steps, width), steps=(1, 1))
+            ]
         if stride == 0:
             one = graph.call("slice", x, starts=(start,), shape=(width,), steps=(1,))
             return [graph.broadcast(one, (steps, width), (1,))]

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-import numpy as np
+from typing import Any, Final
 
 from chainrule.differentiate.dependence import Known
 from chainrule.errors import DTypeError, ShapeError, UnsupportedError, explain
@@ -28,7 +26,6 @@ from chainrule.transform.inline import Inlined, graph_for, inline
 from chainrule.transform.strategy import Derivative, hessian_of, jacobian_of
 
 __all__ = ["Prepared", "SparseTransform", "sparse_hessian", "sparse_jacobian"]
-
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class Colors(int):
     mode: Mode
     numbers: Array
 
-    def __new__(cls, mode: Mode, numbers: Array) -> Colors:
+    def __new__(cls, mode: Mode, numbers: Array) -> Self:
         """Count the colours."""
         made = super().__new__(cls, int(numbers.max(initial=-1)) + 1)
         made.mode, made.numbers = mode, numbers
@@ -109,7 +109,8 @@ def jacobian_of(
     rows = sum(size_of(y) for y in outputs)
     entries = _entries(problem, mode, colors)
     places = placed(entries, (rows, _columns_of(wrt)))
-    pieces = swept(problem, mode, colors, store)
+    none = not places.pattern.nnz
+    pieces = Pieces((), 0, batched=False) if none else swept(problem, mode, colors, store)
     return _finished(plan, outputs[0], pieces, entries, places, store)
 
 
@@ -202,10 +203,10 @@ def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) ->
         plans += [_hessian_plan(output, wrt, known, cut) for cut in ("joined", "inputs")]
     plan, ends, pattern = min(plans, key=lambda p: p[0].cost)
     problem, _, colors, _ = plan
-    columns = problem.columns
     entries = _symmetric_entries(problem, pattern, colors)
     places = placed(entries, (_columns_of(wrt),) * 2)
-    pieces = swept(problem, "star", colors, store, ends) if columns.size else Pieces((), 0, False)  # noqa: FBT003
+    none = not places.pattern.nnz
+    pieces = Pieces((), 0, batched=False) if none else swept(problem, "star", colors, store, ends)
     return _finished(plan, output, pieces, entries, places, store)
 
 
