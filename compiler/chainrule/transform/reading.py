@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import Array, DType
 from chainrule.transform.compressed import Pieces, Store
 
-__all__ = ["Entries", "laid", "placed"]
+__all__ = ["Entries", "Places", "laid", "placed", "regular"]
 
 WIDE: Final = 256
 "Values that each step of a regular layout may have."
@@ -66,6 +68,71 @@ def placed(entries: Entries, shape: tuple[int, int]) -> Places:
     return Places(pattern, order[begins], order[~begins], number[~begins])
 
 
+class _Term(NamedTuple):
+    """A column of a regular layout: element `start + i * stride` of one array, for each step i."""
+
+    number: int
+    start: int
+    stride: int
+
+
+class Blocks(NamedTuple):
+    """A regular layout: every step through the arrays gives values of the same kind.
+
+    What mapped programs have, whose rows repeat.
+
+    Attributes:
+        steps: How many steps.
+        columns: For each value of a step, what is added up.
+    """
+
+    steps: int
+    columns: tuple[tuple[_Term, ...], ...]
+
+
+def regular(places: Places, number: Array, element: Array, heads: Iterable[int]) -> Blocks | None:
+    """Recognise a regular layout of entries, given array and element of each, or return None.
+
+    `heads` are the numbers of steps that come into question.
+    """
+    count = places.pattern.nnz
+    for steps in sorted(set(heads), reverse=True):
+        width = count // max(steps, 1)
+        if steps < 2 or count % steps or len(places.more) % steps or width > WIDE:
+            continue
+        first = _terms(number[places.first], element[places.first], steps)
+        more = _terms(number[places.more], element[places.more], steps)
+        into = _terms(np.zeros_like(places.into), places.into, steps)
+        if first is None or more is None or into is None:
+            continue
+        columns = [[term] for term in first]
+        if any(at.stride != width or at.start >= width for at in into):
+            continue
+        for term, at in zip(more, into, strict=True):
+            columns[at.start].append(term)
+        return Blocks(steps, tuple(map(tuple, columns)))
+    return None
+
+
+def _terms(number: Array, element: Array, steps: int) -> list[_Term] | None:
+    """Return the columns of entries that repeat from step to step, or None if they do not."""
+    number, element = number.reshape(steps, -1), element.reshape(steps, -1)
+    stride = element[1] - element[0]
+    expected = element[0] + np.arange(steps)[:, None] * stride
+    if np.any(number != number[0]) or not np.array_equal(element, expected):
+        return None
+    return [_Term(*t) for t in zip(number[0].tolist(), element[0].tolist(), stride.tolist())]  # noqa: B905
+
+
+def numbered(pieces: Pieces, entries: Entries) -> tuple[Array, Array]:
+    """Return which of the arrays holds each entry, and which element of it."""
+    if not pieces.batched:
+        return entries.parts + entries.colors * pieces.parts, entries.elements
+    # One array holds all sweeps, one after the other.
+    sizes = [0 if n is None else size_of(n) // shape_of(n)[0] for n in pieces.nodes]
+    return entries.parts, entries.elements + entries.colors * np.array(sizes)[entries.parts]
+
+
 def laid(
     graph: Graph, pieces: Pieces, entries: Entries, places: Places, dtype: DType, store: Store
 ) -> Node:
@@ -73,93 +140,65 @@ def laid(
     count = places.pattern.nnz
     if not count:
         return graph.full((0,), 0.0, dtype)
-    where = _Where(graph, pieces, entries, dtype)
-    regular = where.blocks(places.first)
-    data = where.picked(places.first, "places", store) if regular is None else regular
+    number, element = numbered(pieces, entries)
+    vectors = {
+        i: reshape(cast(node, dtype), (size_of(node),))
+        for i in np.unique(number).tolist() if (node := pieces.nodes[i]) is not None
+    }  # fmt: skip
+    heads = [shape_of(node)[0] for node in pieces.nodes if node is not None and node.shape]
+    blocks = regular(places, number, element, heads)
+    if blocks is not None:
+        return _stacked(vectors, blocks)
+    sizes = [size_of(vectors[i]) if i in vectors else 0 for i in range(len(pieces.nodes))]
+    at = (np.cumsum(sizes) - sizes)[number] + element
+    whole = _joined(list(vectors.values()), 0)
+    data = _picked(whole, at[places.first], "places", store)
     if len(places.more):
-        extra = where.picked(places.more, "more", store)
+        extra = _picked(whole, at[places.more], "more", store)
         into = store("into", places.into)
         data = data + graph.call("scatter_add", extra, into, size=count, batch=0)
     return data
 
 
-class _Where:
-    """Where entries are: arrays of the sweeps as vectors, and places in them."""
+def _picked(x: Node, at: Array, name: str, store: Store) -> Node:
+    if len(at) == size_of(x) and np.array_equal(at, np.arange(len(at))):
+        return x
+    return x.graph.call("gather", x, store(name, at), batch=0)
 
-    def __init__(self, graph: Graph, pieces: Pieces, entries: Entries, dtype: DType) -> None:
-        self.graph = graph
-        number, element = entries.parts, entries.elements
-        if pieces.batched:
-            # One array holds all sweeps, one after the other.
-            sizes = np.array(
-                [0 if n is None else size_of(n) // shape_of(n)[0] for n in pieces.nodes]
-            )
-            element = element + entries.colors * sizes[number]
-        else:
-            number = number + entries.colors * pieces.parts
-        used, self.number = np.unique(number, return_inverse=True)
-        self.element = element
-        nodes = [n for n in (pieces.nodes[i] for i in used) if n is not None]
-        assert len(nodes) == len(used), "an entry is where a sweep leads"
-        self.vectors = [reshape(cast(n, dtype), (size_of(n),)) for n in nodes]
-        self.heads = {shape_of(n)[0] for n in nodes if n.shape}
 
-    def picked(self, at: Array, name: str, store: Store) -> Node:
-        """Return entries by an array of places."""
-        sizes = np.array([size_of(v) for v in self.vectors])
-        places = (np.cumsum(sizes) - sizes)[self.number[at]] + self.element[at]
-        whole = self._joined(self.vectors, 0)
-        if len(places) == sizes.sum() and np.array_equal(places, np.arange(len(places))):
-            return whole
-        return self.graph.call("gather", whole, store(name, places), batch=0)
+def _stacked(vectors: Mapping[int, Node], blocks: Blocks) -> Node:
+    """Lay columns side by side; neighbours in the rows of arrays go together."""
+    steps, columns = blocks
+    parts: list[Node] = []
+    begin = 0
+    for end in range(1, len(columns) + 1):
+        if end < len(columns) and _follows(columns[end - 1], columns[end]):
+            continue
+        terms = [_side_by_side(vectors[t.number], t, steps, end - begin) for t in columns[begin]]
+        parts.append(functools.reduce(operator.add, terms))
+        begin = end
+    return reshape(_joined(parts, 1), (steps * len(columns),))
 
-    def blocks(self, at: Array) -> Node | None:
-        """Return entries as equal steps through the arrays, moved without an index, or None.
 
-        Value i*m + k of a regular layout is element a_k + i*s_k of one array: what mapped programs
-        have, whose rows repeat.
-        """
-        for steps in sorted(self.heads, reverse=True):
-            if steps < 2 or len(at) % steps or len(at) // steps > WIDE:
-                continue
-            number = self.number[at].reshape(steps, -1)
-            element = self.element[at].reshape(steps, -1)
-            stride = element[1] - element[0]
-            regular = element[0] + np.arange(steps)[:, None] * stride
-            if np.all(number == number[0]) and np.array_equal(element, regular):
-                return self._stacked(number[0], element[0], stride, steps)
-        return None
+def _follows(left: Sequence[_Term], right: Sequence[_Term]) -> bool:
+    return tuple(right) == tuple(t._replace(start=t.start + 1) for t in left)
 
-    def _stacked(self, number: Array, start: Array, stride: Array, steps: int) -> Node:
-        """Lay columns side by side; neighbours in an array's rows go together."""
-        ends = np.flatnonzero(
-            (np.diff(number) != 0) | (np.diff(start) != 1) | (np.diff(stride) != 0)
-        )
-        columns = []
-        for group in np.split(np.arange(len(number)), ends + 1):
-            first, width = int(group[0]), len(group)
-            columns += self._columns(
-                self.vectors[number[first]], int(start[first]), int(stride[first]), steps, width
-            )
-        return reshape(self._joined(columns, 1), (steps * len(number),))
 
-    def _columns(self, x: Node, start: int, stride: int, steps: int, width: int) -> list[Node]:
-        graph, length = self.graph, size_of(x)
-        if stride > 0 and length == stride * steps and start + width <= stride:
-            rows = reshape(x, (steps, stride))
-            return [
-                graph.call("slice", rows, starts=(0, start), shape=(steps, width), steps=(1, 1))
-            ]
-        if stride == 0:
-            one = graph.call("slice", x, starts=(start,), shape=(width,), steps=(1,))
-            return [graph.broadcast(one, (steps, width), (1,))]
-        return [
-            reshape(
-                graph.call("slice", x, starts=(start + j,), shape=(steps,), steps=(stride,)),
-                (steps, 1),
-            )
-            for j in range(width)
-        ]
+def _side_by_side(x: Node, term: _Term, steps: int, width: int) -> Node:
+    """Return `width` columns of which the first is `term` and the others its neighbours."""
+    graph, (_, start, stride) = x.graph, term
+    if stride > 0 and size_of(x) == stride * steps and start + width <= stride:
+        rows = reshape(x, (steps, stride))
+        return graph.call("slice", rows, starts=(0, start), shape=(steps, width), steps=(1, 1))
+    if stride == 0:
+        one = graph.call("slice", x, starts=(start,), shape=(width,), steps=(1,))
+        return graph.broadcast(one, (steps, width), (1,))
+    columns = [
+        graph.call("slice", x, starts=(start + j,), shape=(steps,), steps=(stride,))
+        for j in range(width)
+    ]
+    return _joined([reshape(c, (steps, 1)) for c in columns], 1)
 
-    def _joined(self, parts: Sequence[Node], axis: int) -> Node:
-        return parts[0] if len(parts) == 1 else self.graph.call("concatenate", *parts, axis=axis)
+
+def _joined(parts: Sequence[Node], axis: int) -> Node:
+    return parts[0] if len(parts) == 1 else parts[0].graph.call("concatenate", *parts, axis=axis)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from chainrule.differentiate.coloring import color_rows, fewest_colors, readable, star_color
-from chainrule.differentiate.dependence import Known, size_of
+from chainrule.differentiate.dependence import Known, shape_of, size_of
 from chainrule.differentiate.pattern import Pattern, ranges, union
 from chainrule.differentiate.reverse import pull_back
 from chainrule.frontend.context import stable_forms
@@ -29,7 +29,7 @@ from chainrule.transform.compressed import (
     sweep_nodes,
     swept,
 )
-from chainrule.transform.reading import Entries, Places, laid, placed
+from chainrule.transform.reading import Entries, Places, laid, placed, regular
 
 __all__ = ["Colors", "Derivative", "hessian_of", "jacobian_of"]
 
@@ -125,12 +125,23 @@ def _jacobian_plan(outputs: Sequence[Node], wrt: Sequence[Node], known: Known) -
     works = {mode: _work(sweep_nodes(fine, mode)) for mode in MODES}
     best = _cheapest(fine, works, None)
     coarse = fine.pattern.renamed(np.maximum(fine.columns, 0), max(_columns_of(wrt), 1))
-    if coarse.nnz < fine.pattern.nnz:
+    if coarse.nnz < fine.pattern.nnz and not _is_regular(best, outputs, wrt):
         # Some copies in a row are of one element: what is cut there need not be added up.
         best = _cheapest(pose(outputs, wrt, known, cut="joined"), works, best)
     if _bound(coarse, works) < best.cost:
         best = _cheapest(pose(outputs, wrt, known, cut="inputs"), works, best)
     return best
+
+
+def _is_regular(plan: _Plan, outputs: Sequence[Node], wrt: Sequence[Node]) -> bool:
+    """Tell whether the values can be laid into the rows without an index."""
+    problem, mode, colors, _ = plan
+    nodes = problem.fresh if mode == "rows" else problem.ends
+    entries = _entries(problem, mode, colors)
+    places = placed(entries, (sum(map(size_of, outputs)), _columns_of(wrt)))
+    number = entries.parts + entries.colors * len(nodes)
+    heads = [shape_of(x)[0] for x in nodes if x.shape]
+    return regular(places, number, entries.elements, heads) is not None
 
 
 def _bound(pattern: Pattern, works: Mapping[Mode, int]) -> int:
