@@ -100,7 +100,8 @@ def main() -> None:
             {"residual": lambda f=value: f(*args), "jacobian": lambda f=jacobian: f(*args)},
             rounds=31,
         )
-        print(f"{fn.__name__}: {found}, {jacobian.colors(*args)} sweeps, first call {seconds:.2f} s")
+        sweeps = jacobian.colors(*args)
+        print(f"{fn.__name__}: {found}, {sweeps} sweeps, first call {seconds:.2f} s")
         print(f"  jacobian/residual {times['jacobian']}, {times['residual'].microseconds:.0f} us")
     for fn in (rosenbrock, wood):
         for count in (10_000, 100_000):
@@ -111,7 +112,8 @@ def main() -> None:
             times = interleaved(
                 {"gradient": lambda f=gradient, x=x: f(x), "hessian": lambda f=hessian, x=x: f(x)}
             )
-            print(f"{fn.__name__}: {found}, {hessian.colors(x)} sweeps, first call {seconds:.2f} s")
+            sweeps = hessian.colors(x)
+            print(f"{fn.__name__}: {found}, {sweeps} sweeps, first call {seconds:.2f} s")
             print(f"  hessian/gradient {times['hessian']}, {times['gradient'].microseconds:.0f} us")
 
 

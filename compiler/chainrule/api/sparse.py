@@ -10,16 +10,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from chainrule.api.calls import kinds_of
 from chainrule.api.jit import jit
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.arguments import as_array, is_arraylike, leaf_type, name_of
+from chainrule.frontend.arguments import as_array, is_arraylike, name_of
 from chainrule.frontend.array import Array as Handle
-from chainrule.frontend.context import current_graph
-from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.context import current_graph, is_tracing
+from chainrule.frontend.dispatch import InGraph
+from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.graph import Node
 from chainrule.ir.types import Array
 from chainrule.ir.walk import substitute, topological
-from chainrule.transform import has_traced, sparse
+from chainrule.transform import sparse
 from chainrule.transform.csr import CSR
 from chainrule.transform.sparse import Prepared, SparseTransform
 from chainrule.transform.strategy import Colors
@@ -75,20 +77,22 @@ class SparseFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> CSR:
         """Return the derivative; inside a trace it becomes part of what is traced."""
-        if has_traced((args, kwargs)):
+        leaves, tree = tree_flatten((args, kwargs))
+        if is_tracing() or any(isinstance(x, InGraph) for x in leaves):
             return self._transform.traced(*args, **kwargs)
-        ready, leaves = self._found(args, kwargs)
+        ready, leaves = self._found(args, kwargs, leaves, tree)
         data = ready.run(*leaves, *ready.stored).reshape(-1)
         return CSR(data, ready.indices, ready.indptr, ready.shape)
 
     def pattern(self, *args: Any, **kwargs: Any) -> CSR:
         """Return where the derivative may differ from zero: the record with True for values."""
-        ready, _ = self._found(args, kwargs)
+        ready, _ = self._found(args, kwargs, *tree_flatten((args, kwargs)))
         return CSR(np.ones(len(ready.indices), bool), ready.indices, ready.indptr, ready.shape)
 
     def colors(self, *args: Any, **kwargs: Any) -> Colors:
         """Return how many sweeps a call takes: a number, with `.mode` and `.numbers`."""
-        return self._found(args, kwargs)[0].colors
+        ready, _ = self._found(args, kwargs, *tree_flatten((args, kwargs)))
+        return ready.colors
 
     def __repr__(self) -> str:
         return self.__name__
@@ -96,24 +100,20 @@ class SparseFunction:
     def __reduce__(self) -> Any:
         return self._make, (self._transform.fn, self._transform.argnums)
 
-    def _found(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[_Ready, list[Any]]:
-        leaves, tree = tree_flatten((tuple(args), dict(kwargs)))
-        arrays = [x for x in leaves if is_arraylike(x)]
-        kinds = tuple([leaf_type(x, "") for x in arrays])
-        others = tuple([x for x in leaves if not is_arraylike(x)])
+    def _found(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: Sequence[Any], tree: TreeDef
+    ) -> tuple[_Ready, list[Any]]:
+        """Return the derivative for these arguments, and those of their leaves that are arrays."""
+        arrays = [x for x in leaves if type(x) is np.ndarray or is_arraylike(x)]
+        kinds, shapes = kinds_of(arrays, ("args", "kwargs"), tree)
         integers = [
-            as_array(x, "") for x, k in zip(arrays, kinds, strict=True) if not k.type.dtype.is_float
-        ]
-        key = (tree, kinds, others)
-        try:
-            hash(key)
-        except TypeError:
-            types = ", ".join(type(x).__name__ for x in others)
-            raise StructureError(
-                explain(
-                    f"{self!r}: an argument is neither an array nor hashable", f"types  {types}"
-                )
-            ) from None
+            x if type(x) is np.ndarray else as_array(x, "")
+            for x, (dtype, _, _) in zip(arrays, kinds, strict=True) if not dtype.is_float
+        ]  # fmt: skip
+        others = tuple([x for x in leaves if type(x) is not np.ndarray and not is_arraylike(x)])
+        key = (tree, kinds, tuple(shapes), others)
+        if others:
+            self._require_hashable(others)
         for ready in self._ready.get(key, ()):
             if ready.fits(integers):
                 return ready, arrays
@@ -125,6 +125,18 @@ class SparseFunction:
             ready = self._prepared(args, kwargs, integers)
             self._ready[key] = [ready, *known[: PATTERNS - 1]]
         return ready, arrays
+
+    def _require_hashable(self, settings: Sequence[Any]) -> None:
+        try:
+            hash(settings)
+        except TypeError:
+            types = ", ".join(type(x).__name__ for x in settings)
+            raise StructureError(
+                explain(
+                    f"{self!r}: an argument is neither an array nor hashable",
+                    f"types  {types}",
+                )
+            ) from None
 
     def _prepared(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], integers: Sequence[Array]

@@ -7,7 +7,7 @@ bits of Python's integers, so each colouring is linear in the entries of the pat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -16,10 +16,13 @@ import numpy as np
 from chainrule.differentiate.pattern import Pattern
 from chainrule.ir.types import Array
 
-__all__ = ["color_rows", "fewest_colors", "readable", "star_color"]
+__all__ = ["SMALL", "clique", "color_rows", "fewest_colors", "readable", "star_color"]
 
 SMALL: Final = 3_000_000
 "Entries up to which a second order is tried where the first needed more colours than it must."
+
+WIDE: Final = 256
+"Neighbours among which a clique is looked for."
 
 
 def fewest_colors(pattern: Pattern) -> int:
@@ -82,12 +85,35 @@ def _lowest_free(taken: int) -> int:
     return ~taken & (taken + 1)
 
 
+def clique(pattern: Pattern) -> Array:
+    """Return vertices of a symmetric pattern all of which are neighbours: so many colours it needs.
+
+    Found greedily from the fullest row, hence not always the largest.
+    """
+    if not pattern.nnz:
+        return np.zeros(0, np.int64)
+    fullest = int(np.argmax(pattern.lengths))
+    found = [fullest]
+    left = _neighbours(pattern, fullest)[:WIDE]
+    while len(left):
+        found.append(int(left[0]))
+        left = np.intersect1d(left[1:], _neighbours(pattern, found[-1]))
+    return np.array(found)
+
+
+def _neighbours(pattern: Pattern, v: int) -> Array:
+    columns: Array = pattern.indices[pattern.indptr[v] : pattern.indptr[v + 1]]
+    found: Array = columns[columns != v]
+    return found
+
+
 def star_color(pattern: Pattern) -> Array:
     """Colour a symmetric pattern so that every entry can be read from products with the colours.
 
     Star colouring: neighbours differ, and every path of four vertices has three colours, so that
     of entry (i, j) one side stands alone in its row among the columns of its colour (section 4.3
-    there).  Time is linear in the entries.
+    there).  Columns are taken in their own order; where that is not provably best, fullest first.
+    Time is linear in the entries.
 
     Returns:
         The colour of each column, from 0; empty ones have -1.
@@ -96,19 +122,18 @@ def star_color(pattern: Pattern) -> Array:
     bounds = pattern.indptr.tolist()
     neighbours = [[w for w in columns[a:b] if w != v] for v, (a, b) in enumerate(pairwise(bounds))]
     filled = np.flatnonzero(pattern.lengths)
-    by_size = filled[np.argsort(-pattern.lengths[filled], kind="stable")]
-    tried = [_star_color(neighbours, order.tolist()) for order in (filled, by_size)]
-    best = min(tried, key=lambda found: max(found, default=0))
-    colors = np.full(pattern.rows, -1)
-    colors[filled] = np.array(best, np.int64)[filled]
-    return colors
+    best = _star_color(neighbours, filled)
+    if best.max(initial=-1) >= len(clique(pattern)) and pattern.nnz <= SMALL:
+        by_size = filled[np.argsort(-pattern.lengths[filled], kind="stable")]
+        best = min(best, _star_color(neighbours, by_size), key=lambda c: int(c.max()))
+    return best
 
 
-def _star_color(neighbours: Sequence[Sequence[int]], order: Iterable[int]) -> list[int]:
+def _star_color(neighbours: Sequence[Sequence[int]], order: Array) -> Array:
     """Return colours; two neighbours of w may share one only if it is above that of w."""
     own = [0] * len(neighbours)
     near = [0] * len(neighbours)
-    for v in order:
+    for v in order.tolist():
         taken = 0
         for w in neighbours[v]:
             mine = own[w]
@@ -118,7 +143,7 @@ def _star_color(neighbours: Sequence[Sequence[int]], order: Iterable[int]) -> li
         own[v] = free
         for w in neighbours[v]:
             near[w] |= free
-    return [c.bit_length() - 1 for c in own]
+    return np.array([c.bit_length() - 1 for c in own], np.int64)
 
 
 def readable(pattern: Pattern, colors: Array) -> Array:

@@ -26,6 +26,10 @@ from chainrule.ops.contract import free_axes
 __all__ = ["RULES", "Known", "Rule", "dependence", "shape_of", "size_of"]
 
 
+PAIRS: Final = 20_000_000
+"Products of a known operand's numbers and elements up to which its zeros are looked at."
+
+
 class Known:
     """Values of the nodes that follow from constants and the given arrays.
 
@@ -252,7 +256,7 @@ def _contracted_operand(node: Node, known: Known, at: int) -> Steps:
         _numbers(node).reshape(lead[0], width, lead[1]), 1, 2
     )  # fmt: skip
     value = known(other)
-    if value is not None and np.count_nonzero(value) < value.size / 2:
+    if value is not None and np.count_nonzero(value) * lead[1] < min(value.size * lead[1], PAIRS):
         b, f, s = np.nonzero(_lined(value, batch[1 - at], wide, summed[1 - at]))
         return Take(np.ravel(mine[b, :, s])), Merge(np.ravel(result[b, :, f]), result.size)
     rows = np.arange(prod(lead)).reshape(*lead, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -50,14 +51,19 @@ class Problem:
         fresh: The inputs that stand for them here.
         columns: For each element of each of them, one after the other, what it is a copy of.
         roots: What the results consist of, as functions of `fresh`.
-        pattern: Which elements of the roots depend on which elements of `fresh`.
+        known: Values that the pattern depends on.
     """
 
     cuts: Sequence[Node]
     fresh: Sequence[Node]
     columns: Array
     roots: Sequence[Root]
-    pattern: Pattern
+    known: Known
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Which elements of the roots depend on which elements of `fresh`."""
+        return pattern_of(self.ends, self.fresh, self.columns, self.known)
 
     @property
     def ends(self) -> list[Node]:
@@ -66,7 +72,7 @@ class Problem:
 
 
 def pose(outputs: Sequence[Node], wrt: Sequence[Node], known: Known, *, cut: Cut) -> Problem:
-    """Cut a program at copies of `wrt`, or at `wrt` itself, and find its pattern."""
+    """Cut a program at copies of `wrt`, or at `wrt` itself."""
     numbers: dict[Node, Array] = {}
     offset = 0
     for x in wrt:
@@ -82,22 +88,22 @@ def _posed(
     cuts: Sequence[Node], columns: Sequence[Array], roots: Sequence[Root], known: Known
 ) -> Problem:
     if not cuts:
-        return Problem((), (), np.zeros(0, np.int64), (), identity(np.zeros(0, np.int64), 0))
+        return Problem((), (), np.zeros(0, np.int64), (), known)
     graph = cuts[0].graph
     fresh = [graph.input(f"copy{i}", c.type) for i, c in enumerate(cuts)]
     ends, _ = rebuild(
         [r.node for r in roots], graph, lambda _n, _a: None, dict(zip(cuts, fresh, strict=True))
     )
     roots = [r._replace(node=end) for r, end in zip(roots, ends, strict=True)]
-    every = np.concatenate(columns)
-    pattern = pattern_of(ends, fresh, every, known)
-    return Problem(cuts, fresh, every, roots, pattern)
+    return Problem(cuts, fresh, np.concatenate(columns), roots, known)
 
 
 def pattern_of(
     ends: Sequence[Node], fresh: Sequence[Node], columns: Array, known: Known
 ) -> Pattern:
     """Return which elements of `ends` depend on those elements of `fresh` that are copies."""
+    if not fresh:
+        return identity(np.zeros(0, np.int64), 0)
     given: dict[Node, Pattern] = {}
     offset = 0
     for x in fresh:

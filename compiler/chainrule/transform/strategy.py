@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from chainrule.differentiate.coloring import color_rows, fewest_colors, readable, star_color
+from chainrule.differentiate.coloring import (
+    SMALL,
+    clique,
+    color_rows,
+    fewest_colors,
+    readable,
+    star_color,
+)
 from chainrule.differentiate.dependence import Known, shape_of, size_of
 from chainrule.differentiate.pattern import Pattern, ranges, union
 from chainrule.differentiate.reverse import pull_back
@@ -32,6 +39,10 @@ from chainrule.transform.compressed import (
 from chainrule.transform.reading import Entries, Places, laid, placed, regular
 
 __all__ = ["Colors", "Derivative", "hessian_of", "jacobian_of"]
+
+
+MODES: Final[tuple[Mode, ...]] = ("rows", "columns")
+CUTS: Final[tuple[Cut, ...]] = ("copies", "joined", "inputs")
 
 
 class Colors(int):
@@ -168,9 +179,6 @@ def _lined(pattern: Pattern, mode: Mode) -> Pattern:
     return pattern if mode == "rows" else pattern.transposed
 
 
-MODES: tuple[Mode, ...] = ("rows", "columns")
-
-
 def _entries(problem: Problem, mode: Mode, colors: Array) -> Entries:
     """Return where each nonzero of a Jacobian is found in the sweeps."""
     roots = problem.roots
@@ -209,10 +217,13 @@ def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) ->
     that is a sum of terms of few variables has a Hessian of small blocks in its copies, which add
     up to the Hessian asked for (partial separability: Griewank and Toint, 1982).
     """
-    plans = [_hessian_plan(output, wrt, known, "copies")]
-    if set(plans[0][0].problem.cuts) != set(wrt):
-        plans += [_hessian_plan(output, wrt, known, cut) for cut in ("joined", "inputs")]
-    plan, ends, pattern = min(plans, key=lambda p: p[0].cost)
+    plan, ends, pattern = _hessian_plan(output, wrt, known, "copies")
+    for cut in CUTS[1:]:
+        if set(plan.problem.cuts) == set(wrt) or _is_best(plan, pattern):
+            break
+        other = _hessian_plan(output, wrt, known, cut)
+        if other[0].cost < plan.cost:
+            plan, ends, pattern = other
     problem, _, colors, _ = plan
     entries = _symmetric_entries(problem, pattern, colors)
     places = placed(entries, (_columns_of(wrt),) * 2)
@@ -221,13 +232,19 @@ def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) ->
     return _finished(plan, output, pieces, entries, places, store)
 
 
+def _is_best(plan: _Plan, pattern: Pattern) -> bool:
+    """Tell whether no other cut can need fewer colours: a clique stays one in every matrix."""
+    columns = plan.problem.columns[clique(pattern)]
+    return int(plan.colors.max(initial=-1)) < max(len(np.unique(columns)), 1)
+
+
 def _hessian_plan(
     output: Node, wrt: Sequence[Node], known: Known, cut: Cut
 ) -> tuple[_Plan, Sequence[Node], Pattern]:
     problem = pose([output], wrt, known, cut=cut)
-    if not problem.cuts or not problem.roots:
-        none = Problem((), (), np.zeros(0, np.int64), (), problem.pattern)
-        return _Plan(none, "star", np.zeros(0, np.int64), 0), (), problem.pattern
+    if not problem.roots:
+        none = Problem((), (), np.zeros(0, np.int64), (), known)
+        return _Plan(none, "star", np.zeros(0, np.int64), 0), (), none.pattern
     graph = output.graph
     (value,), _ = rebuild(
         [output], graph, lambda _n, _a: None, dict(zip(problem.cuts, problem.fresh, strict=True))
@@ -241,7 +258,10 @@ def _hessian_plan(
     pattern = pattern_of(ends, problem.fresh, problem.columns, known)
     pattern = pattern.take(np.where(problem.columns >= 0, np.arange(pattern.rows), -1))
     pattern = union([pattern, pattern.transposed])
-    colors = min(star_color(pattern), color_rows(pattern), key=lambda c: int(c.max(initial=-1)))
+    colors = star_color(pattern)
+    if colors.max(initial=-1) >= len(clique(pattern)) and pattern.nnz <= SMALL:
+        # Columns without a common row can be told apart too.
+        colors = min(colors, color_rows(pattern), key=lambda c: int(c.max(initial=-1)))
     work = _work(sweep_nodes(problem, "star", ends))
     cost = work * (int(colors.max(initial=-1)) + 1) + pattern.nnz
     return _Plan(problem, "star", colors, cost), ends, pattern
