@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from chainrule import numpy, special
 from chainrule.api import (
     Jitted,
+    cond,
+    fori_loop,
     function,
     grad,
     hessian,
@@ -24,11 +26,14 @@ from chainrule.api import (
     jit,
     jvp,
     linearize,
+    scan,
     sparse_hessian,
     sparse_jacobian,
+    switch,
     value_and_grad,
     vjp,
     vmap,
+    while_loop,
 )
 from chainrule.errors import (
     AliasError,
@@ -51,7 +56,7 @@ from chainrule.frontend.pytree import (
     tree_unflatten,
 )
 from chainrule.frontend.trace import spec
-from chainrule.transform import stop_gradient
+from chainrule.transform import checkpoint, custom_jvp, custom_vjp, stop_gradient
 
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
     from chainrule.package import export
+    from chainrule.scalar import scalar_op
     from chainrule.symbols import from_sympy, gradient, simplify, substitute, symbol
 
 __version__ = "0.1.0"
@@ -67,18 +73,20 @@ __version__ = "0.1.0"
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
     "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfRangeError",
-    "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "datasets", "explain",
-    "export", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian",
-    "jacrev", "jit", "jvp", "linearize", "nn", "numpy", "optim", "random", "register_pytree_node",
+    "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
+    "custom_jvp", "custom_vjp", "datasets", "explain", "export", "fori_loop", "from_sympy",
+    "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
+    "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan",
     "simplify", "sparse_hessian", "sparse_jacobian", "spec", "special", "stop_gradient",
-    "substitute", "symbol", "trace", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
-    "value_and_grad", "vjp", "vmap",
+    "substitute", "switch", "symbol", "trace", "tree_flatten", "tree_leaves", "tree_map",
+    "tree_unflatten", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {
     "chainrule.api.stages": ("CompiledFunction", "LoweredFunction", "TracedFunction", "trace"),
     "chainrule.inspect": ("explain",),
     "chainrule.package": ("export",),
+    "chainrule.scalar": ("scalar_op",),
     "chainrule.symbols": ("from_sympy", "gradient", "simplify", "substitute", "symbol"),
 }
 "Names that are loaded when they are first asked for, so that importing stays quick."

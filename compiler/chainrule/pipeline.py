@@ -88,7 +88,7 @@ def lower_program(
     clock.lap("expand")
     see("expand", plain)
 
-    schedule = fuse(plain)
+    schedule = fuse(plain, strict=numerics != "fast")
     if strips and numerics != "strict":
         # A strip's partial sums are an order of their own, which vmap would change.
         schedule = cut_into_strips(schedule)
@@ -99,13 +99,13 @@ def lower_program(
     clock.lap("loops")
     see("loops", runs)
 
-    offsets, end = plan_arena(schedule, runs)
-    arena = end + workspace_of(runs, target.machine)
+    plan = plan_arena(schedule, runs)
+    arena = plan.nbytes + workspace_of(runs, target.machine)
     clock.lap("plan")
     see("plan", arena)
 
     module, entry = Module(), symbol(program.name)
-    kernels = emit_program(module, target.machine, entry, schedule, runs, offsets, end)
+    kernels = emit_program(module, target.machine, entry, schedule, runs, plan)
     clock.lap("emit")
     see("emit", module)
     return Lowered(program, plain, schedule, runs, module, entry, arena, kernels, target, seconds)

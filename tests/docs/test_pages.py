@@ -15,6 +15,8 @@ from chainrule.ir.op import VectorMath
 from chainrule.ops import OPS
 
 DOCS = Path(__file__).parents[2] / "docs"
+TABLE = tuple(OPS)
+"The ops there are before a test or an example declares one."
 PAGES = sorted(p for p in DOCS.glob("*.md") if "```{doctest}" in p.read_text("utf-8"))
 
 
@@ -45,10 +47,12 @@ def test_blocks_print_what_the_page_shows(page: Path) -> None:
     assert not extension("blocks").failures(page)
 
 
-def test_the_list_of_ops_is_complete() -> None:
+def test_the_list_of_ops_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OPS.keys() - set(TABLE):
+        monkeypatch.delitem(OPS, name)
     table = extension("ops_table")
     lines = [line for section in table.SECTIONS for line in table.table(section)]
-    for name in OPS:
+    for name in TABLE:
         assert any(line.startswith(f"| `{name}` |") for line in lines), name
 
 

@@ -17,8 +17,8 @@ from chainrule.frontend.context import current_graph
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.program import Program
 from chainrule.ir.walk import substitute
+from chainrule.ops.cost import flops
 from chainrule.pipeline import lower_program
-from chainrule.schedule.cost import flops
 from chainrule.transform import sparse
 from chainrule.transform.sparse import Prepared
 
@@ -112,6 +112,88 @@ JACOBIANS: list[tuple[Function, tuple[Any, ...], int]] = [
     (lambda x: x.astype(np.float32)[1:] ** 2, (x6,), 1),
     (lambda x: x[cnp.argmax(x)] * x, (x6,), 6),
 ]  # fmt: skip
+
+
+def drifted(x: Any) -> Any:
+    """Explicit steps of a chain of masses: what depends on what spreads by one a step."""
+
+    def step(u: Any, _: Any) -> Any:
+        wide = cnp.pad(u, (1, 1))
+        return u + 0.1 * cnp.sin(wide[2:] - 2 * u + wide[:-2]), None
+
+    return cr.scan(step, x, None, length=2)[0]
+
+
+def chosen(x: Any, which: Any) -> Any:
+    return cr.switch(which, [lambda x: x**2, lambda x: x[::-1] * x[0]], x)
+
+
+def summed(x: Any) -> Any:
+    def step(carry: Any, row: Any) -> Any:
+        return carry + row[0] * row[1], carry * row[1]
+
+    return cr.scan(step, 0.0, x)
+
+
+def numbered(x: Any) -> Any:
+    """The position picks, so steps are told apart."""
+    return cr.fori_loop(0, 3, lambda i, y: y.at[i].set(x[i] * x[i + 1]), cnp.zeros(3))
+
+
+def halved(x: Any) -> Any:
+    """How often depends on the data, and so may everything."""
+    return cr.while_loop(
+        lambda y: cnp.sum(y) > 1.0, lambda y: cnp.concatenate([y[1:], y[:1]]) / 2, x**2
+    )
+
+
+@cr.custom_jvp
+def straight(x: Any) -> Any:
+    return cnp.round(x)
+
+
+straight.defjvp(lambda primals, tangents: (straight(*primals), tangents[0]))
+
+
+@cr.custom_vjp
+def clipped(x: Any) -> Any:
+    return x * 1.0
+
+
+clipped.defvjp(lambda x: (clipped(x), None), lambda _, g: (cnp.clip(g, -0.5, 0.5),))
+
+CONTROL: list[tuple[Function, tuple[Any, ...], int]] = [
+    (drifted, (x8,), 5),
+    (chosen, (x6, np.array(0)), 1),
+    (chosen, (x6, np.array(1)), 2),
+    (summed, (random.normal(size=(4, 2)),), 8),
+    (numbered, (x6,), 3),
+    (halved, (x6,), 6),
+    (lambda x: straight(x) ** 2, (x6,), 1),
+    (lambda x: clipped(x[1:] * x[:-1]), (x6,), 1),
+    (cr.checkpoint(chain), (x8,), 2),
+    (
+        lambda x: cnp.linalg.solve(x[:, :, :2], x[:, :, 2:])[..., 0],
+        (random.normal(size=(3, 2, 3)),),
+        2,
+    ),
+]
+
+
+@pytest.mark.parametrize(("fn", "args", "most"), CONTROL)
+def test_loops_branches_and_custom_derivatives(
+    fn: Function, args: tuple[Any, ...], most: int
+) -> None:
+    test_jacobians(fn, args, most)
+
+
+def test_the_pattern_of_a_loop_is_that_of_its_steps() -> None:
+    pattern = cr.sparse_jacobian(drifted).pattern(x8).todense()
+    i = np.arange(8)
+    np.testing.assert_array_equal(pattern, abs(i[:, None] - i) <= 2)
+    np.testing.assert_array_equal(
+        cr.sparse_jacobian(numbered).pattern(x6).todense(), np.eye(3, 6) + np.eye(3, 6, k=1) > 0
+    )
 
 
 def flat(tree: Any, rows: int) -> np.ndarray[Any, Any]:

@@ -3,6 +3,8 @@
 from chainrule.api.jit import Jitted, jit
 from chainrule.api.sparse import sparse_hessian, sparse_jacobian
 from chainrule.api.transforms import (
+    cond,
+    fori_loop,
     function,
     grad,
     hessian,
@@ -12,12 +14,16 @@ from chainrule.api.transforms import (
     jacrev,
     jvp,
     linearize,
+    scan,
+    switch,
     value_and_grad,
     vjp,
     vmap,
+    while_loop,
 )
 
 __all__ = [
-    "Jitted", "function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linearize", "sparse_hessian", "sparse_jacobian", "value_and_grad", "vjp", "vmap",
+    "Jitted", "cond", "fori_loop", "function", "grad", "hessian", "hvp", "jacfwd", "jacobian",
+    "jacrev", "jit", "jvp", "linearize", "scan", "sparse_hessian", "sparse_jacobian", "switch",
+    "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

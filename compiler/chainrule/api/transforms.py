@@ -12,8 +12,9 @@ from chainrule.frontend.pytree import tree_flatten
 from chainrule.frontend.value import Value
 from chainrule.transform import Transformed
 
-__all__ = ["function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize",
-           "value_and_grad", "vjp", "vmap"]  # fmt: skip
+__all__ = ["cond", "fori_loop", "function", "grad", "hessian", "hvp", "jacfwd", "jacobian",
+           "jacrev", "jvp", "linearize", "scan", "switch", "value_and_grad", "vjp", "vmap",
+           "while_loop"]  # fmt: skip
 
 P = ParamSpec("P")
 
@@ -42,6 +43,22 @@ jacfwd = _compiled(transform.jacfwd)
 jacrev = _compiled(transform.jacrev)
 
 
+def _run(verb: Callable[P, Any]) -> Callable[P, Any]:
+    """Make a loop or branch on plain values compile and run."""
+
+    def called(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return verb(*args, run=run_once, **kwargs)  # type: ignore[arg-type]
+
+    return update_wrapper(called, verb)
+
+
+scan = _run(transform.scan)
+fori_loop = _run(transform.fori_loop)
+while_loop = _run(transform.while_loop)
+cond = _run(transform.cond)
+switch = _run(transform.switch)
+
+
 def _is_expression(x: Any) -> bool:
     return any(isinstance(leaf, Value) for leaf in tree_flatten(x)[0])
 
@@ -52,7 +69,7 @@ def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     if _is_expression(fn):
         from chainrule import symbols
 
-        return symbols.jacobian(fn, argnums)
+        return symbols.jacobian(fn, kwargs.get("wrt", argnums))
     made = transform.jacobian(fn, argnums, **kwargs)
     return jit(made.made_by(transform.jacobian, fn, argnums, **kwargs), lenient=True)
 
@@ -63,7 +80,7 @@ def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
     if _is_expression(fn):
         from chainrule import symbols
 
-        return symbols.hessian(fn, argnums)
+        return symbols.hessian(fn, kwargs.get("wrt", argnums))
     made = transform.hessian(fn, argnums, **kwargs)
     return jit(made.made_by(transform.hessian, fn, argnums, **kwargs), lenient=True)
 

@@ -20,8 +20,8 @@ from chainrule.frontend.trace import Traced
 from chainrule.ir.dims import Dim
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
+from chainrule.ops.cost import flops
 from chainrule.pipeline import Lowered, lower_program
-from chainrule.schedule.cost import flops
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
 from chainrule_runtime.binding import Binding

@@ -7,7 +7,7 @@ comes from the data, everything it could pick counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Final, TypeAlias
 
@@ -35,9 +35,11 @@ class Known:
 
     Args:
         arrays: Values of inputs: integers and truth values, which the pattern may depend on.
+        hidden: Inputs whose values may be missing, since they change while a program runs.
     """
 
-    def __init__(self, arrays: Mapping[Node, Array]) -> None:
+    def __init__(self, arrays: Mapping[Node, Array], hidden: Iterable[Node] = ()) -> None:
+        self._hidden: Final = frozenset(hidden)
         self._arrays: Final = dict(arrays)
         self._decided: Final[dict[Node, bool]] = {}
         self._values: Final[dict[Node, Array]] = {}
@@ -63,7 +65,8 @@ class Known:
         if value is not None:
             return value
         for one in reached([node]):
-            if one.op.name == "input" and not one.dtype.is_float and one not in self._arrays:
+            missing = one.op.name == "input" and one not in self._arrays
+            if missing and not one.dtype.is_float and one not in self._hidden:
                 raise UnsupportedError(
                     explain(
                         f"a sparse derivative needs to know which elements are {what}",
@@ -106,7 +109,14 @@ def dependence(node: Node, known: Known) -> Sequence[Steps | None]:
 def shape_of(x: Node) -> tuple[int, ...]:
     """Return the extents of a node, which are numbers here."""
     found = tuple([e for e in x.shape if isinstance(e, int)])
-    assert len(found) == x.type.rank, f"{x} has extents without numbers"
+    if len(found) < x.type.rank:
+        raise UnsupportedError(
+            explain(
+                "a sparse derivative needs extents that are numbers", f"value  {x.type}",
+                hint="patterns are found for numbers: call it outside of functions that are "
+                "compiled for named extents, and bound loops by a number of steps",
+            )
+        )  # fmt: skip
     return found
 
 
@@ -271,6 +281,20 @@ def _lined(x: Array, *parts: Sequence[int]) -> Array:
     return moved.reshape([prod(x.shape[i] for i in part) for part in parts])
 
 
+def _factored(node: Node, _known: Known) -> Sequence[Steps | None]:
+    """Return the rule for matrices: each depends on all of its own, columns of systems apart."""
+    y = shape_of(node)
+    found: list[Steps] = []
+    for at, x in enumerate(node.args):
+        columns = 1 if at == 0 else shape_of(x)[-1]
+        batch = prod(y[:-2])
+        groups = np.arange(batch * columns).reshape(batch, 1, columns)
+        mine = np.broadcast_to(groups, (batch, size_of(x) // max(batch * columns, 1), columns))
+        whole = np.broadcast_to(groups, (batch, prod(y[-2:]) // max(columns, 1), columns))
+        found.append((Merge(np.ravel(mine), groups.size), Take(np.ravel(whole))))
+    return found
+
+
 def _everything(node: Node, _known: Known) -> Sequence[Steps | None]:
     """Return the rule for what has none: all elements depend on all of every argument."""
     rows = np.zeros(size_of(node), np.int64)
@@ -286,5 +310,6 @@ RULES: Final[Mapping[Kind, Rule]] = {
     Kind.REDUCE: _reduced,
     Kind.CUMULATE: _running,
     Kind.CONTRACT: _contracted,
+    Kind.FACTOR: _factored,
 }
 """How each kind of op depends on its arguments; kinds that are not listed: entirely."""

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from chainrule.differentiate.body_patterns import propagate_inside
 from chainrule.differentiate.dependence import Known, dependence, size_of
 from chainrule.differentiate.pattern import Merge, Pattern, Steps, from_pairs, through, union
 from chainrule.ir.graph import Node
@@ -57,9 +58,16 @@ def propagate(
     for node in results:
         left[node] += 1
     found: dict[Node, frozenset[Pattern]] = {n: frozenset([p]) for n, p in given.items()}
+    bundles: dict[Node, Sequence[Pattern | None]] = {}
     for node in nodes:
         if node in active and node not in given:
-            found[node] = _collected(node, found, known)
+            if node.op.kind is Kind.CONTROL:
+                args = [union(list(found[x])) if found.get(x) else None for x in node.args]
+                bundles[node] = propagate_inside(node, args, known, propagate)
+            elif node.op.kind is Kind.ITEM:
+                found[node] = _taken_out(node, bundles)
+            else:
+                found[node] = _collected(node, found, known)
         for x in dict.fromkeys(node.args):
             left[x] -= 1
             if not left[x]:
@@ -68,6 +76,13 @@ def propagate(
         union(list(found[y])) if found.get(y) else from_pairs(*_NOTHING, (size_of(y), columns))
         for y in results
     ]
+
+
+def _taken_out(node: Node, bundles: Mapping[Node, Sequence[Pattern | None]]) -> frozenset[Pattern]:
+    """Return what one value of a bundle depends on; the number of steps of a loop, on nothing."""
+    index: int = node.attributes["index"]
+    pattern = bundles[node.args[0]][index] if index >= 0 else None
+    return frozenset() if pattern is None else frozenset([pattern])
 
 
 def _collected(

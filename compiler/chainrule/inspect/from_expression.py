@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from chainrule.errors import UnsupportedError, explain
 from chainrule.ir.graph import Node
+from chainrule.ops import OPS
 
 __all__ = ["from_sympy"]
 
@@ -27,8 +30,9 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
     Numbers take the type of the nodes they meet; matrix products become contractions.
 
     Args:
-        expression: Made of numbers, the given symbols, arithmetic, elementary functions, Piecewise,
-            Max, Min, relations; of matrix symbols also products, sums, transposes.
+        expression: Made of numbers, the given symbols, arithmetic, elementary functions, Piecewise
+            (NaN where no condition holds), Max, Min, Heaviside, relations; of matrix symbols also
+            products, sums, transposes.
         symbols: The node that each symbol, or each symbol's name, stands for; of one shape, or
             broadcast beforehand.
 
@@ -70,12 +74,12 @@ def _built(part: Expr, done: Mapping[Expr, Value], known: Mapping[str, Node]) ->
             facts = [f"{name}  {node.type}" for name, node in known.items()]
             raise UnsupportedError(explain(f"the symbol {part} is not given", *facts))
         return known[str(part)]
-    if part.is_Number or part.is_NumberSymbol or part in (sympy.oo, -sympy.oo):
-        return float(part)
     if part in (sympy.true, sympy.false):
         return bool(part)
     if type(part).__name__ in ("Str", "Tuple", "ExprCondPair"):
         return None
+    if getattr(part, "is_number", False):
+        return _number(part)
     if isinstance(part, sympy.Piecewise):
         return _piecewise(part, done)
     builder = _builders().get(type(part).__name__)
@@ -87,10 +91,18 @@ def _built(part: Expr, done: Mapping[Expr, Value], known: Mapping[str, Node]) ->
     return builder([done[a] for a in part.args])
 
 
+def _number(part: Expr) -> float:
+    """Return a number without symbols, as sqrt(2) or exp(3), to the last bit."""
+    try:
+        return float(part if part.is_Rational else part.evalf(25))
+    except TypeError:
+        raise UnsupportedError(explain(f"{part} is no real number")) from None
+
+
 def _piecewise(part: Expr, done: Mapping[Expr, Value]) -> Value:
-    *rows, last = part.args
-    result = done[last.args[0]]
-    for row in reversed(rows):
+    # Where no condition holds there is no value; a last one that always holds overrides this.
+    result: Value = math.nan
+    for row in reversed(part.args):
         value, condition = done[row.args[0]], done[row.args[1]]
         if not isinstance(condition, Node):
             result = value if condition else result
@@ -166,6 +178,27 @@ def _powered(args: list[Value]) -> Value:
     return _call("pow")(args)
 
 
+def _heaviside(args: list[Value]) -> Value:
+    """Build the unit step, NaN for NaN; SymPy says what it is at 0."""
+    x, at_zero = args
+    if not isinstance(x, Node):
+        return at_zero if x == 0 else 0.5 + math.copysign(0.5, x)
+    step = 0.5 * x.graph.call("sign", x) + 0.5
+    return step if at_zero == 0.5 else x.graph.select(x.equals(0), at_zero, step)
+
+
+def _sinc(args: list[Value]) -> Value:
+    """Build sin(x)/x of the op that is sin(pi x)/(pi x)."""
+    (x,) = args
+    assert isinstance(x, Node), "a number has been evaluated"
+    return x.graph.call("sinc", x / math.pi, order=0)
+
+
+def _inverse(name: str) -> Callable[[list[Value]], Value]:
+    """Build 1/f(x)."""
+    return lambda args: 1 / _call(name)(args)
+
+
 def _product(args: list[Value]) -> Value:
     """Multiply matrices from left to right."""
     total: Value = args[0]
@@ -188,6 +221,7 @@ def _transposed(args: list[Value]) -> Value:
 @lru_cache(maxsize=1)
 def _builders() -> dict[str, Callable[[list[Value]], Value]]:
     return {
+        **_of_one_name(),
         "Add": _fold("add"), "Mul": _multiplied, "Pow": _powered, "Max": _fold("maximum"),
         "Min": _fold("minimum"), "MatAdd": _fold("add"), "MatMul": _product,
         "HadamardProduct": _fold("mul"), "Transpose": _transposed, "Abs": _call("abs"),
@@ -195,9 +229,20 @@ def _builders() -> dict[str, Callable[[list[Value]], Value]]:
         "Unequality": _call("not_equal"), "StrictLessThan": _call("less"),
         "LessThan": _call("less_equal"), "StrictGreaterThan": _call("greater"),
         "GreaterThan": _call("greater_equal"), "And": _fold("bit_and"), "Or": _fold("bit_or"),
-        "Not": _call("bit_not"),
-        **{name: _call(name) for name in (
-            "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
-            "asinh", "acosh", "atanh", "erf", "erfc", "sign", "floor", "atan2",
-        )},
+        "Not": _call("bit_not"), "Heaviside": _heaviside, "sinc": _sinc,
+        "frac": lambda args: _call("remainder")([*args, 1.0]),
+        "sec": _inverse("cos"), "csc": _inverse("sin"), "cot": _inverse("tan"),
+        "sech": _inverse("cosh"), "csch": _inverse("sinh"), "coth": _inverse("tanh"),
+        # SymPy's own names for them, in sympy.codegen.
+        **{name: _call(name) for name in ("log1p", "expm1", "hypot", "logaddexp")},
     }  # fmt: skip
+
+
+def _of_one_name() -> dict[str, Callable[[list[Value]], Value]]:
+    """Return the ops that mean a function of SymPy's of the same arguments, as tanh(x)."""
+    found: dict[str, Callable[[list[Value]], Value]] = {}
+    for op in OPS.values():
+        match = re.fullmatch(r"(\w+)\(x(, y(, z)?)?\)", op.sympy or "")
+        if match:
+            found.setdefault(match[1], _call(op.name))
+    return found

@@ -9,6 +9,7 @@ from typing import Final
 from chainrule.inspect.boxes import Box, Choice, Fence, Fraction, Root, Row, Script, Sign, Word
 from chainrule.inspect.layout import Layout, closed
 from chainrule.inspect.notation import Name, Tree
+from chainrule.ops import OPS
 
 __all__ = ["formula_latex", "latex"]
 
@@ -96,8 +97,7 @@ def _word(text: str, role: str) -> str:
         case "index":
             return "".join(r"\cdot " if c == "·" else f"{c} " for c in text).strip()
         case "function":
-            escaped = text.replace("_", r"\_")
-            return _FUNCTIONS.get(text, rf"\operatorname{{{escaped}}}")
+            return _FUNCTIONS.get(text) or _declared(text)
         case "code":
             return r"\texttt{" + text.replace("_", r"\_") + "}"
         case "text":
@@ -108,3 +108,13 @@ def _word(text: str, role: str) -> str:
     if text.endswith("′"):
         return _word(text.rstrip("′"), role) + "'" * text.count("′")
     return r"\mathit{" + text.replace("_", r"\_") + "}"
+
+
+def _declared(function: str) -> str:
+    """Return a function as its op says it is written, else as an upright word."""
+    notation = OPS[function].notation if function in OPS else None
+    head, called, _ = notation.latex.partition(r"\left(") if notation else ("", "", "")
+    if called:
+        return head.format()
+    escaped = function.replace("_", r"\_")
+    return rf"\operatorname{{{escaped}}}"

@@ -20,7 +20,7 @@ from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.walk import topological
 
-__all__ = ["applied", "extent_symbol", "sympy_number", "to_sympy"]
+__all__ = ["applied", "extent_symbol", "letters", "sympy_number", "to_sympy"]
 
 Expr: TypeAlias = Any
 "A SymPy expression; SymPy has no annotations."
@@ -128,8 +128,8 @@ def applied(node: Node, args: list[Expr]) -> Expr:
         return slope.subs(dummy, args[0])
     if node.op.sympy is None:
         raise UnsupportedError(explain(f"{name} has no SymPy expression", f"at  {node.type}"))
-    letters = sympy.symbols("x y z")[: len(args)]
-    return meaning(node.op).subs(dict(zip(letters, args, strict=True)), simultaneous=True)
+    plain = map(sympy.Symbol, letters(len(args)))
+    return meaning(node.op).subs(dict(zip(plain, args, strict=True)), simultaneous=True)
 
 
 @lru_cache(maxsize=512)
@@ -137,7 +137,16 @@ def meaning(op: Op) -> Expr:
     """Return what a pointwise op means, over the symbols x, y, z."""
     import sympy
 
-    return sympy.sympify(op.sympy, locals={c: sympy.Symbol(c) for c in "xyz"})
+    return sympy.sympify(op.sympy, locals={c: sympy.Symbol(c) for c in letters(3)})
+
+
+def letters(count: int) -> list[str]:
+    """Return what the arguments of an op are called in its SymPy expression.
+
+    >>> letters(4)
+    ['x', 'y', 'z', 'x3']
+    """
+    return ["x", "y", "z", *(f"x{i}" for i in range(3, count))][:count]
 
 
 def extent_symbol(extent: Extent) -> Expr:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from chainrule.errors import DTypeError, explain
 from chainrule.ir.dims import Extent, Shape, show_extent
 
-__all__ = ["BOOL", "DTYPES", "F32", "F64", "I32", "I64", "U8", "U32", "Array", "DType", "Type",
-           "dtype_of"]  # fmt: skip
+__all__ = ["BOOL", "BUNDLE", "DTYPES", "F32", "F64", "I32", "I64", "U8", "U32", "Array", "DType",
+           "Type", "dtype_of"]  # fmt: skip
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -23,7 +23,7 @@ class DType:
 
     name: str
     numpy: np.dtype[Any]
-    kind: Literal["float", "int", "uint", "bool"]
+    kind: Literal["float", "int", "uint", "bool", "bundle"]
 
     @property
     def nbytes(self) -> int:
@@ -46,6 +46,9 @@ I64: Final = DType("i64", np.dtype(np.int64), "int")
 U8: Final = DType("u8", np.dtype(np.uint8), "uint")
 U32: Final = DType("u32", np.dtype(np.uint32), "uint")
 BOOL: Final = DType("bool", np.dtype(np.bool_), "bool")
+
+BUNDLE: Final = DType("bundle", np.dtype(np.object_), "bundle")
+"Of nodes that stand for several values at once; `item` takes one out.  No array has it."
 
 DTYPES: Final = (F32, F64, I32, I64, U8, U32, BOOL)
 _BY_NUMPY: Final = {d.numpy: d for d in DTYPES}

@@ -25,6 +25,8 @@ def _merged(outermost: For) -> For:
     if len(loops) < 2 or loops[-1].kind != "vector" or any(f.down for f in loops):
         return outermost
     variables = [f.variable for f in loops]
+    if any(not names_of(f.extent).isdisjoint(variables) for f in loops):
+        return outermost
     shape = tuple(f.extent for f in loops)
     flat = flat_offset(shape, tuple(named(v) for v in variables))
     body: list[Statement] = []

@@ -25,7 +25,7 @@ from chainrule.loops.ir import (
 )
 from chainrule.schedule.access import Index, follow
 
-__all__ = ["Place", "Scratch", "Values"]
+__all__ = ["Kept", "Place", "Scratch", "Values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,18 @@ class Scratch:
     size: Extent
 
 
-Place = Node | Scratch | int
-"What a buffer stands for: a stored node, scratch memory, or an output of the program by number."
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Memory that a loop, a branch or a call needs for itself, told apart by `what` it is for."""
+
+    node: Node
+    what: str
+    dtype: DType
+    size: Extent
+
+
+Place = Node | Scratch | Kept | int
+"What a buffer stands for: a stored node, other memory, or an output of the program by number."
 
 
 @dataclass(slots=True)
@@ -129,6 +139,13 @@ class Values:
         """Name an element of memory."""
         buffer = self.buffer(place, dtype)
         return self.assign(dtype, Load(buffer, offset), self._varying(offset))
+
+    def fetch(self, place: Place, dtype: DType, offset: Extent) -> str:
+        """Name an element of memory that the kernel itself writes: loaded here, each time anew."""
+        name = self.name()
+        self.emit(Assign(name, dtype, Load(self.buffer(place, dtype), offset)))
+        self.declare(name, dtype)
+        return name
 
     def number(self, value: float | bool, dtype: DType) -> str:
         """Name a constant."""

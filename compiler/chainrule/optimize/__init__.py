@@ -6,10 +6,11 @@
 
 from chainrule.optimize.algebra import ALGEBRA
 from chainrule.optimize.expand import expand
+from chainrule.optimize.loops import joined
 from chainrule.optimize.passes import optimize, stabilize
 from chainrule.optimize.rewrite import Rewriter, Step
 from chainrule.optimize.rule import Keeps, Rule
 from chainrule.optimize.stable import STABLE
 
-__all__ = ["ALGEBRA", "STABLE", "Keeps", "Rewriter", "Rule", "Step", "expand", "optimize",
-           "stabilize"]  # fmt: skip
+__all__ = ["ALGEBRA", "STABLE", "Keeps", "Rewriter", "Rule", "Step", "expand", "joined",
+           "optimize", "stabilize"]  # fmt: skip

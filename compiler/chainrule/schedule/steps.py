@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from chainrule.ir.dims import Shape
+from chainrule.ir.dims import Extent, Shape
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
 
-__all__ = ["Checked", "Copy", "Nest", "Role", "Schedule", "Single", "Step", "Strips"]
+__all__ = ["Checked", "Control", "Copy", "Nest", "Role", "Schedule", "Single", "Step", "Strips",
+           "Whole"]  # fmt: skip
 
 
 class Role(Enum):
@@ -62,15 +63,25 @@ class Nest:
 
 @dataclass(slots=True, eq=False)
 class Single:
-    """One op with a loop form of its own: contraction, recurrence, scatter, writing into parts."""
+    """One op with a loop form of its own: contraction, recurrence, scatter, writing into parts.
+
+    Attributes:
+        total: The sum of the node and a donated input, in whose memory the node is added up.
+    """
 
     level: int
     node: Node
+    total: Node | None = None
+
+    @property
+    def made(self) -> Node:
+        """What is in memory afterwards."""
+        return self.node if self.total is None else self.total
 
     @property
     def nodes(self) -> list[Node]:
-        """The node."""
-        return [self.node]
+        """What is made."""
+        return [self.made]
 
 
 @dataclass(slots=True, eq=False)
@@ -117,7 +128,37 @@ class Strips:
         return [n for s in self.steps for n in s.nodes]
 
 
-Step: TypeAlias = Nest | Single | Copy | Checked | Strips
+class Whole(NamedTuple):
+    """A value that lies in memory in one piece: in that of a node, from element `start` on."""
+
+    base: Node
+    start: Extent
+
+
+@dataclass(slots=True, eq=False)
+class Control:
+    """A loop, switch or call: its bodies are schedules of their own.
+
+    Attributes:
+        node: The op; its values are the items.
+        items: The items that are used, by index.
+        args: Where each argument lies that a body reads as it is; None for what is copied.
+        parts: The schedules of the bodies, a loop's test last.
+    """
+
+    level: int
+    node: Node
+    items: dict[int, Node]
+    args: tuple[Whole | None, ...]
+    parts: tuple[Schedule, ...]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The values that are made."""
+        return list(self.items.values())
+
+
+Step: TypeAlias = "Nest | Single | Copy | Checked | Strips | Control"
 
 
 @dataclass(slots=True, eq=False)

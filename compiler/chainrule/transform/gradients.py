@@ -7,99 +7,15 @@ from typing import Any
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.graph import Node
-from chainrule.transform.inline import Inlined, graph_for, inline, require_float
+from chainrule.transform.choice import Paths, choose
+from chainrule.transform.inline import Inlined, graph_for, inline
 from chainrule.transform.transformed import Run, Transformed, evaluated, has_traced
 
-__all__ = ["Chosen", "choose", "grad", "value_and_grad", "vjp"]
-
-
-class Chosen:
-    """The arguments that a transformation is about, taken out of a call."""
-
-    def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-        argnums: int | Sequence[int], argnames: str | Sequence[str] | None,
-    ) -> None:  # fmt: skip
-        self.fn, self.args, self.kwargs = fn, args, kwargs
-        labels = _labels(fn, args, kwargs)
-        self.single = isinstance(argnums, int) and argnames is None
-        if argnames is not None:
-            keys = [_key_of(n, labels, kwargs, fn) for n in _names(argnames)]
-            self.single = isinstance(argnames, str)
-        else:
-            numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-            keys = [_number(n, len(args), fn) for n in numbers]
-        self.keys: list[int | str] = keys
-        self.value: Any = tuple([args[k] if isinstance(k, int) else kwargs[k] for k in keys])
-        self.leaves, self.tree = tree_flatten(self.value)
-        names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
-        self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
-
-    def call(self, leaves: Sequence[Any]) -> Any:
-        """Call the function with other leaves in the chosen arguments."""
-        args, kwargs = list(self.args), dict(self.kwargs)
-        for key, value in zip(self.keys, self.tree.unflatten(leaves), strict=True):
-            if isinstance(key, int):
-                args[key] = value
-            else:
-                kwargs[key] = value
-        return self.fn(*args, **kwargs)
-
-    def nested(self, leaves: Sequence[Any]) -> Any:
-        """Nest leaves as the chosen arguments; a single one is not in a tuple."""
-        tree = self.tree.unflatten(leaves)
-        return tree[0] if self.single else tree
-
-
-def _names(argnames: str | Sequence[str]) -> list[str]:
-    return [argnames] if isinstance(argnames, str) else list(argnames)
-
-
-def _labels(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    try:
-        return list(bind_arguments(fn, args, kwargs).names)
-    except StructureError:
-        return [f"arg{i}" for i in range(len(args))]
-
-
-def _key_of(name: str, labels: list[str], kwargs: dict[str, Any], fn: Any) -> int | str:
-    if name in kwargs:
-        return name
-    if name in labels:
-        return labels.index(name)
-    raise StructureError(
-        explain(
-            f"argnames: {name_of(fn)} is not given an argument {name}",
-            f"given  {', '.join(labels)}",
-        )
-    )
-
-
-def _number(number: int, count: int, fn: Any) -> int:
-    if not -count <= number < count:
-        raise StructureError(
-            explain(
-                f"argnums: {name_of(fn)} is given {count} positional arguments",
-                f"argnums  {number}",
-                hint="arguments count from 0; name keyword arguments with argnames",
-            )
-        )
-    return number % count
-
-
-def choose(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
-) -> Chosen:  # fmt: skip
-    """Take the chosen arguments out of a call, which must be of floating point."""
-    chosen = Chosen(fn, args, kwargs, argnums, argnames)
-    require_float(chosen.leaves, chosen.paths, verb)
-    return chosen
+__all__ = ["grad", "value_and_grad", "vjp"]
 
 
 def _scalar(made: Inlined, verb: str) -> Node:
@@ -142,7 +58,7 @@ def _pulled(made: Inlined, cotangents: Sequence[Node]) -> list[Node]:
 
 def value_and_grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-    argnames: str | Sequence[str] | None = None, has_aux: bool = False,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None, has_aux: bool = False,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the value of `fn` and its gradient.
 
@@ -152,12 +68,14 @@ def value_and_grad(
         fn: A function that returns one floating-point number.
         argnums: Which positional arguments to differentiate with respect to.
         argnames: Their names, instead.
+        wrt: Paths of leaves instead, as `params/layers/0/W`: one, several, or with wildcards
+            (`params/*/W`; `**` stands for any number of parts).  The rest may hold anything.
         has_aux: `fn` returns a pair `(value, auxiliary results)`.
 
     Returns:
         A function of the same arguments that returns `(value, gradient)`, or
         `((value, auxiliary results), gradient)`.  The gradient nests as the argument; for several
-        arguments it is a tuple.
+        arguments it is a tuple.  For `wrt` it is an array for one path, else a dict by path.
 
     Raises:
         ShapeError: The result has axes.
@@ -170,7 +88,7 @@ def value_and_grad(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "gradient")
+        chosen = choose(fn, args, kwargs, argnums, argnames, "gradient", wrt)
         graph = graph_for((args, kwargs))
         made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
         value = _scalar(made, "gradient")
@@ -185,7 +103,7 @@ def value_and_grad(
 
 def grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-    argnames: str | Sequence[str] | None = None, has_aux: bool = False,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None, has_aux: bool = False,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the gradient of `fn`.
 
@@ -193,11 +111,14 @@ def grad(
         fn: A function that returns one floating-point number.
         argnums: Which positional arguments to differentiate with respect to.
         argnames: Their names, instead.
+        wrt: Paths of leaves instead, as `params/layers/0/W`: one, several, or with wildcards
+            (`params/*/W`; `**` stands for any number of parts).  The rest may hold anything.
         has_aux: `fn` returns a pair `(value, auxiliary results)`.
 
     Returns:
         A function of the same arguments.  It returns the gradient, which nests as the argument (a
-        tuple for several arguments), or with `has_aux` a pair `(gradient, auxiliary results)`.
+        tuple for several arguments; with `wrt` an array or a dict), or with `has_aux` a pair
+        `(gradient, auxiliary results)`.
 
     Raises:
         ShapeError: The result has axes.
@@ -206,8 +127,15 @@ def grad(
 
     >>> grad(grad(lambda x: x**3))(2.0).item()
     12.0
+    >>> def loss(params, scale):
+    ...     return scale * params["w"] ** 2 * params["b"]
+    >>> params = {"w": 3.0, "b": 2.0}
+    >>> grad(loss, wrt="params/w")(params, 1).item()
+    12.0
+    >>> {path: g.item() for path, g in grad(loss, wrt="params/*")(params, 1).items()}
+    {'params/b': 9.0, 'params/w': 12.0}
     """
-    both = value_and_grad(fn, argnums, argnames=argnames, has_aux=has_aux).traced
+    both = value_and_grad(fn, argnums, argnames=argnames, wrt=wrt, has_aux=has_aux).traced
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)

@@ -22,7 +22,7 @@ from chainrule.frontend.trace import result_nodes
 from chainrule.frontend.value import Value
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.walk import substitute
-from chainrule.optimize import stabilize
+from chainrule.optimize import joined, stabilize
 
 __all__ = ["Inlined", "graph_for", "inline", "nodes_of", "require_float"]
 
@@ -129,7 +129,7 @@ def inline(
         results, out_tree = tree_flatten(result)
         outputs = result_nodes(graph, results, out_tree.paths())
         graph.set_origin(None)
-        stable = stabilize(outputs) if stable_forms() else outputs
+        stable = joined(stabilize(outputs) if stable_forms() else outputs)
     flags = tuple([isinstance(x, Value) and x.weak for x in results])
     return Inlined(graph, placeholders, values, tuple(stable), out_tree, flags, aux)
 

@@ -14,7 +14,8 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I64, Type
 from chainrule.numpy.nodes import permuted
 from chainrule.transform.batching import vmap
-from chainrule.transform.gradients import choose, grad, vjp
+from chainrule.transform.choice import Paths, choose
+from chainrule.transform.gradients import grad, vjp
 from chainrule.transform.inline import graph_for
 from chainrule.transform.tangents import jvp
 from chainrule.transform.transformed import Transformed
@@ -37,7 +38,7 @@ def _zero(graph: Graph, type_: Type) -> Array:
 
 def jacrev(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-    argnames: str | Sequence[str] | None = None,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the Jacobian of `fn`, by rows: one pull-back an output.
 
@@ -47,10 +48,12 @@ def jacrev(
         fn: A function that returns a pytree of floating-point arrays.
         argnums: Which positional arguments to differentiate with respect to.
         argnames: Their names, instead.
+        wrt: Paths of leaves instead, as for `grad`.
 
     Returns:
         A function of the same arguments.  Its result nests as that of `fn`; each leaf of shape S
-        becomes a tree like the argument (a tuple for several) of arrays S + the leaf's shape.
+        becomes a tree like the argument (a tuple for several, with `wrt` an array or a dict by
+        path) of arrays S + the leaf's shape.
 
     Raises:
         DTypeError: A chosen argument is not of floating point.
@@ -61,7 +64,7 @@ def jacrev(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian")
+        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -92,7 +95,7 @@ def jacrev(
 
 def jacfwd(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-    argnames: str | Sequence[str] | None = None,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the Jacobian of `fn`, by columns: one push-forward an input.
 
@@ -102,6 +105,7 @@ def jacfwd(
         fn: A function that returns a pytree of floating-point arrays.
         argnums: Which positional arguments to differentiate with respect to.
         argnames: Their names, instead.
+        wrt: Paths of leaves instead, as for `grad`.
 
     Returns:
         A function of the same arguments.  Its result nests as that of `jacrev`.
@@ -115,7 +119,7 @@ def jacfwd(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian")
+        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -150,15 +154,15 @@ def _last_axis_first(tangents: Node, type_: Type) -> Node:
 
 def jacobian(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-    argnames: str | Sequence[str] | None = None,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the Jacobian of `fn`; the same as `jacrev`."""
-    return jacrev(fn, argnums, argnames=argnames)
+    return jacrev(fn, argnums, argnames=argnames, wrt=wrt)
 
 
 def hessian(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
-    argnames: str | Sequence[str] | None = None,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the second derivatives of `fn`, forward over reverse.
 
@@ -166,21 +170,24 @@ def hessian(
         fn: A function that returns floating-point arrays; usually one number.
         argnums: Which positional arguments to differentiate with respect to.
         argnames: Their names, instead.
+        wrt: Paths of leaves instead, as for `grad`.
 
     Returns:
         A function of the same arguments.  For a number and an argument of shape S its result has
-        shape S + S; pytrees nest twice.
+        shape S + S; pytrees, and dicts by path, nest twice.
 
     >>> import numpy as np
     >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0])).tolist()
     [[4.0, 2.0], [2.0, 0.0]]
     """
-    inner = jacrev(fn, argnums, argnames=argnames)
-    outer = jacfwd(inner.traced, argnums, argnames=argnames)
+    inner = jacrev(fn, argnums, argnames=argnames, wrt=wrt)
+    outer = jacfwd(inner.traced, argnums, argnames=argnames, wrt=wrt)
     return Transformed(outer.traced, fn, "hessian")
 
 
-def hvp(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transformed:
+def hvp(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, wrt: Paths | None = None
+) -> Transformed:
     """Make the function that multiplies the Hessian of `fn` with a vector, without forming it.
 
     Forward over reverse, at a few times the cost of the gradient.
@@ -188,6 +195,7 @@ def hvp(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transformed
     Args:
         fn: A function that returns one floating-point number.
         argnums: Which positional arguments the Hessian is of.
+        wrt: Paths of leaves instead, as for `grad`; the vector is then an array, or a dict by path.
 
     Returns:
         A function of the same arguments and, last, a vector nested as the gradient.  It returns
@@ -201,7 +209,7 @@ def hvp(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transformed
     >>> hvp(lambda x: (x**3).sum())(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tolist()
     [6.0, 12.0]
     """
-    gradient = grad(fn, argnums).traced
+    gradient = grad(fn, argnums, wrt=wrt).traced
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         if len(args) < 2:
@@ -209,17 +217,12 @@ def hvp(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Transformed
                 explain("hvp: the arguments of the function, then a vector", f"given  {len(args)}")
             )
         *primals, vector = args
-        chosen = choose(fn, tuple(primals), kwargs, argnums, None, "hvp")
+        chosen = choose(gradient, tuple(primals), kwargs, argnums, None, "hvp", wrt)
 
         def of_chosen(*values: Any) -> Any:
-            full = list(primals)
-            for key, value in zip(chosen.keys, values, strict=True):
-                assert isinstance(key, int), "hvp chooses by number"
-                full[key] = value
-            return gradient(*full, **kwargs)
+            return chosen.call(tree_flatten(values)[0])
 
-        vectors = (vector,) if chosen.single else tuple(vector)
-        return jvp(of_chosen, chosen.value, vectors)[1]
+        return jvp(of_chosen, chosen.value, chosen.taken_apart(vector))[1]
 
     return Transformed(traced, fn, "hvp", _with_vector(fn) or inspect.signature(traced))
 

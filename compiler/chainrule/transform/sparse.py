@@ -20,8 +20,8 @@ from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import Array, dtype_of
 from chainrule.ops import OPS
+from chainrule.transform.choice import choose
 from chainrule.transform.csr import CSR
-from chainrule.transform.gradients import choose
 from chainrule.transform.inline import Inlined, graph_for, inline
 from chainrule.transform.strategy import Derivative, hessian_of, jacobian_of
 

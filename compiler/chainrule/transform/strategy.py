@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self
 
@@ -19,12 +20,13 @@ from chainrule.differentiate.coloring import (
 from chainrule.differentiate.dependence import Known, shape_of, size_of
 from chainrule.differentiate.pattern import Pattern, ranges, union
 from chainrule.differentiate.reverse import pull_back
+from chainrule.errors import NotDifferentiableError
 from chainrule.frontend.context import stable_forms
 from chainrule.ir.graph import Node
 from chainrule.ir.types import Array
 from chainrule.ir.walk import rebuild
+from chainrule.ops.cost import flops
 from chainrule.optimize import stabilize
-from chainrule.schedule.cost import flops
 from chainrule.transform.compressed import (
     Cut,
     Mode,
@@ -41,7 +43,6 @@ from chainrule.transform.reading import Entries, Places, laid, placed, regular
 __all__ = ["Colors", "Derivative", "hessian_of", "jacobian_of"]
 
 
-MODES: Final[tuple[Mode, ...]] = ("rows", "columns")
 CUTS: Final[tuple[Cut, ...]] = ("copies", "joined", "inputs")
 
 
@@ -133,7 +134,7 @@ def _jacobian_plan(outputs: Sequence[Node], wrt: Sequence[Node], known: Known) -
     fine = pose(outputs, wrt, known, cut="copies")
     if not fine.cuts:
         return _Plan(fine, "rows", np.full(fine.pattern.rows, -1), 0)
-    works = {mode: _work(sweep_nodes(fine, mode)) for mode in MODES}
+    works = _works(fine)
     best = _cheapest(fine, works, None)
     coarse = fine.pattern.renamed(np.maximum(fine.columns, 0), max(_columns_of(wrt), 1))
     if coarse.nnz < fine.pattern.nnz and not _is_regular(best, outputs, wrt):
@@ -142,6 +143,15 @@ def _jacobian_plan(outputs: Sequence[Node], wrt: Sequence[Node], known: Known) -
     if _bound(coarse, works) < best.cost:
         best = _cheapest(pose(outputs, wrt, known, cut="inputs"), works, best)
     return best
+
+
+def _works(problem: Problem) -> dict[Mode, int]:
+    """Return the operations of one sweep of each mode that there is."""
+    works: dict[Mode, int] = {"rows": _work(sweep_nodes(problem, "rows"))}
+    # A derivative that the user gave may be one in reverse mode only.
+    with suppress(NotDifferentiableError):
+        works["columns"] = _work(sweep_nodes(problem, "columns"))
+    return works
 
 
 def _is_regular(plan: _Plan, outputs: Sequence[Node], wrt: Sequence[Node]) -> bool:
@@ -157,13 +167,13 @@ def _is_regular(plan: _Plan, outputs: Sequence[Node], wrt: Sequence[Node]) -> bo
 
 def _bound(pattern: Pattern, works: Mapping[Mode, int]) -> int:
     """Return a cost that no strategy for a pattern is below."""
-    return min(works[m] * fewest_colors(_lined(pattern, m)) + pattern.nnz for m in MODES)
+    return min(works[m] * fewest_colors(_lined(pattern, m)) + pattern.nnz for m in works)
 
 
 def _cheapest(problem: Problem, works: Mapping[Mode, int], best: _Plan | None) -> _Plan:
     """Return the cheaper of the strategies for one problem and the best one so far."""
     moved = problem.pattern.nnz
-    for mode in sorted(MODES, key=lambda m: works[m] * fewest_colors(_lined(problem.pattern, m))):
+    for mode in sorted(works, key=lambda m: works[m] * fewest_colors(_lined(problem.pattern, m))):
         lines = _lined(problem.pattern, mode)
         if best is not None and works[mode] * fewest_colors(lines) + moved >= best.cost:
             continue

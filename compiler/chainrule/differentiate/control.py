@@ -1,0 +1,60 @@
+"""Which rule differentiates or batches which op with bodies.
+
+The walks hand themselves over: they meet ops with bodies, whose rules walk the bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chainrule.differentiate.branches import (
+    batch_call,
+    batch_switch,
+    pull_call,
+    pull_switch,
+    push_call,
+    push_switch,
+)
+from chainrule.differentiate.loops import (
+    Batched,
+    PullBack,
+    PushForward,
+    batch_loop,
+    pull_loop,
+    push_loop,
+)
+from chainrule.ir.dims import Extent
+from chainrule.ir.graph import Node
+
+__all__ = ["batch_control", "pull_control", "push_control"]
+
+PULL = {"loop": pull_loop, "switch": pull_switch, "call": pull_call}
+PUSH = {"loop": push_loop, "switch": push_switch, "call": push_call}
+
+
+def pull_control(
+    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack
+) -> list[Node | None]:
+    """Return the cotangents of a bundle's arguments, given those of some of its items."""
+    return PULL[y.op.name](y, cotangents, wanted, pull_back)
+
+
+def push_control(
+    y: Node, tangents: Sequence[Node | None], push_forward: PushForward
+) -> dict[int, Node]:
+    """Return the tangents of a bundle's items, by index; those that are missing are zero."""
+    return PUSH[y.op.name](y, tangents, push_forward)
+
+
+def batch_control(
+    y: Node, args: Sequence[Node], flags: Sequence[bool], size: Extent, lengths: dict[str, Extent],
+    batched: Batched,
+) -> dict[int, tuple[Node, bool]]:  # fmt: skip
+    """Return a bundle's items over a new leading axis of some arguments, and which have it."""
+    match y.op.name:
+        case "loop":
+            return batch_loop(y, args, flags, size, lengths, batched)
+        case "switch":
+            return batch_switch(y, args, flags, size, batched)
+        case _:
+            return batch_call(y, args, flags, size, batched)
