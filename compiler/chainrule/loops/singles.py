@@ -173,9 +173,7 @@ class _Axis:
     out: Extent
 
 
-def _contract(
-    step: Single, schedule: Schedule, strip: str | None, *, strict: bool
-) -> list[Values]:
+def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bool) -> list[Values]:
     node = step.node
     values = Values(lambda n: schedule.in_memory(n, step.level))
     a, b = node.args
@@ -211,8 +209,8 @@ def _contract(
         adds = named(f"{strip}.first")
     values.emit(
         Tile(
-            Operand(values.buffer(a_base, node.dtype), offsets[0], (tm.a, tk.a)),
-            Operand(values.buffer(b_base, node.dtype), offsets[1], (tk.b, tn.b)),
+            Operand(values.buffer(a_base, a_base.dtype), offsets[0], (tm.a, tk.a)),
+            Operand(values.buffer(b_base, b_base.dtype), offsets[1], (tk.b, tn.b)),
             Operand(values.buffer(step.made, node.dtype), offsets[2], (tm.out, tn.out)),
             tm.extent, tn.extent, tk.extent, adds, strict=strict,
         )
@@ -228,6 +226,9 @@ def _addressed(values: Values, x: Node) -> tuple[Node, list[Extent], Extent]:
     """Return in which array the elements of `x` lie, at what strides, from where on."""
     variables = [f"x{i}" for i in range(x.type.rank)]
     base, offset = follow(x, tuple(named(v) for v in variables), values.in_memory)
+    if isinstance(offset, tuple):
+        # Elements of 16 bits, which the product itself converts.
+        base, offset = follow(base.args[0], offset, values.in_memory)
     assert not isinstance(offset, tuple), f"{x} is an operand in memory"
     found = strides_of(offset, variables)
     assert found is not None, f"{x} has constant strides"

@@ -224,7 +224,8 @@ def _side_by_side(node: Node) -> Node | None:
     by_start = {p.attrs[0][axis]: p.args[0] for p in parts}
     if len(by_start) != len(parts):
         return None
-    found, at = [], 0
+    found: list[Node] = []
+    at: Extent = 0
     while at in by_start:
         x = by_start.pop(at)
         found.append(x)

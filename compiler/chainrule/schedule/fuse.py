@@ -18,12 +18,14 @@ from chainrule.ir.walk import by_need, users
 from chainrule.schedule.access import flat_offset, follow, peel, squeeze, strides_of
 from chainrule.schedule.bodies import body_programs, copied_arguments
 from chainrule.schedule.donation import (
+    handed_over,
     protected,
     returned,
     running_totals,
     taken_over,
     unsafe_targets,
 )
+from chainrule.schedule.operands import unconverted
 from chainrule.schedule.steps import (
     Checked,
     Control,
@@ -143,7 +145,7 @@ class _Fusion:
         level = self.floor
         for x in node.args:
             if node.op.kind is Kind.CONTRACT:
-                x = self._strided(x)  # noqa: PLW2901  (the operand as it can be addressed)
+                x = self._strided(x, node)  # noqa: PLW2901  (the operand as it can be addressed)
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
@@ -168,8 +170,7 @@ class _Fusion:
             self.level[n] = level
             self.stored[n] = None
             self.cost[n] = None
-        parts = tuple(fuse(p, strict=self.strict, inside=True) for p in body_programs(node))
-        self.steps.append(Control(level, node, items, tuple(args), parts))
+        self.steps.append(Control(level, node, items, tuple(args)))
 
     def _whole(self, x: Node) -> Whole:
         """Return where a value lies in one piece; a view that does not is copied first."""
@@ -185,8 +186,10 @@ class _Fusion:
             return Whole(x, 0)
         return Whole(base, start)
 
-    def _strided(self, x: Node) -> Node:
+    def _strided(self, x: Node, node: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
+        if source := unconverted(node, x, self._users):
+            return source
         variables = [f"x{i}" for i in range(x.type.rank)]
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
@@ -395,7 +398,7 @@ class _Fusion:
             if node.op.kind is not Kind.CONTRACT:
                 self.require(x, step.level)
                 continue
-            base = self._strided(x)
+            base = self._strided(x, node)
             if base.op.name not in ("input", "data"):
                 self.stored[base] = None
 
@@ -418,10 +421,18 @@ class _Fusion:
         for step in list(self.steps):
             if not isinstance(step, Checked):
                 self._require_arguments(step)
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = handed_over(program, step, targets)
         for node in unsafe_targets(
             program, self.steps, self.stored, self.level, targets, self.floor
         ):
             self.steps.append(Copy(last, node, targets.pop(node)))
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = {n: j for n, j in step.handed.items() if n in targets}
+                programs = body_programs(step.node, step.items, step.handed)
+                step.parts = tuple(fuse(p, strict=self.strict, inside=True) for p in programs)
         order = sorted(self.steps, key=lambda s: s.level)
         doomed = taken_over(program)
         overwriting = {n: doomed[i] for n, i in targets.items() if i in doomed}

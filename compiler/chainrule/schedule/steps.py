@@ -144,13 +144,15 @@ class Control:
         items: The items that are used, by index.
         args: Where each argument lies that a body reads as it is; None for what is copied.
         parts: The schedules of the bodies, a loop's test last.
+        handed: Items made in the very memory of an argument, which nothing else reads.
     """
 
     level: int
     node: Node
     items: dict[int, Node]
     args: tuple[Whole | None, ...]
-    parts: tuple[Schedule, ...]
+    parts: tuple[Schedule, ...] = ()
+    handed: dict[Node, int] = field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Node]:
