@@ -6,16 +6,17 @@ share a sweep, and the values of all sweeps are laid into the rows by the same p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from chainrule.differentiate.dependence import Known
-from chainrule.errors import DTypeError, ShapeError, UnsupportedError, explain
+from chainrule.errors import DTypeError, OutOfRangeError, ShapeError, UnsupportedError, explain
 from chainrule.frontend.arguments import as_array, is_arraylike, leaf_type
 from chainrule.frontend.array import Array as Handle
 from chainrule.frontend.context import tracing
-from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import Array, dtype_of
@@ -84,14 +85,14 @@ class SparseTransform:
         extra: list[Node] = []
         values: dict[Node, Array] = {}
         handles = list(leaves)
-        for i, leaf in enumerate(leaves):
+        for i, (leaf, path) in enumerate(zip(leaves, _paths(self.fn, tree), strict=True)):
             if is_arraylike(leaf):
-                kind = leaf_type(leaf, "")
-                node = graph.input(f"x{i}", kind.type)
+                kind = leaf_type(leaf, path)
+                node = graph.input(path, kind.type, path)
                 inputs.append(node)
                 handles[i] = Handle(node, kind.weak)
                 if not node.dtype.is_float:
-                    values[node] = as_array(leaf, "")
+                    values[node] = as_array(leaf, path)
 
         def store(name: str, array: Array) -> Node:
             node = graph.input(name, leaf_type(array, name).type)
@@ -104,12 +105,6 @@ class SparseTransform:
         with tracing(graph):
             made, derivative = self._derived(graph, positions, keywords, known, store)
             (data,) = made.placed([derivative.data])
-        for check in graph.checks:
-            failed = known(check.failed)
-            if failed is not None and bool(failed):
-                from chainrule.errors import OutOfRangeError
-
-                raise OutOfRangeError(check.message)
         pattern = derivative.pattern
         finished = Derivative(data, pattern, derivative.colors)
         shape = (pattern.rows, pattern.columns)
@@ -122,6 +117,7 @@ class SparseTransform:
         made = inline(chosen.call, chosen.leaves, chosen.paths, graph)
         graph.set_origin(None)
         self._require(made, chosen.paths)
+        _require_in_range(graph, known)
         if self.verb == "sparse_hessian":
             (output,) = made.outputs
             return made, hessian_of(output, made.placeholders, known, store)
@@ -156,6 +152,26 @@ class SparseTransform:
                     hint="reduce it with cnp.sum, or use sparse_jacobian of its gradient",
                 )
             )  # fmt: skip
+
+
+def _paths(fn: Callable[..., Any], tree: TreeDef) -> list[str]:
+    """Return the users' names of the leaves of `(args, kwargs)`."""
+    positional, keywords = tree.children
+    try:
+        names = list(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        names = []
+    names += [f"arg{i}" for i in range(len(names), len(positional.children))]
+    pairs = zip(names, positional.children, strict=False)
+    return [p for name, child in pairs for p in child.paths(name)] + keywords.paths()
+
+
+def _require_in_range(graph: Graph, known: Known) -> None:
+    """Raise as the compiled function would, where an integer that is known is out of range."""
+    for check in graph.checks:
+        failed = known(check.failed)
+        if failed is not None and bool(failed):
+            raise OutOfRangeError(check.message)
 
 
 def sparse_jacobian(fn: Callable[..., Any], argnums: int | Sequence[int] = 0) -> SparseTransform:
