@@ -19,7 +19,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.walk import substitute
 from chainrule.ops.cost import flops
 from chainrule.pipeline import lower_program
-from chainrule.transform import sparse
+from chainrule.transform import compressed, sparse
 from chainrule.transform.sparse import Prepared
 
 Function = Callable[..., Any]
@@ -283,8 +283,11 @@ def test_hessians(fn: Function, args: tuple[Any, ...], most: int) -> None:
     assert not np.any((expected != 0) & ~hessian.pattern(*args).todense())
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_random_programs(seed: int) -> None:
+@pytest.mark.parametrize("sweeps", [0, 1_000])
+@pytest.mark.parametrize("seed", range(15))
+def test_random_programs(seed: int, sweeps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whether sweeps are batched or written out, all of them.
+    monkeypatch.setattr(compressed, "SWEEPS", sweeps)
     case = random_program(seed, smooth=True)
     program = case.program
 
