@@ -102,6 +102,9 @@ def kind_of(x: Operand) -> Kind:
 
 @lru_cache(maxsize=4096)
 def _resolved(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> tuple[DType, ...]:
+    if not any(isinstance(k, np.dtype) for k in kinds):
+        # Asked about Python integers only, NumPy compares them as objects.
+        kinds = tuple(map(np.dtype, kinds))
     dtypes = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
     return tuple(map(dtype_of, dtypes))
 
