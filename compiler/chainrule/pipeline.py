@@ -16,7 +16,7 @@ from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load, object_code
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
-from chainrule.optimize import expand, optimize
+from chainrule.optimize import expand, optimize, widen
 from chainrule.plan.memory import plan_arena
 from chainrule.schedule.fuse import fuse
 from chainrule.schedule.steps import Schedule
@@ -80,7 +80,7 @@ def lower_program(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
 
-    lean = optimize(program, numerics=numerics)
+    lean = optimize(widen(program, numerics=numerics), numerics=numerics)
     clock.lap("optimize")
     see("optimize", lean)
 
@@ -88,7 +88,7 @@ def lower_program(
     clock.lap("expand")
     see("expand", plain)
 
-    schedule = fuse(plain)
+    schedule = fuse(plain, strict=numerics != "fast")
     if strips and numerics != "strict":
         # A strip's partial sums are an order of their own, which vmap would change.
         schedule = cut_into_strips(schedule)

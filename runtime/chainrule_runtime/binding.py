@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from .abi import Signature, Tree, record_nodes, subtrees
+from .bfloat16 import numpy_dtype
 from .errors import OutOfRangeError, failure_message
 from .layout import array_api, native_calls
 
@@ -173,7 +174,7 @@ class Binding:
         """Return the Python objects this table points to."""
         kept = dict(_OBJECTS)
         for leaf in (*self.signature.inputs, *self.signature.outputs):
-            kept[f"dtype {leaf.dtype}"] = np.dtype(leaf.dtype)
+            kept[f"dtype {leaf.dtype}"] = numpy_dtype(leaf.dtype)
         kept.update((f"key {key!r}", key) for key in _keys(self.signature))
         for i, node in enumerate(dict_nodes(self.signature.output_tree)):
             # Copying a dict of the right keys costs less than growing one.

@@ -138,9 +138,9 @@ operands do not broadcast: axis 0 is 2 vs 0
   operand 0  u8[2]  a
   operand 1  i32[0]  b
 hint: extents must be equal, or 1; insert an axis with expand_dims"""),
-    (in_trace(lambda a: np.sin(a), np.zeros(2, np.uint8)), DTypeError, """\
-sin of uint8 is not supported
-  NumPy computes it in float16
+    (in_trace(lambda a: a % a, np.zeros(2, bool)), DTypeError, """\
+remainder of bool, bool is not supported
+  NumPy computes it in int8
 hint: convert an operand with .astype(...) first"""),
     (in_trace(lambda a: a + 300, np.zeros(2, np.uint8)), DTypeError, """\
 the Python integer 300 is out of bounds for uint8
@@ -153,7 +153,7 @@ logical_not function instead.
 hint: convert an operand with .astype(...) first"""),
     (in_trace(lambda x: x, np.zeros(2, complex)), DTypeError, """\
 x: arrays of dtype complex128 are not supported
-  supported  float32, float64, int32, int64, uint8, uint32, bool
+  supported  float32, float64, int32, int64, uint8, uint32, bool, float16, bfloat16
 hint: convert with .astype(...) first"""),
     (in_trace(lambda x: x, {"a": ["text"]}), StructureError, """\
 x/a/0 is not an array

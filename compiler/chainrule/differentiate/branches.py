@@ -121,10 +121,9 @@ def _transposed(
     wrt = [t for t, a in zip(tangents, asked, strict=True) if a]
     found = pull_back([t for t, _ in outputs], [g for _, g in outputs], wrt)
     zeros = {t: graph.full_like(t, 0.0) for t in wrt}
-    placed = substitute_within(
-        [zeros[t] if s is None else s for t, s in zip(wrt, found, strict=True)], zeros
-    )
-    return _spaced(placed, asked)
+    slopes = [zeros[t] if s is None else s for t, s in zip(wrt, found, strict=True)]
+    # What is linear in the tangents has a pull-back that does not depend on them.
+    return _spaced(substitute_within(slopes, zeros), asked)
 
 
 # Forward mode
@@ -304,12 +303,8 @@ def _batched_custom(
         given = dict(zip([*single, *ts], [*args, *tangents], strict=True))
         given = {a: b for a, b in given.items() if a is not b}
         some = [n for n in found if n is not None]
-        many = iter(batched(some, given, size))
-        return [
-            None if n is None else (m if f else spread(m, size))
-            for n in found
-            for m, f in [next(many) if n is not None else (None, False)]  # type: ignore[list-item]
-        ]
+        many = iter(m if f else spread(m, size) for m, f in batched(some, given, size))
+        return [None if n is None else next(many) for n in found]
 
     return replace(custom, pull=pull if custom.pull else None, push=push if custom.push else None)
 

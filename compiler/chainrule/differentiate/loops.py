@@ -130,7 +130,7 @@ def pull_loop(
     cheaper.  The cost is that of one loop of as many steps.
     """
     loop, graph = Loop.of(y), y.graph
-    count, many = loop.count, loop.count + len(loop.xs)
+    count = loop.count
     varied = _varied(loop, wanted)
     rows = [j for j in range(len(loop.stacked)) if count + j in cotangents]
     live = [k for k in varied if k in cotangents]
@@ -291,7 +291,7 @@ def batch_loop(
     given_attrs = y.attributes
     ragged = args[-1] if given_attrs["counted"] and flags[-1] else None
     mapped = [k for k in range(count) if flags[k] or ragged is not None]
-    inner = [f for f in flags[count:]]
+    inner = list(flags[count:])
     while True:
         given = _many(loop, [k in mapped for k in range(count)] + inner, size)
         steps = batched(loop.body.outputs, given, size) if given else []

@@ -131,7 +131,7 @@ class Frame:
                 self.resize(place, emit_extent(self.b, nbytes, self.names))
 
     def resize(self, place: Place, nbytes: Value) -> None:
-        """Give a place so many bytes, keeping what it holds; leave the function if there are none."""
+        """Give a place so many bytes, keeping what it holds; return NO_MEMORY if there are none."""
         b, slot = self.b, self._in_arena(place)
         self.allocated.add(place)
         found = self._library("realloc", PTR, [b.load(PTR, slot), b.smax(nbytes, 1)])

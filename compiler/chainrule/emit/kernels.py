@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from chainrule.emit.arithmetic import emit_op, ltype, memory_type
+from chainrule.emit.arithmetic import emit_number, emit_op, ltype, memory_type
 from chainrule.emit.builder import BOOL, I32, I64, PTR, VOID, Builder, Module, Value, vector
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.machine import Machine
@@ -138,7 +138,7 @@ class _Kernel:
             case Load(buffer, offset):
                 self.values[s.name] = self._load(buffer, offset, lanes)
             case Number(number):
-                self.values[s.name] = b.const(ltype(s.dtype), number)
+                self.values[s.name] = emit_number(b, s.dtype, number)
             case Position(extent):
                 self.values[s.name] = self._extent(extent, lanes)
             case Compute(op, names, _, takes):

@@ -181,6 +181,7 @@ def _control(schedule: Schedule, step: Control, *, strict: bool) -> Repeat | Cho
         before = tuple(
             _launch(lower_copy(schedule, step.level, x, place))
             for x, place in zip(loop.inits, carries, strict=True)
+            if place not in step.handed
         )
         stacked = tuple(_kept(step, count + j, x) for j, x in enumerate(loop.stacked))
         test = parts[1] if loop.test is not None else None

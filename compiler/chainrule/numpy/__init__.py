@@ -13,6 +13,8 @@ values.
 
 # ruff: noqa: F401, F403  (a namespace: everything here is public)
 
+from typing import Any as _Any
+
 from numpy import (
     bool_ as bool_,
 )
@@ -30,6 +32,9 @@ from numpy import (
 )
 from numpy import (
     finfo as finfo,
+)
+from numpy import (
+    float16 as float16,
 )
 from numpy import (
     float32 as float32,
@@ -101,3 +106,12 @@ from chainrule.numpy.statistics import *
 from chainrule.numpy.unavailable import *
 
 bool = bool_
+
+
+def __getattr__(name: str) -> _Any:
+    """Look for `bfloat16` when it is first asked for: NumPy gets it from another package."""
+    from chainrule_runtime.bfloat16 import bfloat16_dtype
+
+    if name == "bfloat16":
+        return bfloat16_dtype().type
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

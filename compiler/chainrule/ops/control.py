@@ -54,8 +54,8 @@ class Frame(Protocol):
 
 item: Final[Op] = declare(
     Op(
-        "item", Kind.ITEM, ("index", "type"), lambda _bundle, *, index, type: type,
-        lambda bundle, *, index, type: bundle[index], Special(), flops=0,
+        "item", Kind.ITEM, ("index", "type"), lambda _bundle, **given: given["type"],
+        lambda bundle, **given: bundle[given["index"]], Special(), flops=0,
         notation=Notation("{0}", "{0}"),
     )
 )  # fmt: skip
@@ -91,8 +91,8 @@ class Loop:
         xs: Arrays whose rows along axis 0 are the elements.
         constants: What every step sees.
 
-    A loop over as many steps as one with a test took is `counted`: its last constant is that number,
-    which binds the dim of its length, so that it can run where the other one is not.
+    A loop over as many steps as one with a test took is `counted`: its last constant is that
+    number, which binds the dim of its length, so that it can run where the other one is not.
     """
 
     node: Node

@@ -224,7 +224,7 @@ def _bounds(large: Extent, small: Extent) -> bool:
 
 
 Offsets: TypeAlias = dict["Place | tuple[int, Place]", Extent]
-"""Where intermediates lie; scratch memory belongs to one launch: (number of the launch, scratch)."""
+"""Where intermediates lie; scratch memory belongs to one launch: (its number, scratch)."""
 
 
 @dataclass(frozen=True, slots=True)

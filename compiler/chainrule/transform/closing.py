@@ -128,9 +128,8 @@ def _read_outside(outputs: Sequence[Node], mark: int) -> list[Node]:
         if n in seen:
             continue
         seen.add(n)
-        if (n.id < mark and not n.graph.made_inside(n) and not _is_constant(n)) or (
-            n.op.name == "input" and n.id < mark
-        ):
+        outside = not n.graph.made_inside(n) and not _is_constant(n)
+        if n.id < mark and (outside or n.op.name == "input"):
             found.add(n)
         else:
             waiting.extend(n.args)

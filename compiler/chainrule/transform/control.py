@@ -1,4 +1,4 @@
-"""Loops and branches that the compiled program runs: `scan`, `fori_loop`, `while_loop`, `cond`, `switch`.
+"""Loops and branches of the compiled program: `scan`, `fori_loop`, `while_loop`, `cond`, `switch`.
 
 A Python loop is followed while a function is traced, so its program grows with the number of turns.
 These do not: the body is traced once.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import is_arraylike, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
@@ -24,8 +24,10 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, Type
 from chainrule.ir.walk import rebuild
 from chainrule.ops.control import fresh_length, results_of
+from chainrule.transform.checkpointing import in_segments, schedule_of
 from chainrule.transform.closing import Leaf, Opened, close, leaves_of, open_body
 from chainrule.transform.inline import graph_for
+from chainrule.transform.revolve import recomputing
 from chainrule.transform.transformed import Run, evaluated, has_traced
 
 __all__ = ["cond", "fori_loop", "scan", "switch", "while_loop"]
@@ -89,7 +91,7 @@ class _Carries:
                 if not w:
                     raise DTypeError(
                         explain(f"{self.verb}: {path} comes out of a step with another dtype",
-                                *facts, hint="convert it with .astype(...), or begin with the other")
+                                *facts, hint="convert it with .astype(...)")
                     )  # fmt: skip
                 after = cast(after, before.dtype)  # noqa: PLW2901
             found.append(after)
@@ -121,12 +123,14 @@ def _no(graph: Graph) -> Node:
 
 def scan(
     f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: Any = None,
-    reverse: bool = False, *, run: Run = evaluated,
+    reverse: bool = False, *, checkpoint: str | int | tuple[str, int] | None = None,
+    run: Run = evaluated,
 ) -> Any:  # fmt: skip
     """Carry a value through a loop over the rows of arrays.
 
     The program has one copy of the body, whatever the length.  Its gradient is a loop of as many
-    steps in the opposite order; see `checkpoint` for what it keeps.
+    steps in the opposite order over what the steps have left: memory grows with the length, unless
+    `checkpoint` has steps run again.
 
     Args:
         f: One step, `f(carry, x) -> (carry, y)`.  Carries keep their structure, shapes and dtypes.
@@ -134,6 +138,11 @@ def scan(
         xs: A pytree of arrays; step i sees their rows i, along axis 0.  None: `f` is given None.
         length: The number of steps, where there are no `xs`: an integer or an extent.
         reverse: Go from the last row to the first; row i of the results is still that of row i.
+        checkpoint: What reverse mode keeps.  None: what all steps leave.  `"sqrt"`: the carries
+            between segments of about sqrt(length) steps (32 where the length is an extent), each of
+            which is run once again.  An integer: the same with segments of so many steps.
+            `"binomial"` or `("binomial", snapshots)`: a few carries, from which steps are run again
+            up to three times, or as often as it takes.
         run: How plain values are computed with.
 
     Returns:
@@ -150,10 +159,13 @@ def scan(
     (6.0, [1.0, 3.0, 6.0])
     """
     if not has_traced((init, xs)) and not isinstance(length, SymbolicExtent):
-        return run(lambda a, b: scan(f, a, b, length, reverse), (init, xs))
+        return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint), (init, xs))
     graph = graph_for((init, xs))
     rows, row_tree = leaves_of(xs, graph)
     count = _length_of(rows, row_tree, length)
+    schedule, number = schedule_of(checkpoint)
+    if schedule == "segments":
+        return in_segments(scan, f, init, (rows, row_tree), count, number, reverse=reverse)
     carries = _Carries("scan", init, graph)
     elements = [Type(x.node.dtype, x.node.shape[1:]) for x in rows]
     split = len(carries.leaves)
@@ -179,13 +191,15 @@ def scan(
         if not carries.widened(opened.outputs[:split], opened.weak[:split]):
             break
     after = carries.matched(opened.outputs[:split], opened.weak[:split])
-    last, ys = _loop(carries, opened, after, rows, count, reverse=reverse)
+    snapshots = (number,) if schedule == "binomial" else None
+    last, ys = _loop(carries, opened, after, rows, count, reverse=reverse, snapshots=snapshots)
     return carries.tree.unflatten(last), y_tree.unflatten(ys)
 
 
 def _loop(
     carries: _Carries, opened: Opened, after: Sequence[Node], rows: Sequence[Leaf], length: Extent,
     *, reverse: bool = False, test: Opened | None = None, bound: Extent | None = None,
+    snapshots: tuple[int | None] | None = None,
 ) -> tuple[list[Array], list[Array]]:  # fmt: skip
     """Make the loop from its traced body; return the last carries and what was stacked."""
     graph, split = carries.graph, len(carries.leaves)
@@ -211,6 +225,14 @@ def _loop(
         reverse=reverse, counted=False,
     )  # fmt: skip
     results = results_of(node)
+    if snapshots is not None:
+        if not isinstance(length, int):
+            raise UnsupportedError(
+                explain("scan: binomial checkpoints of a loop whose length is an extent",
+                        f"length  {show_extent(length)}",
+                        hint='use checkpoint="sqrt", or give the length as a number')
+            )  # fmt: skip
+        results = recomputing(results, *snapshots)
     _report(graph, [opened], results[split : len(inits)])
     last = [Array(n, w) for n, w in zip(results[:split], carries.weak, strict=True)]
     return last, [Array(n) for n in results[len(inits) :]]
@@ -271,8 +293,7 @@ def fori_loop(
     10
     """
     if not has_traced((lower, upper, init)):
-        ends = (int(lower), int(upper)) if _static(lower) and _static(upper) else (lower, upper)
-        return run(lambda x: fori_loop(*ends, body, x), (init,))
+        return run(lambda x: fori_loop(int(lower), int(upper), body, x), (init,))
     first, end = plain_extent(lower), plain_extent(upper)
     if _static(lower) and _static(upper):
         graph = graph_for((lower, upper, init))
