@@ -37,11 +37,6 @@ OURS = Kit(
 )  # fmt: skip
 
 
-def _like(value: Any, before: Any) -> Any:
-    """Return what is carried with the dtype it had, as numbers without a dtype of their own."""
-    return cr.tree_map(lambda v, b: np.asarray(v), value, before)
-
-
 def _scan(
     f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None,
     reverse: bool = False,
@@ -110,7 +105,7 @@ def jax_kit() -> Kit:
     import jax
     from jax import lax
 
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
 
     def while_loop(cond: Any, body: Any, init: Any, *, max_steps: int | None = None) -> Any:
         if max_steps is None:
