@@ -15,14 +15,14 @@ from chainrule.errors import DTypeError, ShapeError, StructureError, Unsupported
 from chainrule.frontend.arguments import is_arraylike, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
-from chainrule.frontend.operands import cast, common_dtype
+from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.value import SymbolicExtent, Value, plain_extent, symbolic
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, Type
-from chainrule.ir.walk import rebuild
+from chainrule.ir.walk import reached, rebuild
 from chainrule.ops.control import fresh_length, results_of
 from chainrule.transform.checkpointing import in_segments, schedule_of
 from chainrule.transform.closing import Leaf, Opened, close, leaves_of, open_body
@@ -57,6 +57,19 @@ class _Carries:
     @property
     def names(self) -> list[str]:
         return [p or "carry" for p in self.paths]
+
+    def opened(self, step: Callable[..., Any]) -> Opened:
+        """Trace a function of the position and the leaves of what is carried."""
+        types, weak = [POSITION, *self.types], [True, *self.weak]
+        return open_body(self.graph, step, types, weak, ["position", *self.names])
+
+    def settled(self, step: Callable[..., Any]) -> Opened:
+        """Trace a step until its results have the types of what it is given."""
+        while True:
+            opened = self.opened(step)
+            self.check_tree(opened.tree)
+            if not self.widened(opened.outputs, opened.weak):
+                return opened
 
     def widened(self, outputs: Sequence[Node], weak: Sequence[bool]) -> bool:
         """Let carries that began as Python numbers take the dtype that a step gives them."""
@@ -277,7 +290,7 @@ def fori_loop(
 
     Args:
         lower: The first integer.
-        upper: The end; if one of the two is a traced number, the loop is a `while_loop`.
+        upper: The end; if one of the two is a traced number, reverse mode is that of a `while_loop`.
         body: `body(i, value) -> value`; the value keeps structure, shapes and dtypes.
         init: The first value: a pytree of arrays.
         run: How plain values are computed with.
@@ -293,34 +306,42 @@ def fori_loop(
     >>> fori_loop(0, 5, lambda i, s: s + i, 0).item()
     10
     """
+    for x in (lower, upper):
+        _require_integer(x)
     if not has_traced((lower, upper, init)):
         return run(lambda x: fori_loop(int(lower), int(upper), body, x))(init)
-    first, end = plain_extent(lower), plain_extent(upper)
-    if _static(lower) and _static(upper):
-        graph = graph_for((lower, upper, init))
-        start = symbolic(first, graph)
+    graph = graph_for((lower, upper, init))
+    first, end = (
+        int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper)
+    )
+    start = symbolic(first, graph) if _static(first) else lower
+    carries = _Carries("fori_loop", init, graph)
+
+    def turn(position: Any, *leaves: Any) -> Any:
+        return body(start + position, carries.tree.unflatten(leaves))
+
+    opened = carries.settled(turn)
+    after = carries.matched(opened.outputs, opened.weak)
+    if _static(first) and _static(end):
         steps = end - first
-        if isinstance(steps, int):
-            steps = max(steps, 0)
+        steps = max(steps, 0) if isinstance(steps, int) else steps
+        last, _ = _loop(carries, opened, after, [], steps)
+    else:
+        test = carries.opened(lambda position, *_: start + position < upper)
+        last, _ = _loop(carries, opened, after, [], fresh_length(), test=test)
+    return carries.tree.unflatten(last)
 
-        def step(carry: tuple[Any, Any], _x: None) -> tuple[Any, None]:
-            i, value = carry
-            return (i + 1, body(i, value)), None
 
-        (_, last), _ = scan(step, (start, init), None, steps)
-        return last
-    for x in (lower, upper):
-        if isinstance(x, Value) and x.node.dtype.kind not in ("int", "uint"):
-            raise DTypeError(explain("fori_loop: an end is no integer", f"end  {x!r}"))
-
-    def more(state: tuple[Any, Any]) -> Any:
-        return state[0] < upper
-
-    def turn(state: tuple[Any, Any]) -> tuple[Any, Any]:
-        i, value = state
-        return i + 1, body(i, value)
-
-    return while_loop(more, turn, (lower, init))[1]
+def _require_integer(x: Any) -> None:
+    """Raise unless an end of a loop is one integer."""
+    if _static(plain_extent(x)):
+        return
+    leaf = x if isinstance(x, Value) else as_operand(x)
+    kind = kind_of(leaf)
+    if np.dtype(kind).kind not in "iu":
+        raise DTypeError(explain("fori_loop: an end is no integer", f"end  {x!r:.60}"))
+    if shape_of(leaf):
+        raise ShapeError(explain("fori_loop: an end is not one integer", f"end  {x!r:.60}"))
 
 
 def _static(x: Any) -> bool:
@@ -356,23 +377,22 @@ def while_loop(
     """
     if not has_traced(init):
         return run(lambda x: while_loop(cond, body, x, max_steps=max_steps))(init)
+    if max_steps is not None and not _is_count(max_steps):
+        raise StructureError(explain("while_loop: max_steps is no number of steps",
+                                     f"max_steps  {max_steps!r:.60}"))  # fmt: skip
     graph = graph_for(init)
     carries = _Carries("while_loop", init, graph)
 
     def of_leaves(fn: Callable[[Any], Any]) -> Callable[..., Any]:
         return lambda _position, *leaves: fn(carries.tree.unflatten(leaves))
 
-    while True:
-        types = [POSITION, *carries.types]
-        names, weak = ["position", *carries.names], [True, *carries.weak]
-        opened = open_body(graph, of_leaves(body), types, weak, names)
-        carries.check_tree(opened.tree)
-        if not carries.widened(opened.outputs, opened.weak):
-            break
-    test = open_body(graph, of_leaves(cond), types, weak, names)
+    opened = carries.settled(of_leaves(body))
+    test = carries.opened(of_leaves(cond))
     _require_truth("while_loop: the condition", test)
-    if test.checks:
-        graph.checks.update(dict.fromkeys(test.checks))
+    # What it checks of values from outside is checked before the loop: the condition always runs.
+    own = set(test.inputs)
+    graph.checks.update(dict.fromkeys(test.checks))
+    if any(not own.isdisjoint(reached([c.failed])) for c in test.checks):
         raise StructureError(
             explain("while_loop: the condition picks elements by an index of its own",
                     f"at  {user_line()}", hint="pick them in the body, and carry them")
@@ -380,6 +400,10 @@ def while_loop(
     after = carries.matched(opened.outputs, opened.weak)
     last, _ = _loop(carries, opened, after, [], fresh_length(), test=test, bound=max_steps)
     return carries.tree.unflatten(last)
+
+
+def _is_count(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool) and x >= 0
 
 
 def _require_truth(what: str, opened: Opened) -> None:
