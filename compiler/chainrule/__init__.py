@@ -60,6 +60,7 @@ from chainrule import nn, optim, random  # isort: skip  (written with the names 
 
 if TYPE_CHECKING:
     from chainrule import datasets
+    from chainrule.api.solvers import find_root, fixed_point, minimize
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
     from chainrule.package import export
@@ -72,15 +73,16 @@ __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
     "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfRangeError",
     "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
-    "custom_jvp", "custom_vjp", "datasets", "explain", "export", "fori_loop", "from_sympy",
-    "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan",
+    "custom_jvp", "custom_vjp", "datasets", "explain", "export", "find_root", "fixed_point",
+    "fori_loop", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd",
+    "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn", "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan",
     "simplify", "spec", "special", "stop_gradient", "substitute", "switch", "symbol", "trace",
     "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
     "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {
+    "chainrule.api.solvers": ("find_root", "fixed_point", "minimize"),
     "chainrule.api.stages": ("CompiledFunction", "LoweredFunction", "TracedFunction", "trace"),
     "chainrule.inspect": ("explain",),
     "chainrule.package": ("export",),
