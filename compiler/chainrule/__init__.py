@@ -59,7 +59,7 @@ from chainrule.transform import checkpoint, custom_jvp, custom_vjp, stop_gradien
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
 if TYPE_CHECKING:
-    from chainrule import datasets
+    from chainrule import datasets, solvers
     from chainrule.api.solvers import find_root, fixed_point, minimize
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
@@ -75,10 +75,10 @@ __all__ = [
     "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
     "custom_jvp", "custom_vjp", "datasets", "explain", "export", "find_root", "fixed_point",
     "fori_loop", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd",
-    "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn", "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan",
-    "simplify", "spec", "special", "stop_gradient", "substitute", "switch", "symbol", "trace",
-    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
-    "while_loop",
+    "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn", "numpy",
+    "optim", "random", "register_pytree_node", "scalar_op", "scan", "simplify", "solvers", "spec",
+    "special", "stop_gradient", "substitute", "switch", "symbol", "trace", "tree_flatten",
+    "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {
@@ -93,8 +93,8 @@ _LATER: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("chainrule.datasets")
+    if name in ("datasets", "solvers"):
+        return import_module(f"chainrule.{name}")
     for module, names in _LATER.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -24,16 +24,18 @@ def _compiled(
 ) -> Any:  # fmt: skip
     """Return the compiled solver of a function whose arguments nest so and have these settings."""
     settings = dict(options)
-    if not fixed:
-        return jit(lambda x0, args: verb(fn, x0, *args, **settings))
 
-    def solve(arrays: Sequence[Any]) -> Any:
-        left, known = iter(arrays), dict(fixed)
-        leaves = [known[i] if i in known else next(left) for i in range(tree.leaves)]
-        x0, args = tree.unflatten(leaves)
+    def solve(x0: Any, args: Any) -> Any:
         return verb(fn, x0, *args, **settings)
 
-    return jit(solve)
+    def solve_arrays(arrays: Sequence[Any]) -> Any:
+        left, known = iter(arrays), dict(fixed)
+        leaves = [known[i] if i in known else next(left) for i in range(tree.leaves)]
+        return solve(*tree.unflatten(leaves))
+
+    made = solve_arrays if fixed else solve
+    made.__name__ = verb.__name__
+    return jit(made)
 
 
 def _solve(verb: Callable[..., Any], fn: Any, x0: Any, args: Any, given: Mapping[str, Any]) -> Any:
@@ -53,7 +55,7 @@ def _run(verb: Callable[P, Any]) -> Callable[P, Any]:
 
     def called(fn: Any, x0: Any, *args: Any, **options: Any) -> Any:
         if has_traced((x0, args)):
-            return verb(fn, x0, *args, **options)  # type: ignore[arg-type, call-arg]
+            return verb(fn, x0, *args, **options)
         return _solve(verb, fn, x0, args, options)
 
     return update_wrapper(called, verb)  # type: ignore[return-value]

@@ -1,8 +1,8 @@
 """Solvers that are compiled with the functions they solve, and differentiate as solutions do.
 
-`find_root`, `fixed_point` and `minimize` run as loops inside the compiled program.  Their derivatives
-are those of the solution, by the implicit function theorem, so they nest with `grad`, `vmap` and
-`jit`, and in one another.
+`find_root`, `fixed_point` and `minimize` run as loops inside the compiled program.  Their
+derivatives are those of the solution, by the implicit function theorem, so they nest with `grad`,
+`vmap` and `jit`, and in one another.
 """
 
 from chainrule.solvers.fixed import fixed_point

@@ -37,9 +37,7 @@ def call_with(
     closed = joined(stabilize(closed) if stable_forms() else closed)
     body = Body((*opened.inputs, *fixed), tuple(closed))
     own = custom.with_constants(len(outer))
-    node = graph.call(
-        "call", *(x.node for x in given), *outer, body=body, custom=own, apart=False
-    )
+    node = graph.call("call", *(x.node for x in given), *outer, body=body, custom=own, apart=False)
     made.append(node)
     found = results_of(node)
     count = len(opened.outputs)

@@ -63,7 +63,7 @@ def damped_step(r: Any, projected: Any, scale: Any, radius: Any, first: Any) -> 
 
     def turn(s: _Trial) -> _Trial:
         damping = cnp.where(s.damping == 0, cnp.maximum(dwarf, 0.001 * s.upper), s.damping)
-        rows = cnp.sqrt(damping) * scale[:, None] * np.eye(n, dtype=scale.dtype)
+        rows = cnp.sqrt(damping) * scale[:, None] * cnp.eye(n, dtype=scale.dtype)
         factor, c = triangularised(cnp.concatenate([r, rows]), cnp.pad(projected, (0, n)))
         p = -cnp.linalg.solve_triangular(factor, c)
         size = cnp.linalg.norm(scale * p)
@@ -81,8 +81,6 @@ def damped_step(r: Any, projected: Any, scale: Any, radius: Any, first: Any) -> 
             s.count + 1,
         )  # fmt: skip
 
-    start = _Trial(
-        damping, lower, upper, newton, excess, inside, np.int64(0)
-    )
+    start = _Trial(damping, lower, upper, newton, excess, inside, np.int64(0))
     end = while_loop(lambda s: (~s.found) & (s.count < 10), turn, start)
     return end.step, cnp.where(inside, number(0, scale), end.damping)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import chainrule.numpy as cnp
 from chainrule.transform import fori_loop
 
@@ -24,9 +22,10 @@ def triangularised(a: Any, b: Any) -> tuple[Any, Any]:
     """
     m, n = a.shape
     whole = cnp.concatenate([a, b[:, None]], axis=1)
-    if m < n:
-        whole = cnp.pad(whole, ((0, n - m), (0, 0)))
-    rows, columns = np.arange(max(m, n)), np.arange(n + 1)
+    known = isinstance(m, int) and isinstance(n, int)
+    if not known or m < n:
+        whole = cnp.pad(whole, ((0, n - m if known else n), (0, 0)))
+    rows, columns = cnp.arange(whole.shape[0]), cnp.arange(n + 1)
 
     def reflect(k: Any, w: Any) -> Any:
         column = cnp.where(rows >= k, w @ (columns == k).astype(a.dtype), 0.0)
@@ -53,6 +52,6 @@ def least_squares(a: Any, b: Any, damping: Any) -> Any:
     n = a.shape[1]
     r, c = triangularised(a, b)
     r, c = triangularised(
-        cnp.concatenate([r, damping * np.eye(n, dtype=a.dtype)]), cnp.pad(c, (0, n))
+        cnp.concatenate([r, damping * cnp.eye(n, dtype=a.dtype)]), cnp.pad(c, (0, n))
     )
     return cnp.linalg.solve_triangular(r, c)

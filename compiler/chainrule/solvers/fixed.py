@@ -120,7 +120,9 @@ def anderson(
         steps, changes = s.steps, s.changes
         if memory:
             steps = cnp.where(worse, 0.0, cnp.concatenate([steps[1:], step[None]]))
-            changes = cnp.where(worse, 0.0, cnp.concatenate([changes[1:], (after - s.change)[None]]))
+            changes = cnp.where(
+                worse, 0.0, cnp.concatenate([changes[1:], (after - s.change)[None]])
+            )
         return _State(x, after, steps, changes, s.nit + 1, status)
 
     n = x0.shape[0]

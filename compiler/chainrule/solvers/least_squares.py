@@ -112,9 +112,7 @@ def levenberg_marquardt(
         x0, at, scale, radius, number(0, x0), np.int64(0),
         starting_status(0.5 * at.norm**2, at.gradient, tolerances),
     )  # fmt: skip
-    end = while_loop(
-        lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start
-    )
+    end = while_loop(lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start)
     return end.x, largest(end.at.gradient), end.nit, end.status
 
 
@@ -154,15 +152,13 @@ class _Gain(NamedTuple):
 def _status(
     at: _Factored, gained: _Gain, radius: Any, length: Any, taken: Any, t: Tolerances
 ) -> Any:
-    """Tell whether to stop: a tolerance is met, or nothing more can be gained in rounded numbers."""
+    """Tell whether to stop: a tolerance is met, or rounding hides what is to be gained."""
     eps = float(np.finfo(at.norm.dtype).eps)
     small = largest(at.gradient) <= t.tol * cnp.maximum(1.0, 0.5 * at.norm**2)
     within = (cnp.abs(gained.actual) <= max(t.ftol, 2 * eps)) & (gained.ratio <= 2)
     flat = within & (gained.predicted <= max(t.ftol, 2 * eps))
     short = radius <= max(t.xtol, eps) * length
-    return cnp.where(
-        taken & small, SMALL, cnp.where(flat, FLAT, cnp.where(short, STEP, RUNNING))
-    )
+    return cnp.where(taken & small, SMALL, cnp.where(flat, FLAT, cnp.where(short, STEP, RUNNING)))
 
 
 class _Plain(NamedTuple):
@@ -205,7 +201,9 @@ def gauss_newton(
         value = 0.5 * (r @ r)
         moved = (step > 0) & (slope < 0)
         status = reason_to_stop(value, r @ jacobian, s.value - value, step * p, x, tolerances)
-        status = cnp.where(moved, status, STALLED)
+        # Rounding lets values pass that are no lower; that may go on for ever.
+        stuck = ~moved | ((status == RUNNING) & ~(value < s.value))
+        status = cnp.where(stuck, STALLED, status)
         return _Plain(x, value, r, jacobian, s.nit + cnp.where(moved, 1, 0), status)
 
     r0 = residual(x0)

@@ -48,8 +48,8 @@ def strong_wolfe(
     """Return a point that meets the strong Wolfe conditions, or the lowest one that was tried.
 
     J. Nocedal, S. Wright, Numerical Optimization (2006), algorithms 3.5 and 3.6, as one loop with
-    one evaluation a turn: the outer end of the interval lies at infinity until one is found.  Trials
-    are minima of the cubic through both ends (their equation 3.59), and every third one the middle.
+    one evaluation a turn: the outer end of the interval lies at infinity until one is found.
+    Trials are minima of the cubic through both ends (their equation 3.59), every third the middle.
     A value that is not finite counts as too high.
 
     Args:
@@ -83,9 +83,7 @@ def strong_wolfe(
         low = _chosen(good, now, s.low)
         lowest = cnp.where(good, g, s.gradient)
         count = s.count + 1
-        trial = cnp.where(
-            cnp.isfinite(high.step), _inside(low, high, count), _beyond(s.low, now)
-        )
+        trial = cnp.where(cnp.isfinite(high.step), _inside(low, high, count), _beyond(s.low, now))
         # What is left of the interval cannot be told from x any more.
         narrow = cnp.abs(high.step - low.step) * reach <= eps
         return _Search(low, lowest, high, trial, done | narrow, count)

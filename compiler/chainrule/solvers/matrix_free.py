@@ -88,7 +88,9 @@ def levenberg_marquardt_by_products(
         value = 0.5 * (r @ r)
         image = jacobian.matvec(p)
         predicted = -(s.gradient @ p) - 0.5 * (image @ image)
-        ratio = cnp.where(cnp.isfinite(value) & (predicted > 0), (s.value - value) / predicted, -1.0)
+        ratio = cnp.where(
+            cnp.isfinite(value) & (predicted > 0), (s.value - value) / predicted, -1.0
+        )
         taken = ratio > 0
         x, r = cnp.where(taken, x, s.x), cnp.where(taken, r, s.residual)
         gradient, squares = described(x, r)
@@ -97,7 +99,7 @@ def levenberg_marquardt_by_products(
         status = cnp.where(taken, status, RUNNING)
         tiny = cnp.linalg.norm(p) <= eps * cnp.linalg.norm(s.x)
         status = cnp.where((status == RUNNING) & tiny, STALLED, status)
-        # Nielsen's equation 2.5: smoothly less where the model is good, twice as fast more where not.
+        # Nielsen's equation 2.5: less where the model is good, ever faster more where it is not.
         less = s.damping * cnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
         return _State(
             x, r, cnp.where(taken, value, s.value), gradient, cnp.maximum(s.scale, squares),
@@ -113,9 +115,7 @@ def levenberg_marquardt_by_products(
         x0, r0, value, gradient, scale, number(1e-3, x0), number(2, x0), np.int64(0),
         starting_status(value, gradient, tolerances),
     )  # fmt: skip
-    end = while_loop(
-        lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start
-    )
+    end = while_loop(lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start)
     return end.x, largest(end.gradient), end.nit, end.status
 
 

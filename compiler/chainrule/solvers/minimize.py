@@ -28,7 +28,8 @@ GRADIENT: Final[dict[str, Callable[..., tuple[Any, Any, Any, Any]]]] = {
     "lbfgs": lbfgs, "bfgs": bfgs, "newton-cg": newton_cg,
 }  # fmt: skip
 SQUARES: Final[dict[str, Callable[..., tuple[Any, Any, Any, Any]]]] = {
-    "levenberg-marquardt": levenberg_marquardt, "gauss-newton": gauss_newton,
+    "levenberg-marquardt": levenberg_marquardt,
+    "gauss-newton": gauss_newton,
 }
 METHODS: Final = (*GRADIENT, *SQUARES)
 
@@ -41,26 +42,26 @@ def minimize(
 ) -> Minimum:  # fmt: skip
     """Find where a function of many variables is least, near a start.
 
-    The whole search is one compiled function.  Inside `jit`, `grad`, `vmap` and other transformations
-    it is one more operation: its derivatives with respect to `args` are those of the solution, by
-    the implicit function theorem, to any order, and do not depend on how it was found.
+    The whole search is one compiled function.  Inside `jit`, `grad`, `vmap` and other
+    transformations it is one more operation: its derivatives with respect to `args` are those of
+    the solution, by the implicit function theorem, to any order, however it was found.
 
     Args:
-        fun: `fun(x, *args)` returns one number; for `levenberg-marquardt` and `gauss-newton` a pytree
-            of residuals, half the sum of whose squares is minimised.
+        fun: `fun(x, *args)` returns one number; for `levenberg-marquardt` and `gauss-newton` a
+            pytree of residuals, half the sum of whose squares is minimised.
         x0: The start: a pytree of floating-point arrays.
         args: What else `fun` depends on: pytrees of arrays.  Other leaves are settings.
         method: `lbfgs` (few numbers kept, for many variables), `bfgs` (n² numbers), `newton-cg`
             (Hessian-vector products, negative curvature), `levenberg-marquardt`, `gauss-newton`.
-        tol: Stop where no element of the gradient exceeds `tol * max(1, |fun|)`.  By default 1e-8 in
-            float64, 1e-4 in float32.
+        tol: Stop where no element of the gradient exceeds `tol * max(1, |fun|)`.  By default 1e-8
+            in float64, 1e-4 in float32.
         xtol: Stop after a step smaller than `xtol` times x; by default not.
         ftol: Stop after a decrease smaller than `ftol` times the value; by default not.  (The two
             least-squares methods stop at the limit of rounding anyway.)
         max_steps: By default 1000, or 15 n if that is more.
-        linear_solver: For `levenberg-marquardt`: `qr` factors the Jacobian, `cg` takes products with
-            it alone, for many variables.  By default `qr` up to 200 variables.  It also chooses
-            whether derivatives form the Hessian (`qr`) or not (`cg`).
+        linear_solver: For `levenberg-marquardt`: `qr` factors the Jacobian, `cg` takes products
+            with it alone, for many variables.  By default `qr` up to 200 variables.  It also
+            chooses whether derivatives form the Hessian (`qr`) or not (`cg`).
         jacobian: For `cg`: `jacobian(x, *args)` returns a `solvers.JacobianOperator` in place of
             products by forward and reverse mode; sparse ones plug in here.
         run: How plain values are computed with.
@@ -75,7 +76,8 @@ def minimize(
         DTypeError: `x0` is not of floating point.
 
     >>> import numpy as np
-    >>> found = minimize(lambda x, a: cnp.sum((x - a) ** 4 + x**2), np.zeros(2), np.array([0.0, 3.0]))
+    >>> bowl = lambda x, a: cnp.sum((x - a) ** 4 + x**2)
+    >>> found = minimize(bowl, np.zeros(2), np.array([0.0, 3.0]))
     >>> found.x.round(6).tolist(), bool(found.converged)
     ([0.0, 2.0], True)
     """

@@ -60,7 +60,8 @@ def _steihaug(product: Callable[[Any], Any], g: Any, radius: Any, max_steps: Any
 
     no = np.bool_(False)
     start = _Inner(cnp.zeros_like(g), -g, -g, number(0, g), np.int64(0), no, no)
-    return while_loop(lambda s: ~s.done & (s.steps < max_steps), turn, start)
+    found: _Inner = while_loop(lambda s: ~s.done & (s.steps < max_steps), turn, start)
+    return found
 
 
 def _to_border(p: Any, d: Any, radius: Any) -> Any:

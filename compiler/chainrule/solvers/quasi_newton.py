@@ -200,9 +200,7 @@ def _descend(
     value, gradient = value_and_grad(x0)
     status = starting_status(value, gradient, tolerances)
     start = _State(x0, value, gradient, memory, np.bool_(True), np.int64(0), status)
-    end = while_loop(
-        lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start
-    )
+    end = while_loop(lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start)
     return end.x, largest(end.gradient), end.nit, end.status
 
 

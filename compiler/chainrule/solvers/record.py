@@ -20,8 +20,7 @@ MESSAGES: Final = (
     "the gradient, or the residual, is as small as asked for",
     "the last step was as small as xtol allows",
     "the last step changed the value as little as ftol allows",
-    "no step along the direction of descent lowers the value: it is at the limit of rounding, or "
-    "the derivative is wrong",
+    "no step lowers the value: it is at the limit of rounding, or the derivative is wrong",
     "the function is not finite at the start",
 )
 "What each `status` means."
