@@ -311,9 +311,7 @@ def fori_loop(
     if not has_traced((lower, upper, init)):
         return run(lambda x: fori_loop(int(lower), int(upper), body, x))(init)
     graph = graph_for((lower, upper, init))
-    first, end = (
-        int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper)
-    )
+    first, end = (int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper))
     start = symbolic(first, graph) if _static(first) else lower
     carries = _Carries("fori_loop", init, graph)
 
