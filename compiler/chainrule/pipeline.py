@@ -17,8 +17,8 @@ from chainrule.link.jit import Loaded, cached_code, load, object_code
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
 from chainrule.optimize import expand, optimize, widen
+from chainrule.plan.arena import Arena, plan_arena
 from chainrule.plan.budget import Attempt, fitted
-from chainrule.plan.memory import Arena, plan_arena
 from chainrule.schedule.fuse import fuse
 from chainrule.schedule.steps import Schedule
 from chainrule.schedule.strips import cut_into_strips

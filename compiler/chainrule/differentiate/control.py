@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from chainrule.differentiate.batch_loops import batch_loop
 from chainrule.differentiate.branches import (
     batch_call,
     batch_callback,
@@ -21,7 +22,6 @@ from chainrule.differentiate.loops import (
     Batched,
     PullBack,
     PushForward,
-    batch_loop,
     pull_loop,
     push_loop,
 )

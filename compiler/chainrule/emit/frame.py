@@ -17,7 +17,7 @@ from chainrule.ir.graph import Node
 from chainrule.loops.ir import show
 from chainrule.loops.lower import Launch, Part, Returns, StripLoop
 from chainrule.loops.values import Place, Scratch
-from chainrule.plan.memory import Arena
+from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
 from chainrule_runtime.errors import NO_MEMORY
 

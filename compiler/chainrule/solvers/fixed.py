@@ -56,7 +56,7 @@ def fixed_point(
     (0.739085133, True)
     """
     if not has_traced((x0, args)):
-        options = {"memory": memory, "tol": tol, "max_steps": max_steps}
+        options: dict[str, Any] = {"memory": memory, "tol": tol, "max_steps": max_steps}
         found: Root = run(lambda x, given: fixed_point(f, x, *given, **options))(x0, args)
         return found
     graph = graph_for((x0, args))

@@ -81,7 +81,7 @@ def minimize(
     >>> found.x.round(6).tolist(), bool(found.converged)
     ([0.0, 2.0], True)
     """
-    options = {"method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
+    options: dict[str, Any] = {"method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
                "linear_solver": linear_solver, "jacobian": jacobian}  # fmt: skip
     _check(method, linear_solver, jacobian)
     if not has_traced((x0, args)):

@@ -64,7 +64,7 @@ def find_root(
             explain(f"find_root: there is no solver {solver!r}", f"solvers  {', '.join(SOLVERS)}")
         )
     if not has_traced((x0, args)):
-        options = {"solver": solver, "tol": tol, "max_steps": max_steps}
+        options: dict[str, Any] = {"solver": solver, "tol": tol, "max_steps": max_steps}
         found: Root = run(lambda x, given: find_root(residual, x, *given, **options))(x0, args)
         return found
     graph = graph_for((x0, args))
