@@ -26,7 +26,7 @@ from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
-from chainrule.ir.dims import Extent, show_extent
+from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.native_callable import attach, callable_type
 
@@ -224,8 +224,9 @@ class _Jitted:
             donated=self._donated,
             numerics=self._options["numerics"],
             cache=default_cache() if self._options["cache"] else None,
+            memory_budget=self._options["memory_budget"],
+            numbers=_numbers(traced, shapes),
         )
-        self._check_budget(variant)
         self._variants[key] = [*known, variant]
         inputs = zip(traced.program.paths, traced.program.inputs, strict=True)
         self.compilations.append(
@@ -298,14 +299,15 @@ class _Jitted:
                         f"arguments  {', '.join(sorted(known))}")
             )  # fmt: skip
 
-    def _check_budget(self, variant: Variant) -> None:
-        budget, arena = self._options["memory_budget"], variant.lowered.arena
-        if budget is None or not isinstance(arena, int) or arena <= budget:
-            return
-        raise UnsupportedError(
-            explain(f"{self!r} needs more memory than memory_budget", f"arena   {arena} bytes",
-                    f"budget  {budget} bytes")
-        )  # fmt: skip
+
+def _numbers(traced: Traced, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """Return what the named extents are in this call."""
+    return {
+        str(extent): number
+        for node, shape in zip(traced.program.inputs, shapes, strict=False)
+        for extent, number in zip(node.shape, shape, strict=False)
+        if isinstance(extent, Dim) and isinstance(number, int)
+    }
 
 
 Jitted = callable_type(_Jitted)
@@ -386,7 +388,8 @@ def jit(
             back, updated in place.
         threads: Number of threads; 1 is the only one there is so far.
         numerics: `"fast"`, `"strict"` or `"reproducible"`.
-        memory_budget: Bytes of scratch memory a call may use.
+        memory_budget: Bytes of scratch memory a call may use.  What does not fit is made to, by
+            computing values again (for extents named in `dims`: those of the first call).
         cache: Keep object code on disk, so that a later process need not generate it again.
         lenient: Treat arguments that are no arrays as static.
 
@@ -394,7 +397,8 @@ def jit(
         A callable with `fn`'s signature and the keyword `out=`; arrays in, NumPy arrays out.
 
     Raises:
-        UnsupportedError: An option asks for what does not exist yet.
+        UnsupportedError: An option asks for what does not exist yet, or the memory budget cannot be
+            met; the message lists what is large and the smallest budget that can.
 
     >>> import numpy as np, chainrule as cr
     >>> double = cr.jit(lambda x: x + x)

@@ -199,6 +199,8 @@ def read_by(outputs: Iterable[Node]) -> set[Node]:
 
 def _needed(bundle: Node, index: int) -> list[int]:
     """Return which arguments of a loop, switch or call one of its items depends on."""
+    if bundle.op.name == "callback":
+        return list(range(len(bundle.args)))
     if bundle.op.name != "loop":
         bodies = list(bodies_of(bundle))
         read = read_by(b.outputs[index] for b in bodies)
@@ -424,4 +426,5 @@ TRIM: Mapping[str, Callable[[Node, set[int]], tuple[Node, dict[int, Node]]]] = {
     "loop": _trimmed_loop,
     "switch": _trimmed_branches,
     "call": _trimmed_branches,
+    "callback": lambda node, _used: (node, dict(enumerate(results_of(node)))),
 }

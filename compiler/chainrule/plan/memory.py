@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from chainrule.ir.dims import Dim, Extent, names_of, size_of, substitute_extent
 from chainrule.ir.graph import Node
-from chainrule.loops.lower import Choose, Launch, Part, Repeat, Returns, Run, StripLoop
+from chainrule.loops.lower import Choose, Foreign, Launch, Part, Repeat, Returns, Run, StripLoop
 from chainrule.loops.values import Place, Scratch
 from chainrule.ops.control import counted_name
 from chainrule.schedule.steps import Schedule
@@ -282,6 +282,10 @@ class _Lives:
                 self.strips(run)
             case Repeat() | Choose():
                 self.control(run)
+            case Foreign():
+                self.touch_all(whole.base for whole in run.args)
+                self.touch_all((*run.results, run.table))
+                self.now += 1
 
     def touch_all(self, places: Iterable[Place], strips: StripLoop | None = None) -> None:
         for p in places:
