@@ -101,7 +101,8 @@ def lower_program(
     def scheduled(program: Program) -> Schedule:
         schedule = fuse(program, strict=numerics != "fast")
         # A strip's partial sums are an order of their own, which vmap would change.
-        return cut_into_strips(schedule) if strips and numerics != "strict" else schedule
+        cut = strips and numerics != "strict"
+        return replace(cut_into_strips(schedule) if cut else schedule, ordered=numerics == "strict")
 
     def planned(schedule: Schedule) -> tuple[list[Run], Arena, Extent]:
         runs = lower(schedule, strict=numerics != "fast")

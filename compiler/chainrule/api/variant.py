@@ -84,6 +84,16 @@ class Variant:
         """What the kernel's error codes mean."""
         return tuple(c.message for c in self.traced.program.checks)
 
+    def bound(self, cache: Cache | None) -> Variant:
+        """Return the same code behind an entry of its own, which may be chained."""
+        if self.binding is None:
+            return self
+        signature = self.signature.flat() if self.flat else self.signature
+        binding = _bind(self.traced, self.lowered, signature, self.loaded, cache)
+        direct: Callable[..., Any] = Direct()
+        attach(direct, binding.entry, binding)
+        return replace(self, binding=binding, direct=direct)
+
     def fits(self, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Tell whether arrays of these shapes (dtypes and structure agree) can be given."""
         dims: dict[str, int] = {}

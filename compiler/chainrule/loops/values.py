@@ -168,9 +168,9 @@ class Values:
         """Write a value, in the innermost open loop."""
         self.emit(Store(self.buffer(place, dtype), offset, value, combine))
 
-    def update(self, accumulator: str, value: str) -> None:
+    def update(self, accumulator: str, value: str, *, ordered: bool = False) -> None:
         """Combine a value into an accumulator, in the innermost open loop."""
-        self.emit(Update(accumulator, value))
+        self.emit(Update(accumulator, value, ordered))
 
     # Nodes
 
