@@ -27,6 +27,8 @@ from chainrule.api import (
     jvp,
     linearize,
     scan,
+    sparse_hessian,
+    sparse_jacobian,
     switch,
     value_and_grad,
     vjp,
@@ -75,10 +77,11 @@ __all__ = [
     "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
     "custom_jvp", "custom_vjp", "datasets", "explain", "export", "find_root", "fixed_point",
     "fori_loop", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd",
-    "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn", "numpy",
-    "optim", "random", "register_pytree_node", "scalar_op", "scan", "simplify", "solvers", "spec",
-    "special", "stop_gradient", "substitute", "switch", "symbol", "trace", "tree_flatten",
-    "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap", "while_loop",
+    "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn", "numpy", "optim", "random",
+    "register_pytree_node", "scalar_op", "scan", "simplify", "solvers", "sparse_hessian",
+    "sparse_jacobian", "spec", "special", "stop_gradient", "substitute", "switch", "symbol",
+    "trace", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp",
+    "vmap", "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {
