@@ -115,7 +115,8 @@ kept = draws[WARM_UP:]
 blocks = kept[: len(kept) // 100 * 100].reshape(100, -1, WEIGHTS)
 doubt = blocks.mean(axis=1).std(axis=0) / 10  # of the mean of 100 blocks
 doubt_of_deviation = blocks.std(axis=1).std(axis=0) / 10
-print("mean      sampled", kept.mean(axis=0).round(4), "exact", mean.round(4), "mode", mode.round(4))
+print("mean      sampled", kept.mean(axis=0).round(4), "exact", mean.round(4),
+      "mode", mode.round(4))  # fmt: skip
 print("deviation sampled", kept.std(axis=0).round(4), "exact", deviation.round(4),
       "at the mode", np.sqrt(np.diag(np.linalg.inv(hessian))).round(4))  # fmt: skip
 assert np.all(np.abs(kept.mean(axis=0) - mean) < 4.5 * doubt)

@@ -33,7 +33,9 @@ def loss(params: dict, state: tuple, pulses: np.ndarray, wanted: np.ndarray) -> 
     return cnp.mean((told - wanted) ** 2), state
 
 
-def loss_of_python_loop(params: dict, state: tuple, pulses: np.ndarray, wanted: np.ndarray) -> tuple:
+def loss_of_python_loop(
+    params: dict, state: tuple, pulses: np.ndarray, wanted: np.ndarray
+) -> tuple:
     """Return the same from a loop that is unrolled as it is traced."""
     errors = []
     for x, y in zip(pulses, wanted, strict=True):
@@ -46,7 +48,9 @@ optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adam(optim.cosine(
 
 
 @cr.jit(donate_argnames=("params", "moments", "state"))
-def step(params: dict, moments: object, state: tuple, pulses: np.ndarray, wanted: np.ndarray) -> tuple:
+def step(
+    params: dict, moments: object, state: tuple, pulses: np.ndarray, wanted: np.ndarray
+) -> tuple:
     """Run a chunk forward and backward, then Adam, as one function."""
     (value, state), slopes = cr.value_and_grad(loss, has_aux=True)(params, state, pulses, wanted)
     params, moments = optimizer.apply(slopes, moments, params)
