@@ -152,7 +152,7 @@ def exact(trap: Trap, dtype: DType) -> np.ndarray | None:
         for a, b in zip(one.flat, other.flat, strict=True):
             if isinstance(a, mpmath.mpc) or not abs(a - b) <= 1e-12 * (1 + abs(a)):
                 return None
-        return other.astype(float)
+        return np.asarray(other, float)
 
 
 def zeros(n: int) -> np.ndarray:
@@ -190,8 +190,13 @@ def in_each_order(trap: Trap) -> Callable[..., dict[str, Any]]:
 
     def derivatives(*x: Any) -> dict[str, Any]:
         every = tuple(range(len(x)))
-        fwd = lambda f: cr.jacfwd(f, every)  # noqa: E731
-        rev = lambda f: cr.jacrev(f, every)  # noqa: E731
+
+        def fwd(f: Callable[..., Any]) -> Callable[..., Any]:
+            return cr.jacfwd(f, every)
+
+        def rev(f: Callable[..., Any]) -> Callable[..., Any]:
+            return cr.jacrev(f, every)
+
         return {
             "forward over reverse": fwd(rev(function))(*x),
             "reverse over forward": rev(fwd(function))(*x),
