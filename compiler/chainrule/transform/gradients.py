@@ -7,15 +7,114 @@ from typing import Any
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.frontend.arguments import bind_arguments, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.graph import Node
-from chainrule.transform.choice import Paths, choose
-from chainrule.transform.inline import Inlined, graph_for, inline
+from chainrule.transform.inline import Inlined, graph_for, inline, require_float
+from chainrule.transform.paths import ChosenLeaves, Paths, only_paths
 from chainrule.transform.transformed import Run, Transformed, evaluated, has_traced
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = ["Chosen", "choose", "choose_or_find", "grad", "value_and_grad", "vjp"]
+
+
+class Chosen:
+    """The arguments that a transformation is about, taken out of a call."""
+
+    def __init__(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+        argnums: int | Sequence[int], argnames: str | Sequence[str] | None,
+    ) -> None:  # fmt: skip
+        self.fn, self.args, self.kwargs = fn, args, kwargs
+        labels = _labels(fn, args, kwargs)
+        self.single = isinstance(argnums, int) and argnames is None
+        if argnames is not None:
+            keys = [_key_of(n, labels, kwargs, fn) for n in _names(argnames)]
+            self.single = isinstance(argnames, str)
+        else:
+            numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+            keys = [_number(n, len(args), fn) for n in numbers]
+        self.keys: list[int | str] = keys
+        self.value: Any = tuple([args[k] if isinstance(k, int) else kwargs[k] for k in keys])
+        self.leaves, self.tree = tree_flatten(self.value)
+        names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
+        self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
+
+    def call(self, leaves: Sequence[Any]) -> Any:
+        """Call the function with other leaves in the chosen arguments."""
+        args, kwargs = list(self.args), dict(self.kwargs)
+        for key, value in zip(self.keys, self.tree.unflatten(leaves), strict=True):
+            if isinstance(key, int):
+                args[key] = value
+            else:
+                kwargs[key] = value
+        return self.fn(*args, **kwargs)
+
+    def nested(self, leaves: Sequence[Any]) -> Any:
+        """Nest leaves as the chosen arguments; a single one is not in a tuple."""
+        tree = self.tree.unflatten(leaves)
+        return tree[0] if self.single else tree
+
+
+def _names(argnames: str | Sequence[str]) -> list[str]:
+    return [argnames] if isinstance(argnames, str) else list(argnames)
+
+
+def _labels(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    try:
+        return list(bind_arguments(fn, args, kwargs).names)
+    except StructureError:
+        return [f"arg{i}" for i in range(len(args))]
+
+
+def _key_of(name: str, labels: list[str], kwargs: dict[str, Any], fn: Any) -> int | str:
+    if name in kwargs:
+        return name
+    if name in labels:
+        return labels.index(name)
+    raise StructureError(
+        explain(
+            f"argnames: {name_of(fn)} is not given an argument {name}",
+            f"given  {', '.join(labels)}",
+        )
+    )
+
+
+def _number(number: int, count: int, fn: Any) -> int:
+    if not -count <= number < count:
+        raise StructureError(
+            explain(
+                f"argnums: {name_of(fn)} is given {count} positional arguments",
+                f"argnums  {number}",
+                hint="arguments count from 0; name keyword arguments with argnames",
+            )
+        )
+    return number % count
+
+
+def choose(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
+) -> Chosen:  # fmt: skip
+    """Take the chosen arguments out of a call, which must be of floating point."""
+    chosen = Chosen(fn, args, kwargs, argnums, argnames)
+    require_float(chosen.leaves, chosen.paths, verb)
+    return chosen
+
+
+def choose_or_find(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
+    wrt: Paths | None,
+) -> Chosen | ChosenLeaves:  # fmt: skip
+    """Take the chosen arguments, or the leaves at the paths `wrt`, out of a call."""
+    if wrt is None:
+        return choose(fn, args, kwargs, argnums, argnames, verb)
+    only_paths(wrt, argnums, argnames, verb)
+    found = ChosenLeaves(fn, args, kwargs, wrt, verb)
+    require_float(found.leaves, found.paths, verb)
+    return found
 
 
 def _scalar(made: Inlined, verb: str) -> Node:
@@ -88,7 +187,7 @@ def value_and_grad(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "gradient", wrt)
+        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "gradient", wrt)
         graph = graph_for((args, kwargs))
         made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
         value = _scalar(made, "gradient")

@@ -14,9 +14,9 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I64, Type
 from chainrule.numpy.nodes import permuted
 from chainrule.transform.batching import vmap
-from chainrule.transform.choice import Paths, choose
-from chainrule.transform.gradients import grad, vjp
+from chainrule.transform.gradients import choose_or_find, grad, vjp
 from chainrule.transform.inline import graph_for
+from chainrule.transform.paths import ChosenLeaves, Paths
 from chainrule.transform.tangents import jvp
 from chainrule.transform.transformed import Transformed
 
@@ -64,7 +64,7 @@ def jacrev(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
+        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -119,7 +119,7 @@ def jacfwd(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
+        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -217,12 +217,16 @@ def hvp(
                 explain("hvp: the arguments of the function, then a vector", f"given  {len(args)}")
             )
         *primals, vector = args
-        chosen = choose(gradient, tuple(primals), kwargs, argnums, None, "hvp", wrt)
+        chosen = choose_or_find(gradient, tuple(primals), kwargs, argnums, None, "hvp", wrt)
 
         def of_chosen(*values: Any) -> Any:
             return chosen.call(tree_flatten(values)[0])
 
-        return jvp(of_chosen, chosen.value, chosen.taken_apart(vector))[1]
+        if isinstance(chosen, ChosenLeaves):
+            vectors = chosen.taken_apart(vector)
+        else:
+            vectors = (vector,) if chosen.single else tuple(vector)
+        return jvp(of_chosen, chosen.value, vectors)[1]
 
     return Transformed(traced, fn, "hvp", _with_vector(fn) or inspect.signature(traced))
 

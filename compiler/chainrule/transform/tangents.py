@@ -14,7 +14,7 @@ from chainrule.frontend.operands import as_operand, cast, graph_of, node_of
 from chainrule.frontend.pytree import tree_flatten, tree_map
 from chainrule.frontend.value import Value
 from chainrule.ir.graph import Node
-from chainrule.transform.choice import choose
+from chainrule.transform.gradients import choose
 from chainrule.transform.inline import Inlined, graph_for, inline
 from chainrule.transform.transformed import Run, evaluated, has_traced
 

@@ -1,4 +1,4 @@
-"""What a transformation is about: chosen arguments, or leaves chosen by their paths."""
+"""Leaves chosen by their paths, for a transformation to be about."""
 
 from __future__ import annotations
 
@@ -9,68 +9,31 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of
+from chainrule.frontend.arguments import bind_arguments, is_arraylike
 from chainrule.frontend.operands import as_operand, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.dims import show_extent
-from chainrule.transform.inline import require_float
 
-__all__ = ["Chosen", "Paths", "choose"]
+__all__ = ["ChosenLeaves", "Paths", "only_paths"]
 
 Paths: TypeAlias = str | Sequence[str]
 """A path of a leaf, as `params/layers/0/W`, or several; parts may hold wildcards."""
 
 
-class Chosen:
-    """The arguments that a transformation is about, taken out of a call."""
+class ChosenLeaves:
+    """The leaves at some paths, taken out of a call; everything else stays as it is.
 
-    def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-        argnums: int | Sequence[int], argnames: str | Sequence[str] | None,
-    ) -> None:  # fmt: skip
-        self.fn, self.args, self.kwargs = fn, args, kwargs
-        labels = _labels(fn, args, kwargs)
-        self.single = isinstance(argnums, int) and argnames is None
-        if argnames is not None:
-            keys = [_key_of(n, labels, kwargs, fn) for n in _names(argnames)]
-            self.single = isinstance(argnames, str)
-        else:
-            numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-            keys = [_number(n, len(args), fn) for n in numbers]
-        self.keys: list[int | str] = keys
-        self.value: Any = tuple([args[k] if isinstance(k, int) else kwargs[k] for k in keys])
-        self.leaves, self.tree = tree_flatten(self.value)
-        names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
-        self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
-
-    def call(self, leaves: Sequence[Any]) -> Any:
-        """Call the function with other leaves in the chosen arguments."""
-        args, kwargs = list(self.args), dict(self.kwargs)
-        for key, value in zip(self.keys, self.tree.unflatten(leaves), strict=True):
-            if isinstance(key, int):
-                args[key] = value
-            else:
-                kwargs[key] = value
-        return self.fn(*args, **kwargs)
-
-    def nested(self, leaves: Sequence[Any]) -> Any:
-        """Nest leaves as the chosen arguments; a single one is not in a tuple."""
-        tree = self.tree.unflatten(leaves)
-        return tree[0] if self.single else tree
-
-    def taken_apart(self, vector: Any) -> tuple[Any, ...]:
-        """Return what nests as the chosen arguments as a tuple, one for each."""
-        return (vector,) if self.single else tuple(vector)
-
-
-class ChosenLeaves(Chosen):
-    """The leaves at some paths, taken out of a call; everything else stays as it is."""
+    Attributes:
+        single: One path was given, without wildcards.
+        paths: The whole path of each leaf.
+        leaves: The leaves.
+        value: They, as a tuple.
+    """
 
     def __init__(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], wrt: Paths,
         verb: str,
     ) -> None:  # fmt: skip
-        self.fn, self.args, self.kwargs = fn, args, kwargs
         self._bound = bind_arguments(fn, args, kwargs)
         flat = [tree_flatten(v) for v in self._bound.values]
         self._trees: list[TreeDef] = [tree for _, tree in flat]
@@ -80,7 +43,7 @@ class ChosenLeaves(Chosen):
         self.single, self._at = _found(wrt, known, self._all, verb)
         self.paths = [known[i] for i in self._at]
         self.leaves = [self._all[i] for i in self._at]
-        self.value, self.keys = tuple(self.leaves), []
+        self.value: Any = tuple(self.leaves)
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """Call the function with other leaves at the chosen paths."""
@@ -111,6 +74,17 @@ class ChosenLeaves(Chosen):
                         f"paths   {', '.join(self.paths)}", f"vector  {given}")
             )  # fmt: skip
         return tuple([vector[path] for path in self.paths])
+
+
+def only_paths(
+    wrt: Paths, argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str
+) -> None:
+    """Raise StructureError where arguments are chosen besides leaves."""
+    if argnames is not None or argnums != 0:
+        raise StructureError(
+            explain(f"{verb}: wrt chooses leaves, argnums and argnames choose arguments",
+                    f"wrt  {wrt!r}", hint="give one of them")
+        )  # fmt: skip
 
 
 def _found(
@@ -172,61 +146,3 @@ def _described(leaf: Any) -> str:
     kind = kind_of(operand)
     shape = ", ".join(map(show_extent, shape_of(operand)))
     return f"{getattr(kind, '__name__', kind)}[{shape}]"
-
-
-def _names(argnames: str | Sequence[str]) -> list[str]:
-    return [argnames] if isinstance(argnames, str) else list(argnames)
-
-
-def _labels(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    try:
-        return list(bind_arguments(fn, args, kwargs).names)
-    except StructureError:
-        return [f"arg{i}" for i in range(len(args))]
-
-
-def _key_of(name: str, labels: list[str], kwargs: dict[str, Any], fn: Any) -> int | str:
-    if name in kwargs:
-        return name
-    if name in labels:
-        return labels.index(name)
-    raise StructureError(
-        explain(
-            f"argnames: {name_of(fn)} is not given an argument {name}",
-            f"given  {', '.join(labels)}",
-        )
-    )
-
-
-def _number(number: int, count: int, fn: Any) -> int:
-    if not -count <= number < count:
-        raise StructureError(
-            explain(
-                f"argnums: {name_of(fn)} is given {count} positional arguments",
-                f"argnums  {number}",
-                hint="arguments count from 0; name keyword arguments with argnames",
-            )
-        )
-    return number % count
-
-
-def choose(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
-    wrt: Paths | None = None,
-) -> Chosen:  # fmt: skip
-    """Take the chosen arguments, or leaves, out of a call; they must be of floating point."""
-    if wrt is None:
-        chosen = Chosen(fn, args, kwargs, argnums, argnames)
-    elif argnames is not None or argnums != 0:
-        raise StructureError(
-            explain(
-                f"{verb}: wrt chooses leaves, argnums and argnames choose arguments",
-                f"wrt  {wrt!r}",
-                hint="give one of them",
-            )
-        )
-    else:
-        chosen = ChosenLeaves(fn, args, kwargs, wrt, verb)
-    require_float(chosen.leaves, chosen.paths, verb)
-    return chosen
