@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from chainrule import numpy, special
 from chainrule.api import (
     Jitted,
+    cond,
+    fori_loop,
     function,
     grad,
     hessian,
@@ -24,9 +26,12 @@ from chainrule.api import (
     jit,
     jvp,
     linearize,
+    scan,
+    switch,
     value_and_grad,
     vjp,
     vmap,
+    while_loop,
 )
 from chainrule.errors import (
     AliasError,
@@ -36,6 +41,7 @@ from chainrule.errors import (
     DTypeError,
     ExportError,
     NotDifferentiableError,
+    OutOfMemoryError,
     OutOfRangeError,
     ShapeError,
     StructureError,
@@ -49,7 +55,7 @@ from chainrule.frontend.pytree import (
     tree_unflatten,
 )
 from chainrule.frontend.trace import spec
-from chainrule.transform import stop_gradient
+from chainrule.transform import callback, checkpoint, custom_jvp, custom_vjp, stop_gradient
 
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
@@ -65,12 +71,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
-    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfRangeError",
-    "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "datasets", "explain",
-    "export", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian",
-    "jacrev", "jit", "jvp", "linearize", "nn", "numpy", "optim", "random", "register_pytree_node",
-    "scalar_op", "simplify", "spec", "special", "stop_gradient", "substitute", "symbol", "trace",
-    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
+    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfMemoryError",
+    "OutOfRangeError", "ShapeError", "StructureError", "TracedFunction", "UnsupportedError",
+    "callback", "checkpoint", "cond", "custom_jvp", "custom_vjp", "datasets", "explain", "export",
+    "fori_loop", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd",
+    "jacobian", "jacrev", "jit", "jvp", "linearize", "nn", "numpy", "optim", "random",
+    "register_pytree_node", "scalar_op", "scan", "simplify", "spec", "special", "stop_gradient",
+    "substitute", "switch", "symbol", "trace", "tree_flatten", "tree_leaves", "tree_map",
+    "tree_unflatten", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {

@@ -28,9 +28,13 @@ SECTIONS: Final[dict[str, tuple[Kind, ...]]] = {
     "pointwise": (Kind.POINTWISE,),
     "reductions": (Kind.REDUCE, Kind.COMPOSITE, Kind.CUMULATE),
     "contraction": (Kind.CONTRACT,),
+    "matrices": (Kind.FACTOR,),
     "structure": (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER),
     "sources": (Kind.SOURCE,),
 }
+
+MATRICES: Final = frozenset({"solve", "det", "logabsdet"})
+"Composites that stand with the factors they are made of."
 
 MEANINGS: Final = {
     "pow": "x to the power y; a negative power of an integer is 0 unless the base is 1 or -1",
@@ -41,6 +45,11 @@ MEANINGS: Final = {
     "contract": "sums of products over shared axes: every matrix product, `einsum`, `tensordot`",
     "cumsum": "running sum along an axis, from either end",
     "recurrence": "y[t] = a[t] y[t-1] + b[t] along an axis, from either end",
+    "cholesky": "the lower triangular L with L Lᵀ = x; NaN where x is not positive definite",
+    "lu": "elimination with row exchanges: both factors in one matrix, and the order of the rows",
+    "triangular_solve": "solution of a triangular system, of one triangle of the first argument",
+    "solve": "`numpy.linalg.solve`, with infinities and NaN where a matrix is singular",
+    "det": "`numpy.linalg.det`", "logabsdet": "logarithm of the size of the determinant",
     "gather": "rows of the first argument, picked by integers",
     "scatter_add": "zeros to which rows are added at places given by integers",
     "sum": "sum over axes", "prod": "product over axes", "max": "greatest over axes",
@@ -79,6 +88,15 @@ SAMPLES: Final[dict[str, tuple[tuple[tuple[Any, ...], ...], dict[str, Any]]]] = 
     "sinc": (((),), {"order": 0}),
     "select": ((None, (), ()), {}),
     "cast": (((),), {"dtype": F64}),
+    "cholesky": ((("n", "n"),), {}),
+    "lu": ((("n", "n"),), {}),
+    "triangular_solve": (
+        (("n", "n"), ("n", "k")),
+        {"lower": True, "transposed": False, "unit_diagonal": False},
+    ),
+    "solve": ((("n", "n"), ("n", "k")), {"transposed": False}),
+    "det": ((("n", "n"),), {}),
+    "logabsdet": ((("n", "n"),), {}),
 }
 "Shapes and attributes of what is not pointwise, for the derivative; None stands for a truth value."
 
@@ -210,9 +228,16 @@ COLUMNS: Final[dict[str, Callable[[Op], str]]] = {
 }
 
 
+def section_of(op: Op) -> str:
+    """Return the section an op is listed in; empty if it is in none."""
+    if op.name in MATRICES:
+        return "matrices"
+    return next((name for name, kinds in SECTIONS.items() if op.kind in kinds), "")
+
+
 def table(section: str) -> Iterator[str]:
     """Yield the lines of one section's table in MyST, without columns that would be empty."""
-    ops = [op for op in OPS.values() if op.kind in SECTIONS[section]]
+    ops = [op for op in OPS.values() if section_of(op) == section]
     cells = {
         name: [column(op).replace("|", "&#124;") for op in ops] for name, column in COLUMNS.items()
     }

@@ -232,6 +232,20 @@ PRODUCTS = _all(
     "m.matmul(i, i.T)", "m.einsum('ij,ij->i', b, c)", "m.dot(b, c.T)", "m.inner(i, l)", smooth=False,
 )  # fmt: skip
 
+# Matrices far from singular: heavy on the diagonal, or on another one.
+SYSTEMS = _all(
+    "m.linalg.solve(s + 9 * m.linalg.matrix_power(s, 0), w.T)",
+    "m.linalg.solve(s + 9 * m.linalg.matrix_power(s, 0), s[0])",
+    "m.linalg.solve(m.roll(s + 9 * m.linalg.matrix_power(s, 0), 1, 0), t.mT)",
+    "m.linalg.solve(m.matmul(r, t) + 90 * m.linalg.matrix_power(s, 0), w.T)",
+    "m.linalg.inv(s + 9 * m.linalg.matrix_power(s, 0))",
+    "m.linalg.matrix_power(s + 9 * m.linalg.matrix_power(s, 0), -2)",
+    "m.linalg.det(m.roll(s + 9 * m.linalg.matrix_power(s, 0), 1, 0) / 9)",
+    "m.linalg.slogdet(m.roll(s + 9 * m.linalg.matrix_power(s, 0), 1, 0))[1]",
+    "m.linalg.cholesky(s @ s.T + 9 * m.linalg.matrix_power(s, 0))",
+    "m.linalg.cholesky(r @ r.mT + 9 * m.linalg.matrix_power(s, 0), upper=True)",
+) + _all("m.linalg.slogdet(s + 9 * m.linalg.matrix_power(s, 0))[0]", smooth=False)  # fmt: skip
+
 UPDATES = [
     "x.at[1].set(v)", "x.at[1, 2].add(3.0)", "x.at[:, 1:3].set(0.0)", "x.at[::2].add(v)",
     "x.at[j].add(v)", "x.at[j].set(x[::-1])", "x.at[j, 2].add(u)", "x.at[j, 1].set(u)",
@@ -241,4 +255,4 @@ UPDATES = [
     "x.at[...].set(y)", "x.at[1].get()", "t.at[j, 1:3].add(z)", "x.at[None, 1].add(2.0)",
 ]  # fmt: skip
 
-CASES = [*UNARY, *BINARY, *REDUCTIONS, *SHAPING, *PRODUCTS]
+CASES = [*UNARY, *BINARY, *REDUCTIONS, *SHAPING, *PRODUCTS, *SYSTEMS]

@@ -80,9 +80,23 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
         (((2, 3, 4, 5), (4, 6, 2, 5)), {"batch": ((0,), (2,)), "summed": ((3, 2), (3, 0))}),
         (((2, 3, 4), (3, 4, 2)), {"batch": ((), ()), "summed": ((2, 0), (1, 2))}),
     ],
+    "cholesky": [(((*lead, n, n),), {}) for lead, n in [((), 3), ((), 1), ((2,), 4), ((), 0)]],
+    "triangular_solve": [
+        (((3, 3), (3, m)), dict(zip(("lower", "transposed", "unit_diagonal"), given, strict=True)))
+        for m, given in zip(itertools.cycle([1, 2, 5]), itertools.product([False, True], repeat=3))
+    ] + [
+        (((2, 4, 4), (2, 4, m)), {"lower": True, "transposed": False, "unit_diagonal": False})
+        for m in (0, 1, 2)
+    ],
+    "solve": [
+        (((3, 3), (3, 2)), {"transposed": False}), (((3, 3), (3, 1)), {"transposed": True}),
+        (((2, 4, 4), (2, 4, 1)), {"transposed": False}),
+        (((2, 5, 5), (2, 5, 3)), {"transposed": True}),
+    ],
 }  # fmt: skip
 for _one, _same in (("min", "max"), ("argmin", "argmax"), ("softmax", "logsumexp"),
-                    ("log_softmax", "logsumexp"), ("norm", "logsumexp")):  # fmt: skip
+                    ("log_softmax", "logsumexp"), ("norm", "logsumexp"), ("lu", "cholesky"),
+                    ("det", "cholesky"), ("logabsdet", "cholesky")):  # fmt: skip
     TABLE[_one] = TABLE[_same]
 
 F, I = F64, I64
@@ -102,7 +116,12 @@ INDEXED: dict[str, list[Sample]] = {
         Sample((Type(F, (4, 3, 2)), Type(I32, (4, 3))), {"size": 5, "batch": 1}),
     ],
 }
+# Matrices that are not nearly singular: one heavy element in each row.  On the diagonal it makes
+# them positive definite; off it, elimination has to exchange rows.
+HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1}
 SOURCES = {"input", "constant", "data", "iota", "extent"}
+BODIES = {op.name for op in OPS.values() if op.kind in (Kind.CONTROL, Kind.ITEM)}
+"Ops of whole bodies: tests/control has programs for them."
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "sinc": [{"order": k} for k in range(4)],
     "cast": [{"dtype": d} for d in DTYPES],
@@ -159,7 +178,14 @@ def array_for(op: Op, position: int, type_: Type, random: np.random.Generator) -
             low, high = op.domain if op.kind is Kind.POINTWISE else (-2.0, 2.0)
             count = int(np.prod(shape))
             spread = (random.permutation(count) + random.uniform(0.2, 0.8, count)) / max(count, 1)
-            return (low + (high - low) * spread).reshape(shape).astype(type_.dtype.numpy)
+            found = (low + (high - low) * spread).reshape(shape)
+            if position == 0 and op.name in HEAVY:
+                found += (
+                    2
+                    * (shape[-1] + 1)
+                    * np.roll(np.eye(max(shape[-1], 1)), HEAVY[op.name], 0)[: shape[-1]]
+                )
+            return found.astype(type_.dtype.numpy)
         case "bool":
             return random.choice([False, True], shape)
         case _:
@@ -177,4 +203,4 @@ def call(op: Op, inputs: list[Node], sample: Sample) -> Node:
 
 
 FLOATS = (F64, F32)
-ALL = [op for op in OPS.values() if op.name not in SOURCES]
+ALL = [op for op in OPS.values() if op.name not in SOURCES | BODIES]

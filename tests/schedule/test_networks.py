@@ -17,7 +17,7 @@ from chainrule.ir.program import Program
 from chainrule.nn import softmax_cross_entropy
 from chainrule.optimize import expand, optimize
 from chainrule.pipeline import lower_program
-from chainrule.schedule.cost import flops
+from chainrule.ops.cost import flops
 from chainrule.schedule.steps import Strips
 from chainrule_runtime.abi import evaluate
 

@@ -2,6 +2,8 @@
 
 from chainrule.api.jit import Jitted, jit
 from chainrule.api.transforms import (
+    cond,
+    fori_loop,
     function,
     grad,
     hessian,
@@ -11,12 +13,16 @@ from chainrule.api.transforms import (
     jacrev,
     jvp,
     linearize,
+    scan,
+    switch,
     value_and_grad,
     vjp,
     vmap,
+    while_loop,
 )
 
 __all__ = [
-    "Jitted", "function", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linearize", "value_and_grad", "vjp", "vmap",
+    "Jitted", "cond", "fori_loop", "function", "grad", "hessian", "hvp", "jacfwd", "jacobian",
+    "jacrev", "jit", "jvp", "linearize", "scan", "switch", "value_and_grad", "vjp", "vmap",
+    "while_loop",
 ]  # fmt: skip

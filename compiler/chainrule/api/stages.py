@@ -10,15 +10,15 @@ from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.signature import donation_pairs
 from chainrule.frontend.trace import Traced
 from chainrule.frontend.trace import trace as trace_function
-from chainrule.ir.dims import Dim, Extent, Shape, evaluate_extent, size_of
+from chainrule.ir.dims import Dim, Extent, Shape, evaluate_extent, show_extent, size_of
 from chainrule.ir.program import Program
 from chainrule.ir.show import show
 from chainrule.link.jit import assembly
 from chainrule.loops.ir import show as show_kernel
-from chainrule.loops.lower import Launch, Returns, Run, StripLoop
+from chainrule.loops.lower import Choose, Foreign, Launch, Repeat, Returns, Run, StripLoop
+from chainrule.ops.cost import flops
 from chainrule.optimize import optimize
 from chainrule.pipeline import Lowered, lower_program
-from chainrule.schedule.cost import flops
 
 __all__ = ["CompiledFunction", "Cost", "LoweredFunction", "Memory", "TracedFunction", "trace"]
 
@@ -138,16 +138,33 @@ def show_runs(runs: Sequence[Run]) -> str:
         places = ", ".join(str(p) for p in one.places)
         lines.append(f"{indent}run k{number} on {places}")
 
-    for run in runs:
-        match run:
-            case Launch():
-                launch(run, "")
-            case Returns():
-                lines.append(f"return {run.code} if {run.place}")
-            case StripLoop():
-                lines.append(f"for each strip of {run.rows} of {run.dim}")
-                for one in run.body:
-                    launch(one, "  ")
+    def all_of(several: Sequence[Run], indent: str) -> None:
+        for run in several:
+            match run:
+                case Launch():
+                    launch(run, indent)
+                case Returns():
+                    lines.append(f"{indent}return {run.code} if {run.place}")
+                case StripLoop():
+                    lines.append(f"{indent}for each strip of {run.rows} of {run.dim}")
+                    all_of(run.body, indent + "  ")
+                case Repeat():
+                    all_of(run.before, indent)
+                    if run.test is None:
+                        lines.append(f"{indent}repeat {show_extent(run.loop.length)} times")
+                    else:
+                        lines.append(f"{indent}while {run.go}")
+                        all_of(run.test.runs, indent + "  test ")
+                    all_of(run.body.runs, indent + "  ")
+                case Foreign():
+                    lines.append(f"{indent}call back {run.step.node.attributes['function']}")
+                case Choose():
+                    all_of(run.index, indent)
+                    for i, branch in enumerate(run.branches):
+                        lines.append(f"{indent}in case {i}" if run.chosen else f"{indent}apart")
+                        all_of(branch.runs, indent + "  ")
+
+    all_of(runs, "")
     kernels = [f"k{number}: {text}" for text, number in seen.items()]
     return "\n".join([*lines, "", *kernels])
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from chainrule.differentiate.control import push_control
 from chainrule.differentiate.reverse import product
 from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.graph import Node, Origin
+from chainrule.ir.op import Kind
+from chainrule.ir.types import BUNDLE
 from chainrule.ir.walk import depends_on, topological
 
 __all__ = ["push_forward"]
@@ -19,14 +22,23 @@ def push_forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> tupl
     between the given ones and the outputs.
     """
     nodes = topological(outputs)
-    active = {n for n in depends_on(nodes, tangents) if n.dtype.is_float}
+    active = {n for n in depends_on(nodes, tangents) if n.dtype.is_float or n.dtype is BUNDLE}
     found: dict[Node, Node] = {n: t for n, t in tangents.items() if n.dtype.is_float}
+    of_items: dict[Node, dict[int, Node]] = {}
     for y in nodes:
         if y in found or y not in active or not y.args:
+            continue
+        if y.op.kind is Kind.ITEM:
+            t = of_items.get(y.args[0], {}).get(y.attrs[0])
+            if t is not None:
+                found[y] = t
             continue
         given = tuple(found.get(x) for x in y.args)
         if any(t is not None for t in given):
             with y.graph.origin(Origin(rule=f"push {y.op.name}", forward=y.id)):
+                if y.op.kind is Kind.CONTROL:
+                    of_items[y] = push_control(y, given, push_forward)
+                    continue
                 t = _pushed(y, given)
             if t is not None:
                 found[y] = t

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chainrule.differentiate.control import pull_control
 from chainrule.differentiate.masks import added, moved, product
 from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.graph import Graph, Node, Origin
+from chainrule.ir.op import Kind
+from chainrule.ir.types import BUNDLE
 from chainrule.ir.walk import depends_on, topological
 
 __all__ = ["product", "pull_back"]
@@ -28,20 +31,29 @@ def pull_back(
     if not outputs:
         return (None,) * len(wrt)
     nodes = topological(outputs)
-    active = {n for n in depends_on(nodes, wrt) if n.dtype.is_float}
+    active = {n for n in depends_on(nodes, wrt) if n.dtype.is_float or n.dtype is BUNDLE}
     stops = set(wrt)
     adjoint: dict[Node, Node] = {}
+    of_items: dict[Node, dict[int, Node]] = {}
     for node, g in zip(outputs, cotangents, strict=True):
         if node in active:
             adjoint[node] = added(adjoint[node], g) if node in adjoint else g
     graph = outputs[0].graph
     for y in reversed(nodes):
-        if y not in adjoint or (y in stops and active.isdisjoint(y.args)):
+        if y.op.kind is Kind.ITEM and y in adjoint:
+            index, _ = y.attrs
+            of_items.setdefault(y.args[0], {})[index] = adjoint[y]
             continue
-        g = adjoint[y]
+        bundle = of_items.get(y)
+        if bundle is None and (y not in adjoint or (y in stops and active.isdisjoint(y.args))):
+            continue
+        wanted = [x in active for x in y.args]
         with graph.origin(_origin(graph, y)):
-            wanted = [x in active for x in y.args]
-            for x, gx, want in zip(y.args, _pulled(y, g, wanted), wanted, strict=True):
+            if bundle is not None:
+                pulled: Sequence[Node | None] = pull_control(y, bundle, wanted, pull_back)
+            else:
+                pulled = _pulled(y, adjoint[y], wanted)
+            for x, gx, want in zip(y.args, pulled, wanted, strict=True):
                 if gx is not None and want:
                     adjoint[x] = added(adjoint[x], gx) if x in adjoint else gx
     return tuple(adjoint.get(x) for x in wrt)

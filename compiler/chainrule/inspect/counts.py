@@ -10,7 +10,7 @@ from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.types import Type
 from chainrule.ir.walk import topological
-from chainrule.schedule.cost import flops_of
+from chainrule.ops.cost import flops_of
 
 __all__ = ["Counts", "count"]
 

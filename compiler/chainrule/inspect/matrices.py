@@ -205,4 +205,8 @@ _BUILDERS: Final[dict[str, Callable[[Node, list[Expr]], Expr]]] = {
     "sum": _summed,
     "transpose": lambda node, args: args[0].T if node.type.rank == 2 else args[0],
     "reshape": _reshaped,
+    "solve": lambda node, args: (
+        (args[0].T if node.attributes["transposed"] else args[0]).I * args[1]
+    ),
+    "det": lambda _node, args: args[0].det(),
 }

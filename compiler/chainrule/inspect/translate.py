@@ -38,6 +38,7 @@ from chainrule.inspect.place import (
     place,
     summed,
 )
+from chainrule.inspect.systems import SYSTEMS
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
 
@@ -287,4 +288,5 @@ _BUILDERS: Final[Mapping[str, Builder]] = {
         "sum", "max", "min", "prod", "norm", "logsumexp", "argmax", "argmin",
     )},
     **dict.fromkeys(("softmax", "log_softmax", "cumsum", "recurrence"), _along),
+    **SYSTEMS,
 }  # fmt: skip

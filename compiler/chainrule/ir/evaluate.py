@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import OutOfRangeError
+from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, evaluate_extent
 from chainrule.ir.graph import Node
+from chainrule.ir.halves import widened
+from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.types import Array
 from chainrule.ir.walk import topological, users
@@ -38,32 +41,62 @@ def evaluate(program: Program, *arrays: Array) -> list[Array]:
     Raises:
         OutOfRangeError: One of the program's checks failed.
     """
-    dims = bind_dims(program, arrays)
-    # What the checks need comes first: they speak before an operation meets a bad index.
-    early = topological([c.failed for c in program.checks])
-    known = set(early)
-    nodes = [*early, *(n for n in program.nodes if n not in known)]
+    frame = _Frame(bind_dims(program, arrays))
     failed = {c.failed: c.message for c in reversed(program.checks)}
-    left = {node: len(found) for node, found in users(nodes).items()}
-    for node in program.results:
-        left[node] = left.get(node, 0) + 1
-    values: dict[Node, Array] = {}
     with np.errstate(all="ignore"):
-        for node, array in zip(program.inputs, arrays, strict=True):
+        # What the checks need comes first: they speak before an operation meets a bad index.
+        return frame.compute(program.inputs, arrays, program.outputs, failed)
+
+
+class _Frame:
+    """One run of a program: the numbers of its dims."""
+
+    def __init__(self, dims: dict[str, int]) -> None:
+        self.dims = dims
+        self._orders: dict[Body, list[Node]] = {}
+
+    def run(self, body: Body, args: Sequence[Array]) -> list[Array]:
+        """Return the outputs of a body."""
+        return self.compute(body.inputs, args, body.outputs, {})
+
+    def compute(
+        self, inputs: Sequence[Node], arrays: Sequence[Array], outputs: Sequence[Node],
+        failed: Mapping[Node, str],
+    ) -> list[Array]:  # fmt: skip
+        """Return the values of the outputs, those of the conditions in `failed` first."""
+        key = Body((), (*failed, *outputs))
+        nodes = self._orders.get(key)
+        if nodes is None:
+            early = topological(failed)
+            known = set(early)
+            nodes = [*early, *(n for n in topological([*failed, *outputs]) if n not in known)]
+            self._orders[key] = nodes
+        left = {node: len(found) for node, found in users(nodes).items()}
+        for node in (*failed, *outputs):
+            left[node] = left.get(node, 0) + 1
+        values: dict[Node, Any] = {}
+        for node, array in zip(inputs, arrays, strict=True):
             values[node] = np.asarray(array, dtype=node.dtype.numpy)
         for node in nodes:
             if node.op.name == "input":
                 continue
-            given = {k: _number(v, dims) for k, v in node.attributes.items()}
-            result = np.asarray(node.op.value(*[values[a] for a in node.args], **given))
-            values[node] = result.astype(node.dtype.numpy, copy=False)
+            values[node] = self._value(node, [values[a] for a in node.args])
             if node in failed and bool(values[node]):
                 raise OutOfRangeError(failed[node])
             for argument in dict.fromkeys(node.args):
                 left[argument] -= 1
                 if not left[argument]:
                     del values[argument]
-    return [values[node] for node in program.outputs]
+        return [values[node] for node in outputs]
+
+    def _value(self, node: Node, args: Sequence[Any]) -> Any:
+        if node.op.kind is Kind.CONTROL:
+            return node.op.value(*args, frame=self, **node.attributes)
+        given = {k: _number(v, self.dims) for k, v in node.attributes.items() if k != "type"}
+        if node.op.kind is Kind.ITEM:
+            given["type"] = node.type
+        result = np.asarray(node.op.value(*widened(node, args), **given))
+        return result.astype(node.dtype.numpy, copy=False)
 
 
 def _number(value: Any, dims: Mapping[str, int]) -> Any:

@@ -8,6 +8,7 @@ identity; what users hold is a handle (`frontend.Array`).
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,6 +187,8 @@ class Graph:
         self.imported: Final[dict[Node, Node]] = {}
         "nodes of other graphs, and what they became here"
         self.data: Final[dict[tuple[Any, ...], Array]] = {}
+        self.bodies: Final[list[tuple[int, int]]] = []
+        "ranges of numbers of the nodes made while bodies were traced; none within another"
         self._pool: Final[dict[tuple[Any, ...], Node]] = {}
         self._origin: Origin | None = None
         self._count = 0
@@ -239,7 +242,7 @@ class Graph:
     def constant(self, number: Number, dtype: DType = F64) -> Node:
         """Return a rank-0 constant, keyed by dtype and bits: 0.0 and -0.0 differ."""
         if dtype.is_float:
-            rounded = float(dtype.numpy.type(number))
+            rounded = dtype.rounded(number)
             return self.call("constant", dtype=dtype, bits=struct.pack("<d", rounded))
         return self.call(
             "constant", dtype=dtype, bits=int(number).to_bytes(9, "little", signed=True)
@@ -276,6 +279,17 @@ class Graph:
         a = a if isinstance(a, Node) else self.full_like(like, a)
         b = b if isinstance(b, Node) else self.full_like(like, b)
         return self.call("select", condition, a, b)
+
+    def made_inside(self, node: Node) -> bool:
+        """Tell whether a node was made for a body that has been traced since."""
+        at = bisect_right(self.bodies, (node.id, self._count)) - 1
+        return at >= 0 and node.id < self.bodies[at][1]
+
+    def enclose(self, first: int) -> None:
+        """Note that all nodes from number `first` on were made for a body."""
+        while self.bodies and self.bodies[-1][0] >= first:
+            self.bodies.pop()
+        self.bodies.append((first, self._count))
 
     def check(self, failed: Node, message: str) -> None:
         """Have the compiled function raise OutOfRangeError, before it writes, if `failed`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chainrule.ir.body import bodies_of
 from chainrule.ir.dims import names_of, show_extent
 from chainrule.ir.graph import Check, Graph, Guard, Node
 from chainrule.ir.walk import topological
@@ -65,7 +66,7 @@ def check(program: Program) -> None:
 
     Legal: all nodes belong to one graph; arguments precede results; each node's type is what its
     op infers; inputs are distinct `input` nodes and no other input is reached; extents mention
-    only names the inputs bind; names and nodes correspond one to one.
+    only names that inputs or loops bind; names and nodes correspond one to one; bodies are closed.
     """
     graph = program.graph
     bound = set(program.dims)
@@ -73,16 +74,28 @@ def check(program: Program) -> None:
     assert len(inputs) == len(program.inputs), "an input is listed twice"
     assert len(program.paths) == len(program.inputs), "inputs and their names differ in number"
     assert len(program.output_paths) == len(program.outputs), "outputs and their names differ"
-    for node in program.nodes:
+    _check_nodes(graph, program.nodes, inputs, bound)
+    for given, result in program.donated:
+        a, b = program.inputs[given], program.outputs[result]
+        assert a.type == b.type, f"donated {a} and result {b} differ: {show_extent(a.type.size)}"
+
+
+def _check_nodes(graph: Graph, nodes: list[Node], inputs: set[Node], bound: set[str]) -> None:
+    for node in nodes:
         assert node.graph is graph, f"{node} belongs to another graph"
         for argument in node.args:
             assert argument.id < node.id, f"{node} precedes its argument {argument}"
         inferred = node.op.infer(*[a.type for a in node.args], **node.attributes)
         assert inferred == node.type, f"{node} should be {inferred}"
         assert node.op.name != "input" or node in inputs, f"{node} is not among the inputs"
+        given = node.attributes if node.op.name == "loop" else {}
+        if given and (given["counted"] or given["test"] is not None):
+            # Such a loop says itself how many steps it takes.
+            bound = bound | names_of(node.attributes["length"])
+        for body in bodies_of(node):
+            assert len(set(body.inputs)) == len(body.inputs), f"{node}: an input is listed twice"
+            own = topological((*body.inputs, *body.outputs))
+            _check_nodes(graph, own, set(body.inputs), bound)
         for extent in node.shape:
             loose = names_of(extent) - bound
             assert not loose, f"{node}: no input binds {', '.join(sorted(loose))}"
-    for given, result in program.donated:
-        a, b = program.inputs[given], program.outputs[result]
-        assert a.type == b.type, f"donated {a} and result {b} differ: {show_extent(a.type.size)}"

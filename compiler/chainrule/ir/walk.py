@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from chainrule.ir.body import Body, with_bodies
 from chainrule.ir.graph import Check, Graph, Node
+from chainrule.ir.op import Kind
 
 __all__ = ["by_need", "depends_on", "reached", "rebuild", "substitute", "topological", "users"]
 
@@ -109,7 +111,10 @@ def rebuild(
             else:
                 if node.op.name == "data":
                     _carry_data(node, graph)
-                replacement = graph.apply(node.op, args, node.attrs)
+                attrs = node.attrs
+                if node.graph is not graph and node.op.kind is Kind.CONTROL:
+                    attrs = with_bodies(node, lambda body: _copied(body, graph))
+                replacement = graph.apply(node.op, args, attrs)
         new[node] = replacement
         numbers[node.id] = replacement.id
     # Once all are copied: what reverse mode made of a node may come before the node.
@@ -145,6 +150,13 @@ def substitute(outputs: Sequence[Node], graph: Graph, values: Mapping[Node, Node
     if not inside:
         graph.guards.update(source.guards)
     return found
+
+
+def _copied(body: Body, graph: Graph) -> Body:
+    """Copy a body into another graph; its inputs stay the inputs they are, by their serials."""
+    found, _ = rebuild((*body.inputs, *body.outputs), graph, lambda _n, _a: None)
+    count = len(body.inputs)
+    return Body(tuple(found[:count]), tuple(found[count:]))
 
 
 def _carry_data(node: Node, graph: Graph) -> None:

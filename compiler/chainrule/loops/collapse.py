@@ -25,6 +25,8 @@ def _merged(outermost: For) -> For:
     if len(loops) < 2 or loops[-1].kind != "vector" or any(f.down for f in loops):
         return outermost
     variables = [f.variable for f in loops]
+    if any(not names_of(f.extent).isdisjoint(variables) for f in loops):
+        return outermost
     shape = tuple(f.extent for f in loops)
     flat = flat_offset(shape, tuple(named(v) for v in variables))
     body: list[Statement] = []
@@ -44,7 +46,9 @@ def _moved(s: Statement, variables: list[str], flat: Extent) -> Statement | None
             return None if at is None else Assign(name, dtype, Load(buffer, at))
         case Assign(_, _, Position(extent)):
             return s if names_of(extent).isdisjoint(variables) else None
-        case Assign() | Update():
+        case Update(_, _, ordered):
+            return None if ordered else s
+        case Assign():
             return s
         case Store(buffer, offset, value, combine):
             at = _over(offset, variables, flat)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from chainrule.ir.dims import Extent, named
 from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
 from chainrule.loops.ir import Accumulator, Operand, Tile
+from chainrule.loops.linalg import lower_factor
 from chainrule.loops.values import Place, Values
 from chainrule.schedule.access import flat_offset, follow, strides_of
-from chainrule.schedule.steps import Copy, Schedule, Single
+from chainrule.schedule.steps import Schedule, Single
 
 __all__ = ["fill", "lower_copy", "lower_single"]
 
@@ -25,10 +27,10 @@ def fill(place: Place, dtype: DType, size: Extent, number: float | bool) -> Valu
     return values
 
 
-def lower_copy(schedule: Schedule, step: Copy) -> Values:
-    """Copy a node, element by element, to an output of the program."""
-    values = Values(lambda node: schedule.in_memory(node, step.level))
-    _copy(values, step.node, step.output, tuple(0 for _ in step.node.shape), step.node.shape, None)
+def lower_copy(schedule: Schedule, level: int, node: Node, place: Place) -> Values:
+    """Copy a node, element by element, to an output of the program or other memory."""
+    values = Values(lambda n: schedule.in_memory(n, level))
+    _copy(values, node, place, tuple(0 for _ in node.shape), node.shape, None)
     return values
 
 
@@ -68,12 +70,13 @@ def lower_single(
 
     match node.op.name:
         case "contract":
-            return _contract(node, schedule, step.level, strip, strict=strict)
+            return _contract(step, schedule, strip, strict=strict)
         case "cumsum" | "recurrence":
             return [_recurrence(node, Values(in_memory))]
         case "scatter_add":
-            found = [_scatter(node, Values(in_memory))]
-            return found if summed else [fill(node, node.dtype, node.type.size, 0), *found]
+            found = [_scatter(node, step.made, Values(in_memory))]
+            clear = not summed and step.total is None
+            return [fill(node, node.dtype, node.type.size, 0), *found] if clear else found
         case "place":
             starts, shape, steps = node.attrs
             values = Values(in_memory)
@@ -81,6 +84,8 @@ def lower_single(
             return [fill(node, node.dtype, node.type.size, 0), values]
         case "concatenate":
             return _concatenate(node, schedule, step.level)
+        case _ if node.op.kind is Kind.FACTOR:
+            return [lower_factor(node, Values(in_memory), strict=strict)]
         case name:
             raise AssertionError(f"{name} has no loops")
 
@@ -137,7 +142,7 @@ def _recurrence(node: Node, values: Values) -> Values:
     return values
 
 
-def _scatter(node: Node, values: Values) -> Values:
+def _scatter(node: Node, place: Place, values: Values) -> Values:
     """Add element after element; the tail axes, which never collide, in lanes."""
     g, places = node.args
     size, batch = node.attrs
@@ -148,7 +153,7 @@ def _scatter(node: Node, values: Values) -> Values:
         values.open(v)
     at = values.clamped(values.value(places, index[:rank]), size, node)
     to = (*index[:batch], named(at), *index[rank:])
-    values.store(node, node.dtype, flat_offset(node.shape, to), values.value(g, index), "sum")
+    values.store(place, node.dtype, flat_offset(node.shape, to), values.value(g, index), "sum")
     for k, v in enumerate(reversed(variables)):
         lanes = k == 0 and g.type.rank > rank
         values.close(v, g.shape[-1 - k], vector=lanes)
@@ -168,10 +173,9 @@ class _Axis:
     out: Extent
 
 
-def _contract(
-    node: Node, schedule: Schedule, level: int, strip: str | None, *, strict: bool
-) -> list[Values]:
-    values = Values(lambda n: schedule.in_memory(n, level))
+def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bool) -> list[Values]:
+    node = step.node
+    values = Values(lambda n: schedule.in_memory(n, step.level))
     a, b = node.args
     batch, sums = node.attrs
     a_base, a_strides, a_start = _addressed(values, a)
@@ -199,21 +203,21 @@ def _contract(
         values.open(f"i{i}")
         offsets = [o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)]
     tm, tn, tk = tile
-    adds: bool | Extent = strip is not None or bool(rest[2])
-    if strip is not None and overwrites(node):
+    adds: bool | Extent = strip is not None or bool(rest[2]) or step.total is not None
+    if strip is not None and overwrites(node) and step.total is None:
         # The number of the strip's first row: 0 at the first strip alone.
         adds = named(f"{strip}.first")
     values.emit(
         Tile(
-            Operand(values.buffer(a_base, node.dtype), offsets[0], (tm.a, tk.a)),
-            Operand(values.buffer(b_base, node.dtype), offsets[1], (tk.b, tn.b)),
-            Operand(values.buffer(node, node.dtype), offsets[2], (tm.out, tn.out)),
+            Operand(values.buffer(a_base, a_base.dtype), offsets[0], (tm.a, tk.a)),
+            Operand(values.buffer(b_base, b_base.dtype), offsets[1], (tk.b, tn.b)),
+            Operand(values.buffer(step.made, node.dtype), offsets[2], (tm.out, tn.out)),
             tm.extent, tn.extent, tk.extent, adds, strict=strict,
         )
     )  # fmt: skip
     for i, x in reversed(list(enumerate(loops))):
         values.close(f"i{i}", x.extent, vector=False)
-    if rest[2] and strip is None:
+    if rest[2] and strip is None and step.total is None:
         return [fill(node, node.dtype, node.type.size, 0), values]
     return [values]
 
@@ -222,6 +226,9 @@ def _addressed(values: Values, x: Node) -> tuple[Node, list[Extent], Extent]:
     """Return in which array the elements of `x` lie, at what strides, from where on."""
     variables = [f"x{i}" for i in range(x.type.rank)]
     base, offset = follow(x, tuple(named(v) for v in variables), values.in_memory)
+    if isinstance(offset, tuple):
+        # Elements of 16 bits, which the product itself converts.
+        base, offset = follow(base.args[0], offset, values.in_memory)
     assert not isinstance(offset, tuple), f"{x} is an operand in memory"
     found = strides_of(offset, variables)
     assert found is not None, f"{x} has constant strides"

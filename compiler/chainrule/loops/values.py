@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from chainrule.ir.dims import Extent, named, names_of, substitute_extent
+from chainrule.ir.dims import Extent, larger, named, names_of, substitute_extent
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.types import BOOL, I64, DType
@@ -25,7 +25,7 @@ from chainrule.loops.ir import (
 )
 from chainrule.schedule.access import Index, follow
 
-__all__ = ["Place", "Scratch", "Values"]
+__all__ = ["Kept", "Place", "Scratch", "Values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,18 @@ class Scratch:
     size: Extent
 
 
-Place = Node | Scratch | int
-"What a buffer stands for: a stored node, scratch memory, or an output of the program by number."
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Memory that a loop, a branch or a call needs for itself, told apart by `what` it is for."""
+
+    node: Node
+    what: str
+    dtype: DType
+    size: Extent
+
+
+Place = Node | Scratch | Kept | int
+"What a buffer stands for: a stored node, other memory, or an output of the program by number."
 
 
 @dataclass(slots=True)
@@ -130,6 +140,13 @@ class Values:
         buffer = self.buffer(place, dtype)
         return self.assign(dtype, Load(buffer, offset), self._varying(offset))
 
+    def fetch(self, place: Place, dtype: DType, offset: Extent) -> str:
+        """Name an element of memory that the kernel itself writes: loaded here, each time anew."""
+        name = self.name()
+        self.emit(Assign(name, dtype, Load(self.buffer(place, dtype), offset)))
+        self.declare(name, dtype)
+        return name
+
     def number(self, value: float | bool, dtype: DType) -> str:
         """Name a constant."""
         return self.assign(dtype, Number(value), frozenset())
@@ -151,9 +168,9 @@ class Values:
         """Write a value, in the innermost open loop."""
         self.emit(Store(self.buffer(place, dtype), offset, value, combine))
 
-    def update(self, accumulator: str, value: str) -> None:
+    def update(self, accumulator: str, value: str, *, ordered: bool = False) -> None:
         """Combine a value into an accumulator, in the innermost open loop."""
-        self.emit(Update(accumulator, value))
+        self.emit(Update(accumulator, value, ordered))
 
     # Nodes
 
@@ -226,7 +243,8 @@ class Values:
         negative = self.compute(ops["less"], [wide, zero], BOOL)
         wrapped = self.compute(ops["add"], [wide, size], I64)
         chosen = self.compute(ops["select"], [negative, wrapped, wide], I64)
-        top = self.position(extent - 1)
+        # Of an axis that may be empty no element exists: the place of the first is the least wrong.
+        top = self.position(extent - 1 if isinstance(extent, int) else larger(extent - 1, 0))
         return self.compute(ops["clip"], [chosen, zero, top], I64)
 
     def _computed(self, node: Node, index: Index, done: dict[tuple[Node, Index], str]) -> str:

@@ -1,4 +1,4 @@
-"""`chainrule.numpy.linalg`: norms and products under NumPy's names."""
+"""`chainrule.numpy.linalg`: norms, products, systems and factors under NumPy's names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from chainrule.numpy.creation import eye
 from chainrule.numpy.indexing import diagonal as diagonal_of
 from chainrule.numpy.indexing import trace as trace_of
 from chainrule.numpy.nodes import normalized_axes
+from chainrule.numpy.systems import cholesky, det, inv, slogdet, solve, solve_triangular
 
-__all__ = ["cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose",
-           "multi_dot", "norm", "outer", "tensordot", "trace", "vecdot", "vector_norm"]  # fmt: skip
+__all__ = ["cholesky", "cross", "det", "diagonal", "inv", "matmul", "matrix_norm", "matrix_power",
+           "matrix_transpose", "multi_dot", "norm", "outer", "slogdet", "solve",
+           "solve_triangular", "tensordot", "trace", "vecdot", "vector_norm"]  # fmt: skip
 
 
 def _float(x: Any) -> Node:
@@ -121,10 +123,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 
 @array_function(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Array:
-    """Multiply a square matrix with itself, n >= 0 times, as `numpy.linalg.matrix_power`."""
+    """Multiply a square matrix, or its inverse, n times, as `numpy.linalg.matrix_power`."""
     if n < 0:
-        raise UnsupportedError(explain("matrix_power of a negative power needs an inverse",
-                                       f"at  {user_line()}"))  # fmt: skip
+        a, n = inv(a), -n
     result: Any = None
     square = a
     while n:

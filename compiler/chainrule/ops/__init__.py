@@ -5,7 +5,19 @@
 'tanh(x)'
 """
 
-from chainrule.ops import contract, cumulate, index, pointwise, reduce, source, structure
+from chainrule.ops import (
+    contract,
+    control,
+    cumulate,
+    index,
+    linalg,
+    pointwise,
+    reduce,
+    source,
+    structure,
+    systems,
+)
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "cumulate", "index", "pointwise", "reduce", "source", "structure"]
+__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
+           "source", "structure", "systems"]  # fmt: skip

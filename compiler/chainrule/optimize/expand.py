@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from chainrule.ir.graph import Check, Node
@@ -9,14 +10,16 @@ from chainrule.ir.op import Arithmetic, Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import rebuild, topological
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
+from chainrule.optimize.bodies import in_bodies
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.fold import FOLDING
 from chainrule.optimize.lift import LIFTS
+from chainrule.optimize.loops import trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
 from chainrule.optimize.views import VIEWS
 
-__all__ = ["expand"]
+__all__ = ["expand", "keep_origins", "rewired"]
 
 
 def _is_composite(node: Node) -> bool:
@@ -43,17 +46,21 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         assert node.op.expand is not None, f"{node.op.name} has a definition"
         mark = len(graph)
         after = node.op.expand(*args, **node.attributes)
-        _keep_origins(after, node, mark)
+        keep_origins(after, node, mark)
         return after
 
-    # A definition may be made of composites in turn: until none is left.
-    results = list(program.results)
-    while any(n.op.name == "stop_gradient" or _is_composite(n) for n in topological(results)):
-        results, _ = rebuild(results, graph, change)
     steps = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
     rewriter = Rewriter(graph, (*ALGEBRA, *PRODUCTS), steps, reals=numerics == "fast")
-    results = rewriter.run(results)
-    return rewired(program, results)
+
+    def expanded(outputs: Sequence[Node]) -> list[Node]:
+        results = list(outputs)
+        # A definition may be made of composites in turn: until none is left.
+        while any(n.op.name == "stop_gradient" or _is_composite(n) for n in topological(results)):
+            results, _ = rebuild(results, graph, change)
+        return rewriter.run(results)
+
+    results = in_bodies(program.results, lambda outputs: expanded(trimmed(outputs)))
+    return rewired(program, expanded(trimmed(results)))
 
 
 def rewired(program: Program, results: list[Node]) -> Program:
@@ -65,7 +72,7 @@ def rewired(program: Program, results: list[Node]) -> Program:
     return replace(program, checks=checks, outputs=tuple(results[split:]))
 
 
-def _keep_origins(after: Node, node: Node, mark: int) -> None:
+def keep_origins(after: Node, node: Node, mark: int) -> None:
     """Let the nodes of a definition come from where the composite came from."""
     origins = node.graph.origins.get(node)
     stack, seen = [after], {after}

@@ -8,11 +8,13 @@ from typing import Final
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
+from chainrule.optimize.bodies import everywhere, in_bodies
 from chainrule.optimize.chains import order_chains
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.expand import rewired
 from chainrule.optimize.fold import FOLDING
 from chainrule.optimize.lift import LIFTS
+from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
 from chainrule.optimize.stable import STABLE
@@ -34,10 +36,18 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     """
     fast = numerics == "fast"
     rewriter = Rewriter(program.graph, RULES, STEPS, reals=fast)
-    results = rewriter.run(program.results)
-    ordered = order_chains(results) if fast else results
-    # Another order of a chain brings other neighbours together.
-    return rewired(program, results if ordered == results else rewriter.run(ordered))
+
+    def improved(outputs: Sequence[Node]) -> list[Node]:
+        results = rewriter.run(outputs)
+        ordered = order_chains(results) if fast else results
+        # Another order of a chain brings other neighbours together.
+        return results if ordered == results else rewriter.run(ordered)
+
+    results = inlined(program.results)
+    results = trimmed(everywhere(results, joined))
+    results = improved(in_bodies(results, lambda outputs: improved(trimmed(outputs))))
+    # What the rules made needless, and what they made the same in every step.
+    return rewired(program, improved(trimmed(results)))
 
 
 def stabilize(outputs: Sequence[Node]) -> list[Node]:
@@ -48,4 +58,5 @@ def stabilize(outputs: Sequence[Node]) -> list[Node]:
     """
     if not outputs:
         return []
-    return Rewriter(outputs[0].graph, BEFORE, (*FOLDING, *VIEWS, *LIFTS)).run(outputs)
+    rewriter = Rewriter(outputs[0].graph, BEFORE, (*FOLDING, *VIEWS, *LIFTS))
+    return rewriter.run(in_bodies(outputs, rewriter.run))

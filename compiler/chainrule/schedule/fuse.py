@@ -10,14 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from chainrule.ir.dims import Dim, named
+from chainrule.ir.dims import Dim, named, names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import by_need, users
-from chainrule.schedule.access import follow, peel, squeeze, strides_of
-from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
-from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single
+from chainrule.schedule.access import flat_offset, follow, peel, squeeze, strides_of
+from chainrule.schedule.bodies import body_programs, copied_arguments
+from chainrule.schedule.donation import (
+    handed_over,
+    protected,
+    returned,
+    running_totals,
+    taken_over,
+    unsafe_targets,
+)
+from chainrule.schedule.operands import unconverted
+from chainrule.schedule.steps import (
+    Checked,
+    Control,
+    Copy,
+    Nest,
+    Role,
+    Schedule,
+    Single,
+    Whole,
+)
 
 __all__ = ["fuse", "local_member"]
 
@@ -30,17 +48,22 @@ CHEAP_LOADS: Final = 3
 FEW_USERS: Final = 8
 "Users that are looked at to find where a value is wanted."
 
-ALONE: Final = frozenset({Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE})
+ALONE: Final = frozenset(
+    {Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE, Kind.FACTOR}
+)  # fmt: skip
 
 
-def fuse(program: Program) -> Schedule:
+def fuse(program: Program, *, strict: bool = False, inside: bool = False) -> Schedule:
     """Return the steps that compute `program`, ordered by level.
+
+    Where it is the body of a loop (`inside`) and not `strict`, what is added to a carry is added up
+    in the carry's memory, term by term.
 
     The conditions of checks come first and alone, so that nothing has been written when one
     fails.  Linear in the number of nodes.
     """
     program = protected(program)
-    builder = _Fusion(program)
+    builder = _Fusion(program, strict=strict, inside=inside)
     conditions = [c.failed for c in program.checks]
     if conditions:
         builder.place_all(by_need(conditions))
@@ -52,11 +75,11 @@ def fuse(program: Program) -> Schedule:
 class _Fusion:
     """The state of one run of fusion."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, *, strict: bool, inside: bool) -> None:
+        self.program, self.strict = program, strict
         self.nest_of: dict[Node, Nest] = {}
         self.level: dict[Node, int] = {}
-        self.steps: list[Nest | Single | Copy | Checked] = []
+        self.steps: list[Nest | Single | Copy | Checked | Control] = []
         self.readers: dict[Node, list[Nest]] = {}
         self.cost: dict[Node, tuple[int, frozenset[Node]] | None] = {}
         self.stored: dict[Node, None] = {}
@@ -64,12 +87,17 @@ class _Fusion:
         self._ready: dict[Node, int] = {}
         self._users = users(program.nodes)
         self._outputs = set(program.results)
+        self._totals = running_totals(program, self._users) if inside and not strict else {}
 
     # Placing nodes
 
     def place_all(self, nodes: Iterable[Node]) -> None:
         """Place every node of `nodes` (arguments first) that is not placed yet."""
         for node in nodes:
+            if node.op.kind is Kind.CONTROL:
+                if self._users[node][0] not in self.level:
+                    self._place_control(node)
+                continue
             if node in self.level or node.op.kind in (Kind.SOURCE, Kind.VIEW):
                 self.cost.setdefault(node, self._inline_cost(node))
                 continue
@@ -117,15 +145,51 @@ class _Fusion:
         level = self.floor
         for x in node.args:
             if node.op.kind is Kind.CONTRACT:
-                x = self._strided(x)  # noqa: PLW2901  (the operand as it can be addressed)
+                x = self._strided(x, node)  # noqa: PLW2901  (the operand as it can be addressed)
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
+        total = self._totals.get(node)
+        if total is not None:
+            self.level[total] = level
+            self.stored[total] = None
+            self.cost[total] = None
         self.level[node] = level
-        self.steps.append(Single(level, node))
+        self.steps.append(Single(level, node, total))
 
-    def _strided(self, x: Node) -> Node:
+    def _place_control(self, node: Node) -> None:
+        """Place a loop, a switch or a call: what its bodies read is in memory before it."""
+        copied = copied_arguments(node)
+        level, args = self.floor, []
+        for i, x in enumerate(node.args):
+            whole = None if i in copied else self._whole(x)
+            args.append(whole)
+            level = max(level, self.ready(x) if whole is None else self._kept_level(whole.base))
+        items = {n.attrs[0]: n for n in self._users[node]}
+        for n in items.values():
+            self.level[n] = level
+            self.stored[n] = None
+            self.cost[n] = None
+        self.steps.append(Control(level, node, items, tuple(args)))
+
+    def _whole(self, x: Node) -> Whole:
+        """Return where a value lies in one piece; a view that does not is copied first."""
+        variables = [f"x{i}" for i in range(x.type.rank)]
+        index = tuple(named(v) for v in variables)
+        base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
+        start = None if isinstance(at, tuple) else at - flat_offset(x.shape, index)
+        if start is None or not names_of(start).isdisjoint(variables):
+            if x not in self.level:
+                nest = Nest(max(self.floor, self.ready(x)), squeeze(x.shape))
+                self._join(nest, x, Role.FULL)
+                self.steps.append(nest)
+            return Whole(x, 0)
+        return Whole(base, start)
+
+    def _strided(self, x: Node, node: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
+        if source := unconverted(node, x, self._users):
+            return source
         variables = [f"x{i}" for i in range(x.type.rank)]
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
@@ -308,26 +372,35 @@ class _Fusion:
                 assert available, f"{one} is read at level {level}, made at {self.level.get(one)}"
                 self.stored[one] = None
 
-    def _require_arguments(self, step: Nest | Single | Copy) -> None:
-        if isinstance(step, Copy):
-            self.require(step.node, step.level)
-            return
-        for node in step.nodes:
-            if isinstance(step, Single):
-                self.stored[node] = None
-            for x in node.args:
-                if isinstance(step, Single) and node.op.kind is Kind.CONTRACT:
-                    base = self._strided(x)
-                    if base.op.name not in ("input", "data"):
-                        self.stored[base] = None
-                elif isinstance(step, Nest):
-                    self._require_from_nest(step, x)
-                else:
-                    self.require(x, step.level)
-            if isinstance(step, Nest) and step.members[node] in (
-                Role.COLUMN_REDUCE, Role.TOTAL_REDUCE,
-            ):  # fmt: skip
-                self.stored[node] = None
+    def _require_arguments(self, step: Nest | Single | Copy | Control) -> None:
+        match step:
+            case Copy():
+                self.require(step.node, step.level)
+            case Control():
+                for x, whole in zip(step.node.args, step.args, strict=True):
+                    if whole is None:
+                        self.require(x, step.level)
+                    elif whole.base.op.name not in ("input", "data"):
+                        self.stored[whole.base] = None
+            case Single():
+                self._require_operands(step)
+            case Nest():
+                for node, role in step.members.items():
+                    for x in node.args:
+                        self._require_from_nest(step, x)
+                    if role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE):
+                        self.stored[node] = None
+
+    def _require_operands(self, step: Single) -> None:
+        node = step.node
+        self.stored[step.made] = None
+        for x in node.args:
+            if node.op.kind is not Kind.CONTRACT:
+                self.require(x, step.level)
+                continue
+            base = self._strided(x, node)
+            if base.op.name not in ("input", "data"):
+                self.stored[base] = None
 
     def _require_from_nest(self, nest: Nest, x: Node) -> None:
         if local_member(nest, x) is None:
@@ -348,10 +421,18 @@ class _Fusion:
         for step in list(self.steps):
             if not isinstance(step, Checked):
                 self._require_arguments(step)
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = handed_over(program, step, targets)
         for node in unsafe_targets(
             program, self.steps, self.stored, self.level, targets, self.floor
         ):
             self.steps.append(Copy(last, node, targets.pop(node)))
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = {n: j for n, j in step.handed.items() if n in targets}
+                programs = body_programs(step.node, step.items, step.handed)
+                step.parts = tuple(fuse(p, strict=self.strict, inside=True) for p in programs)
         order = sorted(self.steps, key=lambda s: s.level)
         doomed = taken_over(program)
         overwriting = {n: doomed[i] for n, i in targets.items() if i in doomed}

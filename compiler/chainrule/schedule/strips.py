@@ -13,7 +13,17 @@ from chainrule.ir.dims import Dim, names_of, size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.schedule.donation import inputs_read
-from chainrule.schedule.steps import Checked, Copy, Nest, Role, Schedule, Single, Step, Strips
+from chainrule.schedule.steps import (
+    Checked,
+    Control,
+    Copy,
+    Nest,
+    Role,
+    Schedule,
+    Single,
+    Step,
+    Strips,
+)
 
 __all__ = ["cut_into_strips", "strip_rows"]
 
@@ -41,7 +51,7 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     barrier = next((i for i, s in enumerate(schedule.steps) if isinstance(s, Checked)), -1)
     head, tail = schedule.steps[: barrier + 1], schedule.steps[barrier + 1 :]
     inside = [s for s in tail if _mentions(s, dim)]
-    if not inside or any(isinstance(s, Copy | Strips | Checked) for s in inside):
+    if not inside or any(isinstance(s, Copy | Strips | Checked | Control) for s in inside):
         return None
     steps = [s for s in inside if isinstance(s, Nest | Single)]
     summed = _all_sums(schedule, steps, dim)
@@ -136,7 +146,23 @@ def _mentions(step: Step, dim: str) -> bool:
         return any(dim in names_of(e) for shape in shapes for e in shape)
     if isinstance(step, Copy):
         return any(dim in names_of(e) for e in step.node.shape)
+    if isinstance(step, Control):
+        return _inside_mentions(step, dim)
     return False
+
+
+def _inside_mentions(step: Control, dim: str) -> bool:
+    """Tell whether a loop, switch or call has to do with the dim."""
+    nodes = [*step.node.args, *step.nodes]
+    if any(dim in names_of(e) for n in nodes for e in n.shape):
+        return True
+    if step.node.op.name == "loop" and dim in names_of(step.node.attributes["length"]):
+        return True
+    return any(
+        _mentions(s, dim) or any(dim in names_of(e) for n in part.stored for e in n.shape)
+        for part in step.parts
+        for s in part.steps
+    )
 
 
 def _is(extent: object, dim: str) -> bool:
@@ -266,6 +292,8 @@ def _uses(step: Step, made: set[Node]) -> bool:
     waiting = [x for n in step.nodes for x in n.args]
     if isinstance(step, Copy):
         waiting.append(step.node)
+    if isinstance(step, Control):
+        waiting = list(step.node.args)
     seen: set[Node] = set()
     own = set(step.nodes)
     while waiting:

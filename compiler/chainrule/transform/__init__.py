@@ -5,6 +5,10 @@ function is traced, it is inlined, so transformations nest to any depth.
 """
 
 from chainrule.transform.batching import vmap
+from chainrule.transform.callbacks import callback
+from chainrule.transform.checkpointing import checkpoint
+from chainrule.transform.control import cond, fori_loop, scan, switch, while_loop
+from chainrule.transform.custom import custom_jvp, custom_vjp
 from chainrule.transform.gradients import grad, value_and_grad, vjp
 from chainrule.transform.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
 from chainrule.transform.tangents import jvp, linearize, stop_gradient
@@ -12,7 +16,13 @@ from chainrule.transform.transformed import Transformed, evaluated, has_traced
 
 __all__ = [
     "Transformed",
+    "callback",
+    "checkpoint",
+    "cond",
+    "custom_jvp",
+    "custom_vjp",
     "evaluated",
+    "fori_loop",
     "grad",
     "has_traced",
     "hessian",
@@ -22,8 +32,11 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "scan",
     "stop_gradient",
+    "switch",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

@@ -7,114 +7,15 @@ from typing import Any
 
 from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, broadcast_prefix, tree_flatten
 from chainrule.ir.graph import Node
-from chainrule.transform.inline import Inlined, graph_for, inline, require_float
-from chainrule.transform.paths import ChosenLeaves, Paths, only_paths
-from chainrule.transform.transformed import Run, Transformed, evaluated, has_traced
+from chainrule.transform.choice import Paths, choose, choose_all
+from chainrule.transform.inline import Inlined, graph_for, inline
+from chainrule.transform.transformed import Run, Transformed, evaluating, has_traced, held
 
-__all__ = ["Chosen", "choose", "choose_or_find", "grad", "value_and_grad", "vjp"]
-
-
-class Chosen:
-    """The arguments that a transformation is about, taken out of a call."""
-
-    def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-        argnums: int | Sequence[int], argnames: str | Sequence[str] | None,
-    ) -> None:  # fmt: skip
-        self.fn, self.args, self.kwargs = fn, args, kwargs
-        labels = _labels(fn, args, kwargs)
-        self.single = isinstance(argnums, int) and argnames is None
-        if argnames is not None:
-            keys = [_key_of(n, labels, kwargs, fn) for n in _names(argnames)]
-            self.single = isinstance(argnames, str)
-        else:
-            numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-            keys = [_number(n, len(args), fn) for n in numbers]
-        self.keys: list[int | str] = keys
-        self.value: Any = tuple([args[k] if isinstance(k, int) else kwargs[k] for k in keys])
-        self.leaves, self.tree = tree_flatten(self.value)
-        names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
-        self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
-
-    def call(self, leaves: Sequence[Any]) -> Any:
-        """Call the function with other leaves in the chosen arguments."""
-        args, kwargs = list(self.args), dict(self.kwargs)
-        for key, value in zip(self.keys, self.tree.unflatten(leaves), strict=True):
-            if isinstance(key, int):
-                args[key] = value
-            else:
-                kwargs[key] = value
-        return self.fn(*args, **kwargs)
-
-    def nested(self, leaves: Sequence[Any]) -> Any:
-        """Nest leaves as the chosen arguments; a single one is not in a tuple."""
-        tree = self.tree.unflatten(leaves)
-        return tree[0] if self.single else tree
-
-
-def _names(argnames: str | Sequence[str]) -> list[str]:
-    return [argnames] if isinstance(argnames, str) else list(argnames)
-
-
-def _labels(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    try:
-        return list(bind_arguments(fn, args, kwargs).names)
-    except StructureError:
-        return [f"arg{i}" for i in range(len(args))]
-
-
-def _key_of(name: str, labels: list[str], kwargs: dict[str, Any], fn: Any) -> int | str:
-    if name in kwargs:
-        return name
-    if name in labels:
-        return labels.index(name)
-    raise StructureError(
-        explain(
-            f"argnames: {name_of(fn)} is not given an argument {name}",
-            f"given  {', '.join(labels)}",
-        )
-    )
-
-
-def _number(number: int, count: int, fn: Any) -> int:
-    if not -count <= number < count:
-        raise StructureError(
-            explain(
-                f"argnums: {name_of(fn)} is given {count} positional arguments",
-                f"argnums  {number}",
-                hint="arguments count from 0; name keyword arguments with argnames",
-            )
-        )
-    return number % count
-
-
-def choose(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
-) -> Chosen:  # fmt: skip
-    """Take the chosen arguments out of a call, which must be of floating point."""
-    chosen = Chosen(fn, args, kwargs, argnums, argnames)
-    require_float(chosen.leaves, chosen.paths, verb)
-    return chosen
-
-
-def choose_or_find(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
-    wrt: Paths | None,
-) -> Chosen | ChosenLeaves:  # fmt: skip
-    """Take the chosen arguments, or the leaves at the paths `wrt`, out of a call."""
-    if wrt is None:
-        return choose(fn, args, kwargs, argnums, argnames, verb)
-    only_paths(wrt, argnums, argnames, verb)
-    found = ChosenLeaves(fn, args, kwargs, wrt, verb)
-    require_float(found.leaves, found.paths, verb)
-    return found
+__all__ = ["grad", "matched", "value_and_grad", "vjp"]
 
 
 def _scalar(made: Inlined, verb: str) -> Node:
@@ -146,9 +47,10 @@ def _scalar(made: Inlined, verb: str) -> Node:
     return value
 
 
-def _pulled(made: Inlined, cotangents: Sequence[Node]) -> list[Node]:
+def _pulled(made: Inlined, cotangents: Sequence[Node | None]) -> list[Node]:
     """Return the cotangents of the placeholders; zeros where nothing depends on them."""
-    found = pull_back(made.outputs, cotangents, made.placeholders)
+    given = [(y, g) for y, g in zip(made.outputs, cotangents, strict=True) if g is not None]
+    found = pull_back([y for y, _ in given], [g for _, g in given], made.placeholders)
     return [
         p.graph.full_like(p, 0.0) if g is None else g
         for p, g in zip(made.placeholders, found, strict=True)
@@ -187,7 +89,7 @@ def value_and_grad(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "gradient", wrt)
+        chosen = choose(fn, args, kwargs, argnums, argnames, "gradient", wrt)
         graph = graph_for((args, kwargs))
         made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
         value = _scalar(made, "gradient")
@@ -243,21 +145,42 @@ def grad(
     return Transformed(traced, fn, "grad")
 
 
-def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node]:
-    """Return cotangents of the outputs, converted to their dtypes.
+def matched(given: Any, tree: TreeDef, what: str, of: str) -> list[Any]:
+    """Return the leaves of tangents or cotangents; None where None stands for one or several.
+
+    Raises:
+        StructureError: They nest otherwise than what they are of.
+    """
+    leaves, found = tree_flatten(given)
+    if found == tree:
+        return leaves
+    try:
+        spread = broadcast_prefix(given, tree.unflatten([0] * tree.leaves), what)
+    except StructureError:
+        spread = []
+    if not spread or sum(x is not None for x in spread) != len(leaves):
+        raise StructureError(
+            explain(f"the {what} otherwise than the {of}", f"{of}  {tree}",
+                    f"{what.split(maxsplit=1)[0]}  {found}", hint="None stands for zeros")
+        )  # fmt: skip
+    return spread
+
+
+def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node | None]:
+    """Return cotangents of the outputs, converted to their dtypes; None for zeros.
+
+    Those of integer outputs do not count.
 
     Raises:
         StructureError: They nest otherwise.
         ShapeError: One has another shape than its output.
     """
-    leaves, given = tree_flatten(cotangent)
-    if given != tree:
-        raise StructureError(
-            explain("the cotangent nests otherwise than the result",
-                    f"result  {tree}", f"cotangent  {given}")
-        )  # fmt: skip
-    nodes = []
+    leaves = matched(cotangent, tree, "cotangent nests", "result")
+    nodes: list[Node | None] = []
     for leaf, output in zip(leaves, made.outputs, strict=True):
+        if leaf is None or not output.dtype.is_float:
+            nodes.append(None)
+            continue
         node = node_of(as_operand(leaf), made.graph)
         if node.shape != output.shape:
             if node.shape:
@@ -270,7 +193,7 @@ def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node]:
     return nodes
 
 
-def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluated) -> Any:
+def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluating) -> Any:
     """Return the value of `fn` and the function that pulls cotangents back through it.
 
     Args:
@@ -281,11 +204,13 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
 
     Returns:
         `(result, pullback)`, and the auxiliary results with `has_aux`.  `pullback` takes a
-        cotangent of the result's structure and shapes; it returns a tuple: one cotangent for each
-        argument.
+        cotangent of the result's structure and shapes, None for zeros; that of an integer result
+        does not count.  It returns a tuple: one cotangent for each argument, None for integers.
 
     Raises:
-        DTypeError: An argument is not of floating point.
+        DTypeError: No argument is of floating point.
+        StructureError: A cotangent nests otherwise than the result.
+        ShapeError: A cotangent has another shape than its result.
 
     >>> y, pullback = vjp(lambda a, b: a * b, 3.0, 4.0)
     >>> y.item(), tuple(g.item() for g in pullback(1.0))
@@ -299,15 +224,19 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
         def pullback_of(given: Sequence[Any], cotangent: Any) -> Any:
             return vjp(fn, *given, has_aux=has_aux)[1](cotangent)
 
+        choose_all(fn, primals, "vjp")
+        primals = held(primals)
+        pulled = run(pullback_of)
+
         def pullback(cotangent: Any) -> Any:
             if has_traced(cotangent):
                 return pullback_of(primals, cotangent)
-            return run(pullback_of, (primals, cotangent))
+            return pulled(primals, cotangent)
 
-        result = run(value, primals)
+        result = run(value)(*primals)
         return (result[0], pullback, result[1]) if has_aux else (result, pullback)
 
-    chosen = choose(fn, primals, {}, tuple(range(len(primals))), None, "vjp")
+    chosen = choose_all(fn, primals, "vjp")
     graph = graph_for(primals)
     made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
     placed, aux = made.placed_with_aux(made.outputs)

@@ -22,7 +22,8 @@ from chainrule.frontend.trace import result_nodes
 from chainrule.frontend.value import Value
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.walk import substitute
-from chainrule.optimize import stabilize
+from chainrule.optimize import joined, stabilize
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = ["Inlined", "graph_for", "inline", "nodes_of", "require_float"]
 
@@ -94,8 +95,8 @@ def require_float(leaves: Sequence[Any], paths: Sequence[str], verb: str) -> Non
                 )
             )
         dtype = getattr(operand, "dtype", None)
-        kind = dtype.kind if dtype is not None else "f" if isinstance(operand, float) else "i"
-        if kind != "f":
+        differentiable = is_float(dtype) if dtype is not None else isinstance(operand, float)
+        if not differentiable:
             name = str(dtype) if dtype is not None else f"Python {type(leaf).__name__}"
             raise DTypeError(
                 explain(
@@ -129,7 +130,7 @@ def inline(
         results, out_tree = tree_flatten(result)
         outputs = result_nodes(graph, results, out_tree.paths())
         graph.set_origin(None)
-        stable = stabilize(outputs) if stable_forms() else outputs
+        stable = joined(stabilize(outputs) if stable_forms() else outputs)
     flags = tuple([isinstance(x, Value) and x.weak for x in results])
     return Inlined(graph, placeholders, values, tuple(stable), out_tree, flags, aux)
 

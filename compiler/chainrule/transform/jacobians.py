@@ -15,9 +15,9 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I64, Type
 from chainrule.numpy.nodes import permuted
 from chainrule.transform.batching import vmap
-from chainrule.transform.gradients import choose_or_find, grad, vjp
+from chainrule.transform.choice import Paths, choose
+from chainrule.transform.gradients import grad, vjp
 from chainrule.transform.inline import graph_for
-from chainrule.transform.paths import ChosenLeaves, Paths
 from chainrule.transform.tangents import jvp
 from chainrule.transform.transformed import Transformed
 
@@ -65,7 +65,7 @@ def jacrev(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
+        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -124,7 +124,7 @@ def jacfwd(
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
+        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -154,6 +154,8 @@ def _last_axis_first(tangents: Node, type_: Type) -> Node:
     """Move the axis of directions to the end and give it the argument's shape."""
     rank = tangents.type.rank
     moved = permuted(tangents, [*range(1, rank), 0])
+    if not moved.dtype.is_float:
+        moved = cast(moved, type_.dtype)  # an integer result: zeros, as in jacrev
     return reshape(moved, (*moved.shape[:-1], *type_.shape))
 
 
@@ -191,7 +193,7 @@ def hessian(
     outer = jacfwd(inner.traced, argnums, argnames=argnames, wrt=wrt)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose_or_find(fn, args, kwargs, argnums, argnames, "hessian", wrt)
+        chosen = choose(fn, args, kwargs, argnums, argnames, "hessian", wrt)
         graph = graph_for((args, kwargs))
         lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
         results, tree = tree_flatten(chosen.call(lifted))
@@ -260,16 +262,12 @@ def hvp(
                 explain("hvp: the arguments of the function, then a vector", f"given  {len(args)}")
             )
         *primals, vector = args
-        chosen = choose_or_find(gradient, tuple(primals), kwargs, argnums, None, "hvp", wrt)
+        chosen = choose(gradient, tuple(primals), kwargs, argnums, None, "hvp", wrt)
 
         def of_chosen(*values: Any) -> Any:
             return chosen.call(tree_flatten(values)[0])
 
-        if isinstance(chosen, ChosenLeaves):
-            vectors = chosen.taken_apart(vector)
-        else:
-            vectors = (vector,) if chosen.single else tuple(vector)
-        return jvp(of_chosen, chosen.value, vectors)[1]
+        return jvp(of_chosen, chosen.value, chosen.taken_apart(vector))[1]
 
     return Transformed(traced, fn, "hvp", _with_vector(fn) or inspect.signature(traced))
 

@@ -1,0 +1,559 @@
+"""Loops and branches of the compiled program: `scan`, `fori_loop`, `while_loop`, `cond`, `switch`.
+
+A Python loop is followed while a function is traced, so its program grows with the number of turns.
+These do not: the body is traced once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError, explain
+from chainrule.frontend.arguments import is_arraylike, name_of
+from chainrule.frontend.array import Array
+from chainrule.frontend.locate import user_line
+from chainrule.frontend.operands import cast, common_dtype
+from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.value import SymbolicExtent, Value, plain_extent, symbolic
+from chainrule.ir.body import Body
+from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.ir.graph import Graph, Node
+from chainrule.ir.types import BOOL, I64, Type
+from chainrule.ir.walk import rebuild
+from chainrule.ops.control import fresh_length, results_of
+from chainrule.transform.checkpointing import in_segments, schedule_of
+from chainrule.transform.closing import Leaf, Opened, close, leaves_of, open_body
+from chainrule.transform.inline import graph_for
+from chainrule.transform.revolve import recomputing
+from chainrule.transform.transformed import Run, evaluating, has_traced
+
+__all__ = ["cond", "fori_loop", "scan", "switch", "while_loop"]
+
+POSITION = Type(I64, ())
+
+
+# Loops
+
+
+class _Carries:
+    """What a loop carries from step to step: its types settle as the body is traced."""
+
+    def __init__(self, verb: str, init: Any, graph: Graph) -> None:
+        self.verb, self.graph = verb, graph
+        self.leaves, self.tree = leaves_of(init, graph)
+        self.paths = self.tree.paths()
+
+    @property
+    def types(self) -> list[Type]:
+        return [x.node.type for x in self.leaves]
+
+    @property
+    def weak(self) -> list[bool]:
+        return [x.weak for x in self.leaves]
+
+    @property
+    def names(self) -> list[str]:
+        return [p or "carry" for p in self.paths]
+
+    def widened(self, outputs: Sequence[Node], weak: Sequence[bool]) -> bool:
+        """Let carries that began as Python numbers take the dtype that a step gives them."""
+        changed = False
+        for i, (x, after, w) in enumerate(zip(self.leaves, outputs, weak, strict=True)):
+            if x.weak and (x.node.dtype is not after.dtype or not w):
+                dtype = common_dtype([x.handle, Array(after, w)])
+                stays = x.node.dtype is dtype and w
+                if not stays:
+                    self.leaves[i] = Leaf(cast(x.node, dtype), False)
+                    changed = True
+        return changed
+
+    def matched(self, outputs: Sequence[Node], weak: Sequence[bool]) -> list[Node]:
+        """Return a step's carries with the types the step began with.
+
+        Raises:
+            ShapeError: A shape has changed.
+            DTypeError: A dtype has changed.
+        """
+        found = []
+        for x, after, w, path in zip(self.leaves, outputs, weak, self.names, strict=True):
+            before = x.node.type
+            facts = (f"before the step  {before}", f"after it         {after.type}",
+                     f"at  {user_line()}")  # fmt: skip
+            if after.shape != before.shape:
+                raise ShapeError(
+                    explain(f"{self.verb}: {path} comes out of a step with another shape", *facts,
+                            hint="what a loop carries keeps its shape")
+                )  # fmt: skip
+            if after.dtype is not before.dtype:
+                if not w:
+                    raise DTypeError(
+                        explain(f"{self.verb}: {path} comes out of a step with another dtype",
+                                *facts, hint="convert it with .astype(...)")
+                    )  # fmt: skip
+                after = cast(after, before.dtype)  # noqa: PLW2901
+            found.append(after)
+        return found
+
+    def check_tree(self, tree: TreeDef) -> None:
+        if tree != self.tree:
+            raise StructureError(
+                explain(f"{self.verb}: what is carried nests otherwise after a step",
+                        f"before  {self.tree}", f"after   {tree}", f"at  {user_line()}")
+            )  # fmt: skip
+
+
+def _flags(opened: Opened) -> list[Node]:
+    """Return the conditions of the checks made in a body."""
+    return [c.failed for c in opened.checks]
+
+
+def _report(graph: Graph, opened: Sequence[Opened], flags: Sequence[Node]) -> None:
+    """Check the conditions that came out of bodies."""
+    messages = [c.message for o in opened for c in o.checks]
+    for failed, message in zip(flags, messages, strict=True):
+        graph.check(failed, message)
+
+
+def _no(graph: Graph) -> Node:
+    return graph.constant(False, BOOL)
+
+
+def scan(
+    f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: Any = None,
+    reverse: bool = False, *, checkpoint: str | int | tuple[str, int] | None = None,
+    run: Run = evaluating,
+) -> Any:  # fmt: skip
+    """Carry a value through a loop over the rows of arrays.
+
+    The program has one copy of the body, whatever the length.  Its gradient is a loop of as many
+    steps in the opposite order over what the steps have left: memory grows with the length, unless
+    `checkpoint` has steps run again.
+
+    Args:
+        f: One step, `f(carry, x) -> (carry, y)`.  Carries keep their structure, shapes and dtypes.
+        init: The first carry: a pytree of arrays.
+        xs: A pytree of arrays; step i sees their rows i, along axis 0.  None: `f` is given None.
+        length: The number of steps, where there are no `xs`: an integer or an extent.
+        reverse: Go from the last row to the first; row i of the results is still that of row i.
+        checkpoint: What reverse mode keeps.  None: what all steps leave.  `"sqrt"`: the carries
+            between segments of about sqrt(length) steps (32 where the length is an extent), each of
+            which is run once again.  An integer: the same with segments of so many steps.
+            `"binomial"` or `("binomial", snapshots)`: a few carries, from which steps are run again
+            up to three times, or as often as it takes.
+        run: How plain values are computed with.  (With plain arrays the function is traced at each
+            call, at the cost of milliseconds: `jit` what is called often.)
+
+    Returns:
+        `(last carry, ys)`: `ys` nests as `y`, with the rows of all steps along a new axis 0.
+
+    Raises:
+        StructureError: `f` does not return a pair, or carries nest otherwise.
+        ShapeError: Lengths differ, or a carry changes its shape.
+        DTypeError: A carry changes its dtype.
+
+    >>> import numpy as np
+    >>> total, sums = scan(lambda s, x: (s + x, s + x), 0.0, np.array([1.0, 2.0, 3.0]))
+    >>> total.item(), sums.tolist()
+    (6.0, [1.0, 3.0, 6.0])
+    """
+    if not has_traced((init, xs)) and not isinstance(length, SymbolicExtent):
+        return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint))(init, xs)
+    graph = graph_for((init, xs))
+    rows, row_tree = leaves_of(xs, graph)
+    count = _length_of(rows, row_tree, length)
+    schedule, number = schedule_of(checkpoint)
+    if schedule == "segments":
+        return in_segments(scan, f, init, (rows, row_tree), count, number, reverse=reverse)
+    carries = _Carries("scan", init, graph)
+    elements = [Type(x.node.dtype, x.node.shape[1:]) for x in rows]
+    split = len(carries.leaves)
+
+    def step(_position: Any, *leaves: Any) -> Any:
+        carry, x = carries.tree.unflatten(leaves[:split]), row_tree.unflatten(leaves[split:])
+        pair = f(carry, x)
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise StructureError(
+                explain("scan: the function must return a pair (carry, y)",
+                        f"returned  {type(pair).__name__}", f"function  {name_of(f)}",
+                        hint="return (carry, None) if nothing is to be stacked")
+            )  # fmt: skip
+        return pair
+
+    names = [*carries.names, *(p or "x" for p in row_tree.paths())]
+    while True:
+        types = [POSITION, *carries.types, *elements]
+        weak = [True, *carries.weak, *(False for _ in rows)]
+        opened = open_body(graph, step, types, weak, ["position", *names])
+        carry_tree, y_tree = opened.tree.children
+        carries.check_tree(carry_tree)
+        if not carries.widened(opened.outputs[:split], opened.weak[:split]):
+            break
+    after = carries.matched(opened.outputs[:split], opened.weak[:split])
+    snapshots = (number,) if schedule == "binomial" else None
+    last, ys = _loop(carries, opened, after, rows, count, reverse=reverse, snapshots=snapshots)
+    return carries.tree.unflatten(last), y_tree.unflatten(ys)
+
+
+def _loop(
+    carries: _Carries, opened: Opened, after: Sequence[Node], rows: Sequence[Leaf], length: Extent,
+    *, reverse: bool = False, test: Opened | None = None, bound: Extent | None = None,
+    snapshots: tuple[int | None] | None = None,
+) -> tuple[list[Array], list[Array]]:  # fmt: skip
+    """Make the loop from its traced body; return the last carries and what was stacked."""
+    graph, split = carries.graph, len(carries.leaves)
+    flags = _flags(opened)
+    failed = [graph.input("failed", Type(BOOL, ())) for _ in flags]
+    body = [*after, *(a | b for a, b in zip(failed, flags, strict=True)), *opened.outputs[split:]]
+    parts = [(body, opened.mark)]
+    if test is not None:
+        parts.append((test.outputs, test.mark))
+    outer, fixed, closed = close(graph, parts)
+    own = opened.inputs
+    inputs = (*own[: 1 + split], *failed, *own[1 + split :], *fixed[0])
+    ending = None
+    if test is not None:
+        # It was traced on inputs of its own.
+        known = dict(zip([*test.inputs, *fixed[1]], [*own, *fixed[0]], strict=True))
+        found, _ = rebuild(closed[1], graph, lambda _n, _a: None, known)
+        ending = Body(inputs, tuple(found))
+    inits = [x.node for x in carries.leaves] + [_no(graph) for _ in flags]
+    node = graph.call(
+        "loop", *inits, *(x.node for x in rows), *outer, body=Body(inputs, tuple(closed[0])),
+        test=ending, carries=len(inits), mapped=len(rows), length=length, bound=bound,
+        reverse=reverse, counted=False,
+    )  # fmt: skip
+    results = results_of(node)
+    if snapshots is not None:
+        if not isinstance(length, int):
+            raise UnsupportedError(
+                explain("scan: binomial checkpoints of a loop whose length is an extent",
+                        f"length  {show_extent(length)}",
+                        hint='use checkpoint="sqrt", or give the length as a number')
+            )  # fmt: skip
+        results = recomputing(results, *snapshots)
+    _report(graph, [opened], results[split : len(inits)])
+    last = [Array(n, w) for n, w in zip(results[:split], carries.weak, strict=True)]
+    return last, [Array(n) for n in results[len(inits) :]]
+
+
+def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
+    """Return the number of steps, on which all arrays agree."""
+    if length is not None and not isinstance(length, int | Dim | np.integer):
+        raise StructureError(
+            explain("scan: the length is no integer", f"length  {length!r:.60}",
+                    hint="for a number known only as the program runs, use while_loop")
+        )  # fmt: skip
+    if isinstance(length, np.integer):
+        length = int(length)
+    wanted: Extent | None = None if length is None else plain_extent(length)
+    if isinstance(wanted, int) and wanted < 0:
+        raise ShapeError(explain(f"scan: the length is negative: {wanted}"))
+    for x, path in zip(rows, tree.paths(), strict=True):
+        if not x.node.shape:
+            raise ShapeError(explain(f"scan: {path or 'xs'} has no axis to go along",
+                                     f"type  {x.node.type}"))  # fmt: skip
+    found = [x.node.shape[0] for x in rows]
+    if wanted is None:
+        if not found:
+            raise StructureError(
+                explain("scan: no arrays to go along, and no length",
+                        hint="give xs, or the number of steps with length=")
+            )  # fmt: skip
+        wanted = found[0]
+    if any(e != wanted for e in found):
+        facts = [f"{p or 'xs'}  {show_extent(e)}" for p, e in zip(tree.paths(), found, strict=True)]
+        extra = [f"length  {show_extent(wanted)}"] if length is not None else []
+        raise ShapeError(explain("scan: lengths differ", *facts, *extra))
+    return wanted
+
+
+def fori_loop(
+    lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, *, run: Run = evaluating
+) -> Any:
+    """Apply a body for each integer from `lower` up to, not including, `upper`.
+
+    Args:
+        lower: The first integer.
+        upper: The end; if one of the two is a traced number, the loop is a `while_loop`.
+        body: `body(i, value) -> value`; the value keeps structure, shapes and dtypes.
+        init: The first value: a pytree of arrays.
+        run: How plain values are computed with.
+
+    Returns:
+        The last value.
+
+    Raises:
+        StructureError: The value nests otherwise after a step.
+        ShapeError: It changes a shape.
+        DTypeError: It changes a dtype, or an end is no integer.
+
+    >>> fori_loop(0, 5, lambda i, s: s + i, 0).item()
+    10
+    """
+    if not has_traced((lower, upper, init)):
+        return run(lambda x: fori_loop(int(lower), int(upper), body, x))(init)
+    first, end = plain_extent(lower), plain_extent(upper)
+    if _static(lower) and _static(upper):
+        graph = graph_for((lower, upper, init))
+        start = symbolic(first, graph)
+        steps = end - first
+        if isinstance(steps, int):
+            steps = max(steps, 0)
+
+        def step(carry: tuple[Any, Any], _x: None) -> tuple[Any, None]:
+            i, value = carry
+            return (i + 1, body(i, value)), None
+
+        (_, last), _ = scan(step, (start, init), None, steps)
+        return last
+    for x in (lower, upper):
+        if isinstance(x, Value) and x.node.dtype.kind not in ("int", "uint"):
+            raise DTypeError(explain("fori_loop: an end is no integer", f"end  {x!r}"))
+
+    def more(state: tuple[Any, Any]) -> Any:
+        return state[0] < upper
+
+    def turn(state: tuple[Any, Any]) -> tuple[Any, Any]:
+        i, value = state
+        return i + 1, body(i, value)
+
+    return while_loop(more, turn, (lower, init))[1]
+
+
+def _static(x: Any) -> bool:
+    return isinstance(x, int | np.integer | Dim) and not isinstance(x, bool)
+
+
+def while_loop(
+    cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, *,
+    max_steps: int | None = None, run: Run = evaluating,
+) -> Any:  # fmt: skip
+    """Apply a body as long as a condition holds.
+
+    Reverse mode records the steps on a tape as long as the loop turns out to be; with `max_steps`
+    the tape's memory is known before the call.
+
+    Args:
+        cond: A truth value of the loop's value.
+        body: `body(value) -> value`; the value keeps structure, shapes and dtypes.
+        init: The first value: a pytree of arrays.
+        max_steps: Stop after so many steps even if the condition holds.
+        run: How plain values are computed with.
+
+    Returns:
+        The first value for which the condition does not hold.
+
+    Raises:
+        StructureError: The value nests otherwise after a step.
+        ShapeError: It changes a shape, or the condition is no single truth value.
+        DTypeError: It changes a dtype, or the condition is no truth value.
+
+    >>> while_loop(lambda x: x < 100.0, lambda x: 2 * x, 3.0).item()
+    192.0
+    """
+    if not has_traced(init):
+        return run(lambda x: while_loop(cond, body, x, max_steps=max_steps))(init)
+    graph = graph_for(init)
+    carries = _Carries("while_loop", init, graph)
+
+    def of_leaves(fn: Callable[[Any], Any]) -> Callable[..., Any]:
+        return lambda _position, *leaves: fn(carries.tree.unflatten(leaves))
+
+    while True:
+        types = [POSITION, *carries.types]
+        names, weak = ["position", *carries.names], [True, *carries.weak]
+        opened = open_body(graph, of_leaves(body), types, weak, names)
+        carries.check_tree(opened.tree)
+        if not carries.widened(opened.outputs, opened.weak):
+            break
+    test = open_body(graph, of_leaves(cond), types, weak, names)
+    _require_truth("while_loop: the condition", test)
+    if test.checks:
+        graph.checks.update(dict.fromkeys(test.checks))
+        raise StructureError(
+            explain("while_loop: the condition picks elements by an index of its own",
+                    f"at  {user_line()}", hint="pick them in the body, and carry them")
+        )  # fmt: skip
+    after = carries.matched(opened.outputs, opened.weak)
+    last, _ = _loop(carries, opened, after, [], fresh_length(), test=test, bound=max_steps)
+    return carries.tree.unflatten(last)
+
+
+def _require_truth(what: str, opened: Opened) -> None:
+    types = [n.type for n in opened.outputs]
+    if opened.tree.cls is not None or len(types) != 1 or types[0].shape:
+        shown = ", ".join(map(str, types))
+        raise ShapeError(explain(f"{what} is not one truth value", f"returned  {shown}"))
+    if types[0].dtype is not BOOL:
+        raise DTypeError(explain(f"{what} is no truth value", f"returned  {types[0]}",
+                                 hint="compare, for instance x > 0"))  # fmt: skip
+
+
+# Branches
+
+
+def cond(
+    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any,
+    run: Run = evaluating,
+) -> Any:  # fmt: skip
+    """Run one of two functions.
+
+    Only the one that is chosen runs.  (Under `vmap` with a condition that differs between examples
+    both run, for all examples.)
+
+    Args:
+        pred: One truth value.
+        true_fn: What to run if it holds, a function of the operands.
+        false_fn: What to run if not; its results have the same structure, shapes and dtypes.
+        operands: Pytrees of arrays.
+        run: How plain values are computed with.
+
+    Returns:
+        The result of the function that was chosen.
+
+    Raises:
+        StructureError: The functions return different structures.
+        ShapeError: They return different shapes, or `pred` has axes.
+        DTypeError: They return different dtypes, or `pred` is no truth value.
+
+    >>> cond(True, lambda x: x + 1, lambda x: x - 1, 5.0).item()
+    6.0
+    """
+    if not has_traced((pred, operands)):
+        return run(lambda p, args: cond(p, true_fn, false_fn, *args))(pred, operands)
+    if isinstance(pred, bool | np.bool_):
+        return (true_fn if pred else false_fn)(*operands)
+    graph = graph_for((pred, operands))
+    (leaf,), _ = leaves_of(pred, graph)
+    if leaf.node.shape:
+        raise ShapeError(explain("cond: the condition is not one truth value",
+                                 f"condition  {leaf.node.type}",
+                                 hint="use cnp.where to choose element by element"))  # fmt: skip
+    if leaf.node.dtype is not BOOL:
+        raise DTypeError(explain("cond: the condition is no truth value",
+                                 f"condition  {leaf.node.type}",
+                                 hint="compare, for instance x > 0"))  # fmt: skip
+    index = graph.call("cast", leaf.node, dtype=I64)
+    return _branch("cond", graph, index, [false_fn, true_fn], operands)
+
+
+def switch(
+    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, run: Run = evaluating
+) -> Any:
+    """Run one of several functions.
+
+    Only the one that is chosen runs.  (Under `vmap` with an index that differs between examples all
+    run, for all examples.)
+
+    Args:
+        index: Which: one integer.  Below 0 the first runs, beyond the last the last.
+        branches: Functions of the operands, whose results have one structure, shapes and dtypes.
+        operands: Pytrees of arrays.
+        run: How plain values are computed with.
+
+    Returns:
+        The result of the function that was chosen.
+
+    Raises:
+        StructureError: No branches, or they return different structures.
+        ShapeError: They return different shapes, or `index` has axes.
+        DTypeError: They return different dtypes, or `index` is no integer.
+
+    >>> switch(2, [lambda x: x, lambda x: x + 1, lambda x: x * 10], 4.0).item()
+    40.0
+    """
+    if not branches:
+        raise StructureError(explain("switch: there are no branches"))
+    if not has_traced((index, operands)):
+        return run(lambda i, args: switch(i, branches, *args))(index, operands)
+    if _static(index):
+        return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+    graph = graph_for((index, operands))
+    (leaf,), _ = leaves_of(index, graph)
+    if leaf.node.shape:
+        raise ShapeError(explain("switch: the index is not one integer",
+                                 f"index  {leaf.node.type}"))  # fmt: skip
+    if leaf.node.dtype.kind not in ("int", "uint"):
+        raise DTypeError(explain("switch: the index is no integer", f"index  {leaf.node.type}"))
+    wide = cast(leaf.node, I64)
+    if len(branches) == 1:
+        return branches[0](*operands)
+    return _branch("switch", graph, wide, list(branches), operands)
+
+
+def _branch(
+    verb: str, graph: Graph, index: Node, functions: Sequence[Callable[..., Any]],
+    operands: tuple[Any, ...],
+) -> Any:  # fmt: skip
+    leaves, tree = tree_flatten(operands)
+    # What is no array goes to every branch as it is.
+    at = [i for i, x in enumerate(leaves) if is_arraylike(x)]
+    given, _ = leaves_of([leaves[i] for i in at], graph)
+
+    def of_leaves(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*handles: Any) -> Any:
+            full = list(leaves)
+            for i, x in zip(at, handles, strict=True):
+                full[i] = x
+            return fn(*tree.unflatten(full))
+
+        return call
+
+    types, weak = [x.node.type for x in given], [x.weak for x in given]
+    names = [tree.paths()[i] or "operand" for i in at]
+    opened = [open_body(graph, of_leaves(f), types, weak, names) for f in functions]
+    outputs, kept = _agreed(verb, opened, functions)
+    all_flags = [c for o in opened for c in _flags(o)]
+    parts = []
+    for o, own in zip(opened, outputs, strict=True):
+        mine = _flags(o)
+        parts.append(([*own, *(f if f in mine else _no(graph) for f in all_flags)], o.mark))
+    outer, fixed, closed = close(graph, parts)
+    bodies = tuple(
+        Body((*o.inputs, *f), tuple(c)) for o, f, c in zip(opened, fixed, closed, strict=True)
+    )
+    node = graph.call("switch", index, *(x.node for x in given), *outer, branches=bodies)
+    results = results_of(node)
+    count = len(outputs[0])
+    _report(graph, opened, results[count:])
+    return opened[0].tree.unflatten(
+        [Array(n, w) for n, w in zip(results[:count], kept, strict=True)]
+    )
+
+
+def _agreed(
+    verb: str, opened: Sequence[Opened], functions: Sequence[Callable[..., Any]]
+) -> tuple[list[list[Node]], list[bool]]:
+    """Return the branches' results in common dtypes, and which stand for Python numbers."""
+    first = opened[0]
+    names = [name_of(f) for f in functions]
+    for o, name in zip(opened, names, strict=True):
+        if o.tree != first.tree:
+            raise StructureError(
+                explain(f"{verb}: the branches return different structures",
+                        f"{names[0]}  {first.tree}", f"{name}  {o.tree}", f"at  {user_line()}")
+            )  # fmt: skip
+    outputs = [list(o.outputs) for o in opened]
+    weak = []
+    for i, path in enumerate(first.tree.paths()):
+        shapes = [o.outputs[i].type for o in opened]
+        facts = [f"{n}  {t}" for n, t in zip(names, shapes, strict=True)]
+        where = f" in {path}" if path else ""
+        if any(t.shape != shapes[0].shape for t in shapes):
+            raise ShapeError(explain(f"{verb}: the branches return different shapes{where}",
+                                     *facts, f"at  {user_line()}"))  # fmt: skip
+        values = [Array(o.outputs[i], o.weak[i]) for o in opened]
+        dtype = common_dtype(values)
+        for v, t in zip(values, shapes, strict=True):
+            if t.dtype is not dtype and not v.weak:
+                raise DTypeError(
+                    explain(f"{verb}: the branches return different dtypes{where}", *facts,
+                            f"at  {user_line()}", hint="convert one with .astype(...)")
+                )  # fmt: skip
+        for own in outputs:
+            own[i] = cast(own[i], dtype)
+        weak.append(all(v.weak for v in values))
+    return outputs, weak
