@@ -59,7 +59,7 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
             results, _ = rebuild(results, graph, change)
         return rewriter.run(results)
 
-    results = in_bodies(program.results, lambda outputs: expanded(trimmed(outputs)))
+    results = expanded(in_bodies(program.results, expanded))
     return rewired(program, expanded(trimmed(results)))
 
 

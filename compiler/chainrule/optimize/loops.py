@@ -229,7 +229,10 @@ def _needed(bundle: Node, index: int) -> list[int]:
 
 
 def trimmed(results: Sequence[Node]) -> list[Node]:
-    """Drop what nobody takes of loops, branches and calls, and what need not be in them."""
+    """Drop what nobody takes of loops, branches and calls, and what need not be in them.
+
+    Bodies are trimmed after the op they belong to.
+    """
     used: dict[Node, set[int]] = {}
     for n in read_by(results):
         if n.op.kind is Kind.ITEM:
@@ -258,7 +261,7 @@ def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]
     if single and node.attributes["custom"] is not None:
         return node, dict(enumerate(results_of(node)))
     kept = sorted(used)
-    bodies = [Body(b.inputs, tuple(b.outputs[i] for i in kept)) for b in branches]
+    bodies = [Body(b.inputs, tuple(trimmed([b.outputs[i] for i in kept]))) for b in branches]
     read = [read_by(b.outputs) for b in bodies]
     first = 0 if single else 1
     args = node.args[first:]
@@ -328,7 +331,11 @@ def _trimmed_loop(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]]:
             parts.known[x] = _shared(parts, x, constant)
     carried = sorted(needed)
     new = _renewed([*(loop.next[k] for k in carried), *outputs, *ends], parts)
-    new = _hoisted(new, parts)
+    # Outside first: what the loop no longer needs, loops inside it need not make.
+    new = _hoisted(trimmed(new), parts)
+    left = reached(new)
+    parts.elements = {x: xs for x, xs in parts.elements.items() if x in left}
+    parts.fixed = {x: constant for x, constant in parts.fixed.items() if x in left}
     inputs = [loop.position, *(loop.carried[k] for k in carried), *parts.elements, *parts.fixed]
     constants = list(parts.fixed.values())
     if last is not None:

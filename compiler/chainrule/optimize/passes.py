@@ -45,7 +45,7 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
 
     results = inlined(program.results)
     results = trimmed(everywhere(results, joined))
-    results = improved(in_bodies(results, lambda outputs: improved(trimmed(outputs))))
+    results = improved(in_bodies(results, improved))
     # What the rules made needless, and what they made the same in every step.
     return rewired(program, improved(trimmed(results)))
 

@@ -17,7 +17,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
-from chainrule.frontend.value import SymbolicExtent, Value, plain_extent, symbolic
+from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent, symbolic
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Node
@@ -252,12 +252,18 @@ def _loop(
     return last, [Array(n) for n in results[len(inits) :]]
 
 
+def _described(x: Any) -> str:
+    return describe(x.node) if isinstance(x, Value) else f"{x!r:.60}"
+
+
 def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
     """Return the number of steps, on which all arrays agree."""
     if length is not None and not isinstance(length, int | Dim | np.integer):
         raise StructureError(
-            explain("scan: the length is no integer", f"length  {length!r:.60}",
-                    hint="for a number known only as the program runs, use while_loop")
+            explain("scan: the length is no integer", f"length  {_described(length)}",
+                    hint="an argument that says how many steps is a setting: name it in the "
+                    "static_argnames of jit, or close over it; for a number known only as the "
+                    "program runs, use while_loop")
         )  # fmt: skip
     if isinstance(length, np.integer):
         length = int(length)
