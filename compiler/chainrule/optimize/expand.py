@@ -10,7 +10,7 @@ from chainrule.ir.op import Arithmetic, Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import rebuild, topological
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
-from chainrule.optimize.bodies import in_bodies
+from chainrule.optimize.bodies import everywhere, in_bodies
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.fold import FOLDING
 from chainrule.optimize.lift import LIFTS
@@ -59,8 +59,9 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
             results, _ = rebuild(results, graph, change)
         return rewriter.run(results)
 
-    results = in_bodies(program.results, lambda outputs: expanded(trimmed(outputs)))
-    return rewired(program, expanded(trimmed(results)))
+    # From outside in: what a loop no longer carries, those inside it need not work out.
+    results = in_bodies(everywhere(program.results, trimmed), expanded)
+    return rewired(program, everywhere(expanded(results), trimmed))
 
 
 def rewired(program: Program, results: list[Node]) -> Program:

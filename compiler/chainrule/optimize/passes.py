@@ -43,10 +43,11 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
         return results if ordered == results else rewriter.run(ordered)
 
     results = inlined(program.results)
-    results = trimmed(everywhere(results, joined))
-    results = improved(in_bodies(results, lambda outputs: improved(trimmed(outputs))))
+    # From outside in: what a loop no longer carries, those inside it need not work out.
+    results = everywhere(everywhere(results, joined), trimmed)
+    results = everywhere(improved(in_bodies(results, improved)), trimmed)
     # What the rules made needless, and what they made the same in every step.
-    return rewired(program, improved(trimmed(results)))
+    return rewired(program, everywhere(improved(everywhere(results, trimmed)), trimmed))
 
 
 def stabilize(outputs: Sequence[Node]) -> list[Node]:
