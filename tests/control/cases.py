@@ -88,13 +88,12 @@ def swapping_carries(k: Kit, a: Any, b: Any) -> Any:
 
 
 def rotating_carries(k: Kit, a: Any, b: Any, c: Any) -> Any:
-    return k.scan(
-        lambda s, _: ((s[1], s[2], s[0] * 1.5 + s[1]), s[2]), (a, b, c), None, length=7
-    )
+    return k.scan(lambda s, _: ((s[1], s[2], s[0] * 1.5 + s[1]), s[2]), (a, b, c), None, length=7)
 
 
 def mixing_swapped_carries(k: Kit, a: Any, b: Any) -> Any:
     """Each carry is made of both: neither may be overwritten before the other has read it."""
+
     def step(c: Any, _: Any) -> Any:
         a, b = c
         return (k.xp.sin(a + b[::-1]), k.xp.cos(a[::-1] - b)), None
@@ -104,6 +103,7 @@ def mixing_swapped_carries(k: Kit, a: Any, b: Any) -> Any:
 
 def shifted_in_place(k: Kit, a: Any) -> Any:
     """Element i of the carry is made of element i - 1 and i + 1 of the one before."""
+
     def step(c: Any, _: Any) -> Any:
         return (k.xp.roll(c, 1) + 0.25 * c - 0.5 * k.xp.roll(c, -1)), c[0]
 
@@ -119,9 +119,7 @@ def carry_unchanged(k: Kit, a: Any, x: Any) -> Any:
 
 
 def carry_not_used(k: Kit, a: Any, b: Any, x: Any) -> Any:
-    (last, _), (ys, _) = k.scan(
-        lambda c, v: ((c[0] * v, c[1] + c[0]), (v + 1.0, c[1])), (a, b), x
-    )
+    (last, _), (ys, _) = k.scan(lambda c, v: ((c[0] * v, c[1] + c[0]), (v + 1.0, c[1])), (a, b), x)
     return last, ys
 
 
@@ -219,6 +217,7 @@ def zero_width(k: Kit, x: Any) -> Any:
 
 def running_statistics(k: Kit, x: Any) -> Any:
     """Welford's update: mean and squared distance."""
+
     def step(c: Any, v: Any) -> Any:
         n, mean, m2 = c
         n = n + 1.0
@@ -380,11 +379,13 @@ def while_in_while(k: Kit, x: Any) -> Any:
 
 
 def either(k: Kit, x: Any) -> Any:
-    return k.cond(x.sum() > 0, lambda v: v * 2.0, lambda v: k.xp.sin(v), x)
+    return k.cond(x.sum() > 0, lambda v: v * 2.0, k.xp.sin, x)
 
 
 def either_way(k: Kit, x: Any, y: Any) -> Any:
-    f = lambda v: k.cond(v.sum() > 0, lambda v: v**2, lambda v: v**3, v)
+    def f(v: Any) -> Any:
+        return k.cond(v.sum() > 0, lambda v: v**2, lambda v: v**3, v)
+
     return f(k.xp.abs(x)), f(-k.xp.abs(x)), f(y)
 
 
@@ -401,7 +402,7 @@ def branch_of_constants(k: Kit, x: Any) -> Any:
 
 
 def index_out_of_range(k: Kit, x: Any) -> Any:
-    branches = [lambda v: v, lambda v: v * 2.0, lambda v: k.xp.exp(v)]
+    branches = [lambda v: v, lambda v: v * 2.0, k.xp.exp]
     return tuple(k.switch(x.astype(int)[0] * 0 + i, branches, x) for i in (-7, 0, 1, 2, 3, 99))
 
 
@@ -420,6 +421,7 @@ def cond_in_scan(k: Kit, x: Any) -> Any:
 
 def cond_passing_carry(k: Kit, x: Any) -> Any:
     """One branch leaves the carry alone: nothing to move, or a copy."""
+
     def step(c: Any, v: Any) -> Any:
         c = k.cond(v[0] > 0, lambda c: c, lambda c: k.put(c, 1, c[0] * v[1]), c)
         return c, v * c

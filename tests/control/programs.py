@@ -40,9 +40,7 @@ def function(case: Case, kit: Kit = OURS) -> Callable[..., Any]:
 
 def floats(case: Case) -> tuple[int, ...]:
     """Return which arguments are of floating point throughout."""
-    return tuple(
-        i for i, x in enumerate(case.args) if all(a.dtype.kind == "f" for a in leaves(x))
-    )
+    return tuple(i for i, x in enumerate(case.args) if all(a.dtype.kind == "f" for a in leaves(x)))
 
 
 def _weighed(kit: Kit, tree: Any) -> Any:

@@ -70,7 +70,7 @@ REPORTED = [in_scan, in_loop, closed_over, in_while, in_update, in_branch, in_cl
 
 @pytest.mark.parametrize("fn", REPORTED, ids=lambda f: f.__name__)
 def test_out_of_range(fn: Any) -> None:
-    line = rf"out of range for axis 0 of extent 5, at .*test_checks\.py:\d+"
+    line = r"out of range for axis 0 of extent 5, at .*test_checks\.py:\d+"
     compiled = cr.jit(fn)
     far = 5 if fn is in_while else FAR
     for bad in (5, far) if fn is in_while else (5, far, -6, -FAR):

@@ -82,9 +82,7 @@ def test_results_not_taken_are_not_stacked() -> None:
     def fn(x: Any) -> Any:
         return cr.scan(lambda c, v: (cnp.sin(c + v), (c * v, c - v, v * 2)), x[0], x)[0]
 
-    few, many = (
-        lowered(fn, cr.spec((n, 50), "float64")).compile().memory.arena for n in (4, 4000)
-    )
+    few, many = (lowered(fn, cr.spec((n, 50), "float64")).compile().memory.arena for n in (4, 4000))
     assert few == many
 
 
@@ -180,9 +178,7 @@ def test_tapes_grow(count: int) -> None:
 
 
 TAPED: Any = cr.jit(
-    cr.value_and_grad(
-        lambda x, n: cr.fori_loop(0, n, lambda i, v: 0.5 * cnp.sin(v) + x, x).sum()
-    )
+    cr.value_and_grad(lambda x, n: cr.fori_loop(0, n, lambda i, v: 0.5 * cnp.sin(v) + x, x).sum())
 )
 
 

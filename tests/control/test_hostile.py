@@ -33,7 +33,7 @@ FAILURES: dict[str, Any] = {
     "condition": lambda x: cr.while_loop(failing, lambda v: v, x),
     "cond": lambda x: cr.cond(x[0] > 0, lambda: x[cnp.argmax(x) + 9], failing),
     "switch": lambda x: cr.switch(x[0].astype(int), [lambda: x, failing]),
-    "checkpoint": lambda x: cr.checkpoint(failing)(x),
+    "checkpoint": cr.checkpoint(failing),
     "after a check": lambda x: cr.scan(lambda c, v: (c + x[v.astype(int) + 9], failing()), 0.0, x),
     "deep": lambda x: cr.scan(lambda c, _: (cr.cond(c > 0, failing, lambda c: c, c), c), 0.0, x),
 }

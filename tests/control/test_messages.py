@@ -166,15 +166,23 @@ def test_messages(fn: Callable[[Any], Any], kind: type[ChainruleError], text: st
     assert message_of(fn, kind) == text
 
 
+def keeping(kept: list[Any]) -> Callable[[Any, Any], Any]:
+    def step(c: Any, v: Any) -> Any:
+        kept.append(v * 2)
+        return c, None
+
+    return step
+
+
 def kept_beyond(x: Any) -> Any:
     kept: list[Any] = []
-    cr.scan(lambda c, v: (kept.append(v * 2) or c, None), 0.0, x)
+    cr.scan(keeping(kept), 0.0, x)
     return kept[0] + 1
 
 
 def kept_into_another_loop(x: Any) -> Any:
     kept: list[Any] = []
-    cr.scan(lambda c, v: (kept.append(v * 2) or c, None), 0.0, x)
+    cr.scan(keeping(kept), 0.0, x)
     return cr.scan(lambda c, _: (c + kept[0], None), 0.0, x)[0]
 
 

@@ -58,6 +58,7 @@ def test_compiled_hessians(case: Case) -> None:
 
 def batch(case: Case) -> tuple[list[Any], list[list[Any]]]:
     """Return three of each argument, stacked, and the three lists of arguments."""
+
     def three(x: Any) -> Any:
         x = np.asarray(x)
         scale = (1.0, 1.01, 0.9) if x.dtype.kind == "f" else (1, 1, 1)
@@ -81,7 +82,7 @@ def test_batches_of_values_and_gradients(case: Case) -> None:
         agree(trace(cr.vmap(verb), *many).run(*many), want, 1e-10)
     total = cr.grad(lambda *args: cnp.sum(cr.vmap(loss(case))(*args)), argnums=floats(case))
     want = stacked([single[1].run(*r) for r in rows])
-    agree(trace(lambda *args: total(*args), *many).run(*many), want, 1e-10)
+    agree(trace(total, *many).run(*many), want, 1e-10)
 
 
 # A sum over a whole vector and one over rows add in different orders.
@@ -107,11 +108,12 @@ def test_mapped_along_other_axes(axes: tuple[int | None, int | None]) -> None:
     def fn(w: Any, x: Any) -> Any:
         return cr.scan(lambda c, v: (cnp.tanh(c * w + v), c), w, x)
 
-    both = lambda w, x: (fn(w, x), cr.grad(lambda w: fn(w, x)[1].sum())(w))
-    want = stacked(
-        [trace(both, w[0], x[0]).run(w[r if axes[0] == 0 else 0], x[r if axes[1] is not None else 0])
-         for r in range(2)]
-    )  # fmt: skip
+    def both(w: Any, x: Any) -> Any:
+        return fn(w, x), cr.grad(lambda w: fn(w, x)[1].sum())(w)
+
+    of_w, of_x = (1 if a is not None else 0 for a in axes)
+    one = trace(both, w[0], x[0])
+    want = stacked([one.run(w[r * of_w], x[r * of_x]) for r in range(2)])
     given = (
         w if axes[0] == 0 else w[0],
         x[0] if axes[1] is None else np.moveaxis(x, 0, axes[1]),
@@ -172,7 +174,9 @@ def along(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 PROGRAMS: dict[str, Callable[[Any], Any]] = {
-    "scan": lambda x: cr.scan(lambda c, v: (cnp.tanh(c * x + v), cnp.sin(c)), x, np.ones((3, 2)))[1].sum(),
+    "scan": lambda x: cr.scan(
+        lambda c, v: (cnp.tanh(c * x + v), cnp.sin(c)), x, np.ones((3, 2))
+    )[1].sum(),
     "while": total(until),
     "cond": lambda x: cr.fori_loop(
         0, 3, lambda i, c: cr.cond(i == 1, lambda: cnp.exp(0.1 * c) * x, lambda: c * c * x), x
@@ -228,7 +232,7 @@ def test_given_derivatives_in_loops(rule: Any, factor: float) -> None:
     c, slope = w, 1.0
     for v in x:
         c, slope = np.sin(c) * v * w, np.sin(c) * v + w * factor * np.cos(c) * v * slope
-    for run in (cr.jit(cr.grad(fn)), cr.grad(lambda w: cr.checkpoint(fn)(w))):
+    for run in (cr.jit(cr.grad(fn)), cr.grad(cr.checkpoint(fn))):
         assert float(run(w)) == pytest.approx(slope, rel=1e-12)
     many = cr.vmap(cr.grad(fn))(np.array([w, 2 * w]))
     assert many[0] == pytest.approx(slope, rel=1e-12)

@@ -59,7 +59,9 @@ def compare_batch(seed: int, *, depth: int) -> None:
     case = random_case(seed, depth=depth)
     random = np.random.default_rng(seed)
     axes = tuple([0, None][i] for i in random.permutation([0, 0, int(random.integers(2))]))
-    many = [x if a is None else np.stack([x, -x, 0.3 * x]) for x, a in zip(case.args, axes, strict=True)]
+    many = [
+        x if a is None else np.stack([x, -x, 0.3 * x]) for x, a in zip(case.args, axes, strict=True)
+    ]
 
     def row(r: int) -> list[Any]:
         return [x if a is None else x[r] for x, a in zip(many, axes, strict=True)]
@@ -67,9 +69,7 @@ def compare_batch(seed: int, *, depth: int) -> None:
     gradient = cr.grad(loss(case), argnums=(0, 1, 2))
     mapped = cr.vmap(lambda a, b, c: (case.fn(OURS, a, b, c), gradient(a, b, c)), in_axes=axes)
     single = trace(gradient, *row(0))
-    want = [
-        [*leaves(case.fn(PLAIN, *row(r))), *leaves(single.run(*row(r)))] for r in range(3)
-    ]
+    want = [[*leaves(case.fn(PLAIN, *row(r))), *leaves(single.run(*row(r)))] for r in range(3)]
     stacked = [np.stack(z) for z in zip(*want, strict=True)]
     agree(trace(mapped, *many).run(*many), stacked, 1e-8, "evaluated")
     agree(cr.jit(mapped)(*many), stacked, 1e-8, "compiled")

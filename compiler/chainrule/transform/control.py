@@ -289,7 +289,7 @@ def fori_loop(
 
     Args:
         lower: The first integer.
-        upper: The end; if one of the two is a traced number, reverse mode is that of a `while_loop`.
+        upper: The end; with a traced number for one of the two, reverse mode is a `while_loop`'s.
         body: `body(i, value) -> value`; the value keeps structure, shapes and dtypes.
         init: The first value: a pytree of arrays.
         run: How plain values are computed with.
@@ -310,9 +310,7 @@ def fori_loop(
     if not has_traced((lower, upper, init)):
         return run(lambda x: fori_loop(int(lower), int(upper), body, x), (init,))
     graph = graph_for((lower, upper, init))
-    first, end = (
-        int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper)
-    )
+    first, end = (int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper))
     start = symbolic(first, graph) if _static(first) else lower
     carries = _Carries("fori_loop", init, graph)
 
