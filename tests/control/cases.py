@@ -379,11 +379,13 @@ def while_in_while(k: Kit, x: Any) -> Any:
 
 
 def either(k: Kit, x: Any) -> Any:
-    return k.cond(x.sum() > 0, lambda v: v * 2.0, lambda v: k.xp.sin(v), x)
+    return k.cond(x.sum() > 0, lambda v: v * 2.0, k.xp.sin, x)
 
 
 def either_way(k: Kit, x: Any, y: Any) -> Any:
-    f = lambda v: k.cond(v.sum() > 0, lambda v: v**2, lambda v: v**3, v)
+    def f(v: Any) -> Any:
+        return k.cond(v.sum() > 0, lambda v: v**2, lambda v: v**3, v)
+
     return f(k.xp.abs(x)), f(-k.xp.abs(x)), f(y)
 
 
@@ -400,7 +402,7 @@ def branch_of_constants(k: Kit, x: Any) -> Any:
 
 
 def index_out_of_range(k: Kit, x: Any) -> Any:
-    branches = [lambda v: v, lambda v: v * 2.0, lambda v: k.xp.exp(v)]
+    branches = [lambda v: v, lambda v: v * 2.0, k.xp.exp]
     return tuple(k.switch(x.astype(int)[0] * 0 + i, branches, x) for i in (-7, 0, 1, 2, 3, 99))
 
 

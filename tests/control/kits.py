@@ -51,8 +51,7 @@ def _scan(
     if not found:
         with np.errstate(all="ignore"):
             _, y = f(carry, cr.tree_map(lambda x: np.zeros(x.shape[1:], x.dtype), xs))
-        empty = lambda a: np.zeros((0, *np.shape(a)), np.asarray(a).dtype)
-        return carry, cr.tree_map(empty, y)
+        return carry, cr.tree_map(lambda a: np.zeros((0, *np.shape(a)), np.asarray(a).dtype), y)
     found = found[:: -1 if reverse else 1]
     leaves = [cr.tree_flatten(y)[0] for y in found]
     tree = cr.tree_flatten(found[0])[1]

@@ -1,4 +1,4 @@
-"""Every program of the table, at every stage, against plain Python; its derivatives against peers."""
+"""Every program of the table, at every stage, against plain Python; derivatives against peers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def value_and_gradient(case: Case) -> Any:
 
 def direction(case: Case) -> list[Any]:
     random = np.random.default_rng(7)
-    move = lambda x: random.normal(size=np.shape(x))
+
+    def move(x: Any) -> Any:
+        return random.normal(size=np.shape(x))
+
     return [cr.tree_map(move, x) if i in floats(case) else None for i, x in enumerate(case.args)]
 
 

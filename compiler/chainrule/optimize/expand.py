@@ -60,7 +60,7 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         return rewriter.run(results)
 
     results = expanded(in_bodies(program.results, expanded))
-    return rewired(program, expanded(trimmed(results)))
+    return rewired(program, trimmed(expanded(trimmed(results))))
 
 
 def rewired(program: Program, results: list[Node]) -> Program:

@@ -47,7 +47,7 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     results = trimmed(everywhere(results, joined))
     results = improved(in_bodies(results, improved))
     # What the rules made needless, and what they made the same in every step.
-    return rewired(program, improved(trimmed(results)))
+    return rewired(program, trimmed(improved(trimmed(results))))
 
 
 def stabilize(outputs: Sequence[Node]) -> list[Node]:

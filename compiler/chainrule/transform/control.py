@@ -296,7 +296,7 @@ def fori_loop(
 
     Args:
         lower: The first integer.
-        upper: The end; if either is a traced number, reverse mode is that of a `while_loop`.
+        upper: The end; with a traced number for one of the two, reverse mode is a `while_loop`'s.
         body: `body(i, value) -> value`; the value keeps structure, shapes and dtypes.
         init: The first value: a pytree of arrays.
         run: How plain values are computed with.
