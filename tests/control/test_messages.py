@@ -75,8 +75,8 @@ scan: no arrays to go along, and no length
 hint: give xs, or the number of steps with length="""),
     "traced length": (lambda x: cr.scan(lambda c, _: (c, None), x, None, x[0].astype(int)), StructureError, """\
 scan: the length is no integer
-  length  Array(i64[])
-hint: for a number known only as the program runs, use while_loop"""),
+  length  i64[]
+hint: an argument that says how many steps is a setting: name it in the static_argnames of jit, or close over it; for a number known only as the program runs, use while_loop"""),
     "no axis": (lambda x: cr.scan(lambda c, _: (c, None), x, x[0]), ShapeError, """\
 scan: xs has no axis to go along
   type  f64[]"""),
