@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from chainrule.ir.body import Body, bodies_of, with_bodies
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind
-from chainrule.ir.types import I64
+from chainrule.ir.types import I64, Type
 from chainrule.ir.walk import depends_on, reached, rebuild, topological
 from chainrule.ops.control import COUNT, Loop, item, results_of
 
@@ -393,7 +393,33 @@ def _add_element(parts: _Parts, x: Node, xs: Node) -> None:
         row = graph.broadcast(xs.args[0], shape[1:], tuple(a - 1 for a in axes))
         parts.known[x] = _shared(parts, graph.input("fixed", row.type), row)
         return
-    parts.elements[x] = xs
+    rows = _rows(parts, xs)
+    if rows is None:
+        parts.elements[x] = xs
+    else:
+        parts.known[x] = parts.graph.apply(xs.op, tuple(rows), xs.attrs)
+
+
+CHEAP: Final = 6
+"Operations an element up to which an array is not made for a loop, but row by row inside."
+
+
+def _rows(parts: _Parts, xs: Node) -> list[Node] | None:
+    """Return what the body sees of the arguments of a cheap elementwise array; None: it is made."""
+    if xs.op.kind is not Kind.POINTWISE or xs.op.flops > CHEAP:
+        return None
+    there = [a.op.kind is Kind.ITEM or a.op.name == "input" for a in xs.args]
+    same = [a.op.name == "broadcast" and 0 not in a.attrs[1] for a in xs.args]
+    if not any(there) or not all(t or s for t, s in zip(there, same, strict=True)):
+        return None
+    found = []
+    for a, is_array in zip(xs.args, there, strict=True):
+        known = next((x for x, one in parts.elements.items() if one is a), None)
+        x = known or parts.graph.input("x", Type(a.dtype, a.shape[1:]))
+        if known is None:
+            _add_element(parts, x, a)
+        found.append(x if is_array else parts.known[x])
+    return found
 
 
 def _hoisted(nodes: Sequence[Node], parts: _Parts) -> list[Node]:
