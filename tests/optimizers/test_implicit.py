@@ -62,7 +62,7 @@ WAYS: Final[dict[str, Callable[[Any], Any]]] = {
     ),
 }
 "Ways to the same solution, of the parameter."
-MODES: Final = {
+MODES: Final[dict[str, tuple[int, Callable[[Any], Any]]]] = {
     "value": (0, lambda f: f),
     "forward": (1, cr.jacfwd),
     "reverse": (1, cr.jacrev),
@@ -90,7 +90,7 @@ def test_vmap_equals_a_loop(way: str) -> None:
         found = cr.vmap(mode(WAYS[way]))(many)
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
     slopes = cr.grad(lambda ts: cnp.sum(cr.vmap(WAYS[way])(ts)))(many)
-    expected = [ridge_exactly(t, 1).sum() for t in many]
+    expected = np.array([ridge_exactly(t, 1).sum() for t in many])
     np.testing.assert_allclose(slopes, expected, rtol=1e-8, atol=1e-9)
 
 
@@ -299,7 +299,7 @@ def test_systems_by_products_differentiate_as_dense_ones(symmetric: bool) -> Non
     def dense(shift: Any, b: Any) -> Any:
         return cnp.sum(cnp.sin(cnp.linalg.solve(matrix + shift * np.eye(N), b)))
 
-    for mode in (cr.grad, lambda f, k: cr.jacfwd(f, k), lambda f, k: cr.jacrev(cr.grad(f, 0), k)):
+    for mode in (cr.grad, cr.jacfwd, lambda f, k: cr.jacrev(cr.grad(f, 0), k)):
         for k in (0, 1):
             found, expected = mode(by_products, k)(0.5, RIGHT), mode(dense, k)(0.5, RIGHT)
             np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-11)
