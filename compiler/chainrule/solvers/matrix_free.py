@@ -20,6 +20,8 @@ __all__ = ["JacobianOperator", "levenberg_marquardt_by_products"]
 class JacobianOperator(NamedTuple):
     """A Jacobian J by what it does to vectors.
 
+    Unknowns and residuals are flat here: the leaves of their trees, one after another.
+
     Attributes:
         matvec: `matvec(v)` is J v.
         rmatvec: `rmatvec(u)` is Jᵀ u.
