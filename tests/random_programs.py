@@ -15,6 +15,7 @@ import numpy as np
 from chainrule.ir.dims import Extent, evaluate_extent, named
 from chainrule.ir.evaluate import _number
 from chainrule.ir.graph import Graph, Node
+from chainrule.ir.halves import widened
 from chainrule.ir.program import Program
 from chainrule.ir.types import F64, I64, Array, DType, Type
 from chainrule.ir.walk import reached
@@ -78,7 +79,8 @@ class Maker:
                     continue
                 given = {k: _number(v, NUMBERS) for k, v in top.attributes.items()}
                 with np.errstate(all="ignore"):
-                    result = top.op.value(*[self.values[a] for a in top.args], **given)
+                    values = widened(top, [self.values[a] for a in top.args])
+                    result = top.op.value(*values, **given)
                 self.values[top] = np.asarray(result, dtype=top.dtype.numpy)
                 stack.pop()
         return self.values[node]

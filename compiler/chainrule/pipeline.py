@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -16,8 +16,9 @@ from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load, object_code
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
-from chainrule.optimize import expand, optimize
-from chainrule.plan.memory import plan_arena
+from chainrule.optimize import expand, optimize, widen
+from chainrule.plan.arena import Arena, plan_arena
+from chainrule.plan.budget import Attempt, fitted
 from chainrule.schedule.fuse import fuse
 from chainrule.schedule.steps import Schedule
 from chainrule.schedule.strips import cut_into_strips
@@ -71,8 +72,17 @@ def lower_program(
     numerics: str = "fast",
     observe: Observer | None = None,
     strips: bool = True,
+    memory_budget: int | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Lowered:
-    """Run every stage once, in order; `observe(stage, result)` sees each on the way."""
+    """Run every stage once, in order; `observe(stage, result)` sees each on the way.
+
+    With a `memory_budget`, what does not fit is scheduled again with values computed twice; `dims`
+    are the numbers that named dims are taken to be.
+
+    Raises:
+        UnsupportedError: The program cannot be made to fit the budget.
+    """
     see = observe or (lambda _stage, _result: None)
     target = target or host()
     if numerics == "reproducible":
@@ -80,7 +90,7 @@ def lower_program(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
 
-    lean = optimize(program, numerics=numerics)
+    lean = optimize(widen(program, numerics=numerics), numerics=numerics)
     clock.lap("optimize")
     see("optimize", lean)
 
@@ -88,20 +98,32 @@ def lower_program(
     clock.lap("expand")
     see("expand", plain)
 
-    schedule = fuse(plain)
-    if strips and numerics != "strict":
+    def scheduled(program: Program) -> Schedule:
+        schedule = fuse(program, strict=numerics != "fast")
         # A strip's partial sums are an order of their own, which vmap would change.
-        schedule = cut_into_strips(schedule)
+        cut = strips and numerics != "strict"
+        return replace(cut_into_strips(schedule) if cut else schedule, ordered=numerics == "strict")
+
+    def planned(schedule: Schedule) -> tuple[list[Run], Arena, Extent]:
+        runs = lower(schedule, strict=numerics != "fast")
+        plan = plan_arena(schedule, runs)
+        return runs, plan, plan.nbytes + workspace_of(runs, target.machine)
+
+    schedule = scheduled(plain)
+    if memory_budget is not None:
+
+        def attempt(program: Program) -> Attempt:
+            schedule = scheduled(program)
+            return Attempt(program, schedule, planned(schedule)[2])
+
+        fit = fitted(attempt(plain), memory_budget, attempt, dims or {})
+        plain, schedule = fit.program, fit.schedule
     clock.lap("schedule")
     see("schedule", schedule)
 
-    runs = lower(schedule, strict=numerics != "fast")
-    clock.lap("loops")
-    see("loops", runs)
-
-    plan = plan_arena(schedule, runs)
-    arena = plan.nbytes + workspace_of(runs, target.machine)
+    runs, plan, arena = planned(schedule)
     clock.lap("plan")
+    see("loops", runs)
     see("plan", arena)
 
     module, entry = Module(), symbol(program.name)

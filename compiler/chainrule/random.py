@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 import chainrule.numpy as cnp
+from chainrule.ir.types import F64, dtype_of
 from chainrule.typing import Array, DType, Key, Shape
 
 __all__ = [
@@ -148,13 +149,13 @@ def uniform(
 ) -> Array:
     """Draw from the uniform distribution over [minval, maxval).
 
-    Multiples of 2**-24 (float32) or 2**-53 (float64) before scaling; scaling may round the
-    largest to `maxval`.
+    Multiples of 2**-24 (float32), 2**-53 (float64), 2**-11 (float16) or 2**-8 (bfloat16) before
+    scaling; scaling may round the largest to `maxval`.
 
     Args:
         key: uint32[2].
         shape: The result's shape.
-        dtype: float32 or float64.
+        dtype: A dtype of floats; 16 bits are computed in float32.
         minval: Number, or array that broadcasts to `shape`.
         maxval: The same.
 
@@ -165,14 +166,15 @@ def uniform(
     >>> bool((sample >= -1).all() and (sample < 1).all()), bool(abs(sample.mean()) < 0.1)
     (True, True)
     """
-    unit = cnp.reshape(_fraction(_words(key, _count(shape), 0), _float(dtype)), tuple(shape))
+    kind, wide = _float(dtype)
+    unit = cnp.reshape(_fraction(_words(key, _count(shape), 0), kind), tuple(shape))
     # Numbers are weak, so that float32 stays float32; the usual unit interval costs nothing.
     if type(minval) in (int, float) and type(maxval) in (int, float):
         if (minval, maxval) == (0, 1):
-            return unit
-        return unit * (maxval - minval) + minval
-    low, high = (cnp.asarray(bound, dtype=_float(dtype)) for bound in (minval, maxval))
-    return unit * (high - low) + low
+            return unit.astype(kind, copy=False)
+        return (unit * (maxval - minval) + minval).astype(kind, copy=False)
+    low, high = (cnp.asarray(bound).astype(wide) for bound in (minval, maxval))
+    return (unit * (high - low) + low).astype(kind, copy=False)
 
 
 def normal(key: Key, shape: Shape = (), dtype: DType = np.float32) -> Array:
@@ -185,7 +187,7 @@ def normal(key: Key, shape: Shape = (), dtype: DType = np.float32) -> Array:
     Args:
         key: uint32[2].
         shape: The result's shape.
-        dtype: float32 or float64.
+        dtype: A dtype of floats; 16 bits are computed in float32.
 
     Returns:
         An array of `shape` and `dtype`.
@@ -194,17 +196,17 @@ def normal(key: Key, shape: Shape = (), dtype: DType = np.float32) -> Array:
     >>> sample.dtype, bool(abs(sample.mean()) < 0.05), bool(abs(sample.std() - 1) < 0.05)
     (dtype('float32'), True, True)
     """
-    kind, count = _float(dtype), _count(shape)
+    (kind, wide), count = _float(dtype), _count(shape)
     first, second = _words(key, count, 0)
-    if kind == np.float32:
+    if wide == np.float32:
         # All 32 bits: the smallest fraction decides how far the tail reaches.
-        radial = first.astype(kind) * 2.0**-32 + 2.0**-33
-        angular = second.astype(kind) * 2.0**-32
+        radial = first.astype(wide) * 2.0**-32 + 2.0**-33
+        angular = second.astype(wide) * 2.0**-32
     else:
-        radial = _fraction((first, second), kind) + 2.0**-54
-        angular = _fraction(_words(key, count, 1), kind)
+        radial = _fraction((first, second), wide) + 2.0**-54
+        angular = _fraction(_words(key, count, 1), wide)
     value = cnp.sqrt(-2.0 * cnp.log(radial)) * cnp.cos((2 * math.pi) * angular)
-    return cnp.reshape(value, tuple(shape))
+    return cnp.reshape(value, tuple(shape)).astype(kind, copy=False)
 
 
 def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | None = None) -> Array:
@@ -290,18 +292,24 @@ def _count(shape: Shape) -> Any:
     return math.prod(shape)
 
 
-def _float(dtype: DType) -> np.dtype[Any]:
-    kind = np.dtype(dtype)
-    if kind not in (np.float32, np.float64):
-        raise TypeError(f"random floats are float32 or float64, not {kind}")
-    return kind
+def _float(dtype: DType) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return a dtype of floats, and that in which its numbers are computed."""
+    kind = dtype_of(dtype)
+    if not kind.is_float:
+        raise TypeError(f"random numbers of this kind are floats, not {kind.numpy}")
+    return kind.numpy, np.dtype(np.float64 if kind is F64 else np.float32)
+
+
+_DIGITS: Final = {"bfloat16": 8, "float16": 11, "float32": 24}
+"Bits of the significand."
 
 
 def _fraction(words: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
-    """Return multiples of the dtype's half epsilon in [0, 1)."""
+    """Return multiples of the dtype's half epsilon in [0, 1), those of 16 bits in float32."""
     first, second = words
-    if dtype == np.float32:
-        return cnp.right_shift(first, np.uint32(8)).astype(dtype) * 2.0**-24
+    digits = _DIGITS.get(dtype.name)
+    if digits is not None:
+        return cnp.right_shift(first, np.uint32(32 - digits)).astype(np.float32) * 2.0**-digits
     upper = cnp.right_shift(first, np.uint32(5)).astype(dtype)
     lower = cnp.right_shift(second, np.uint32(6)).astype(dtype)
     return (upper * 2.0**26 + lower) * 2.0**-53

@@ -8,7 +8,7 @@ from chainrule.ir.dims import evaluate_extent, show_extent
 from chainrule.ir.graph import Node
 from chainrule.link.target import Target
 from chainrule.pipeline import Lowered
-from chainrule.plan.memory import plan_arena
+from chainrule.plan.arena import plan_arena
 from chainrule.schedule.steps import Copy, Nest, Role, Schedule, Single, Step, Strips
 
 HASWELL = Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2)

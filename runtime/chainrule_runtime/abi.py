@@ -20,7 +20,8 @@ __all__ = [
     "record_nodes", "show_extent", "show_shape", "subtrees",
 ]  # fmt: skip
 
-DTYPES: Final = ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool")
+DTYPES: Final = ("float16", "float32", "float64", "int32", "int64", "uint8", "uint32", "bool")
+"Names of the element types that NumPy has itself; `bfloat16` is one more."
 
 # `("dim", i)`, `("const", c)` or `(operator, a, b)` with an operator of `_OPERATORS`.
 DimExpr: TypeAlias = tuple[Any, ...]

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 import numpy as np
 
 from .abi import Extent, Leaf, Signature, evaluate, show_extent, show_shape
+from .bfloat16 import is_float, numpy_dtype
 from .errors import AliasError, DTypeError, ShapeError, StructureError, explain
 
 __all__ = ["Array", "check_apart", "conform", "conform_all", "match_shape"]
@@ -45,7 +46,7 @@ def conform(
         _check_donated(value, leaf)
     array = _as_array(value, leaf)
     native = array.dtype.newbyteorder("=")
-    if native != np.dtype(leaf.dtype):
+    if native != numpy_dtype(leaf.dtype):
         _refuse_dtype(leaf, str(array.dtype))
     match_shape(array.shape, leaf, dims, names)
     if array.dtype != native:
@@ -140,7 +141,7 @@ def _as_array(value: object, leaf: Leaf) -> Array:
         return _weak(value, leaf)
     else:
         array = _foreign(value, leaf)
-    if array.dtype.kind not in _USABLE_KINDS:
+    if array.dtype.kind not in _USABLE_KINDS and not is_float(array.dtype):
         _refuse_dtype(leaf, f"dtype {array.dtype}")
     return array
 
@@ -168,16 +169,16 @@ def _foreign(value: object, leaf: Leaf) -> Array:
 
 def _weak(value: complex, leaf: Leaf) -> Array:
     """Give a Python number the leaf's dtype, if that keeps its value up to rounding."""
-    dtype = np.dtype(leaf.dtype)
+    dtype = numpy_dtype(leaf.dtype)
     if leaf.shape:
         match_shape((), leaf, {})
     if isinstance(value, complex):
         _refuse_dtype(leaf, "a Python complex")
     if not isinstance(value, bool) and dtype.kind == "b":
         _refuse_dtype(leaf, f"a Python {type(value).__name__}")
-    if isinstance(value, float) and dtype.kind != "f":
+    if isinstance(value, float) and not is_float(dtype):
         _refuse_dtype(leaf, "a Python float")
-    if dtype.kind == "f":
+    if is_float(dtype):
         try:
             wide = float(value)
         except OverflowError:

@@ -15,7 +15,8 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from .abi import Signature, Tree, record_nodes, subtrees
-from .errors import OutOfRangeError, failure_message
+from .bfloat16 import numpy_dtype
+from .errors import raise_failure
 from .layout import array_api, native_calls
 
 __all__ = ["FUNCTIONS", "Binding", "Record", "dict_nodes", "slot_names"]
@@ -173,7 +174,7 @@ class Binding:
         """Return the Python objects this table points to."""
         kept = dict(_OBJECTS)
         for leaf in (*self.signature.inputs, *self.signature.outputs):
-            kept[f"dtype {leaf.dtype}"] = np.dtype(leaf.dtype)
+            kept[f"dtype {leaf.dtype}"] = numpy_dtype(leaf.dtype)
         kept.update((f"key {key!r}", key) for key in _keys(self.signature))
         for i, node in enumerate(dict_nodes(self.signature.output_tree)):
             # Copying a dict of the right keys costs less than growing one.
@@ -226,4 +227,4 @@ class _Failure:
         self._messages = messages
 
     def __call__(self, code: int) -> NoReturn:
-        raise OutOfRangeError(failure_message(self._name, self._messages, code))
+        raise_failure(self._name, self._messages, code)

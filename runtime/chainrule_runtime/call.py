@@ -10,14 +10,14 @@ import numpy as np
 
 from .abi import Leaf, Signature, evaluate, show_extent
 from .arguments import Array, check_apart, match_shape
+from .bfloat16 import numpy_dtype
 from .errors import (
     AliasError,
     DTypeError,
-    OutOfRangeError,
     ShapeError,
     StructureError,
     explain,
-    failure_message,
+    raise_failure,
 )
 
 __all__ = ["bind_dims", "call_kernel"]
@@ -49,7 +49,7 @@ def call_kernel(
     """  # fmt: skip
     dims = bind_dims(signature, leaves)
     for leaf, array in zip(signature.inputs, leaves, strict=True):
-        good = _is_plain(array) and array.dtype == np.dtype(leaf.dtype)
+        good = _is_plain(array) and array.dtype == numpy_dtype(leaf.dtype)
         assert good, f"{leaf.path} was not conformed"
     shapes = [_result_shape(signature, leaf, dims) for leaf in signature.outputs]
     donors = {target: leaves[source] for source, target in signature.donated}
@@ -112,7 +112,7 @@ def _result_shape(signature: Signature, leaf: Leaf, dims: Sequence[int]) -> tupl
 
 def _empty(leaf: Leaf, shape: tuple[int, ...]) -> Array:
     try:
-        return np.empty(shape, leaf.dtype)
+        return np.empty(shape, numpy_dtype(leaf.dtype))
     except (ValueError, OverflowError) as error:
         raise MemoryError(f"{_result(leaf)} of shape {shape} is too big") from error
 
@@ -156,7 +156,7 @@ def _check_one(
             f"{what} is not a NumPy array",
             f"expected  {leaf.dtype} array", f"got       {type(array).__name__}",
         ))  # fmt: skip
-    if array.dtype.newbyteorder("=") != np.dtype(leaf.dtype):
+    if array.dtype.newbyteorder("=") != numpy_dtype(leaf.dtype):
         raise DTypeError(explain(
             f"{what} has the wrong element type",
             f"expected  {leaf.dtype}", f"got       {array.dtype}",
@@ -214,7 +214,7 @@ def _run(
         _pointers(inputs), _pointers(outputs), arena, (ctypes.c_int64 * len(dims))(*dims)
     )
     if code:
-        raise OutOfRangeError(failure_message(signature.name, messages, code))
+        raise_failure(signature.name, messages, code)
 
 
 def _pointers(arrays: Iterable[Array]) -> ctypes.Array[ctypes.c_void_p]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from .abi import Signature, evaluate
 from .arguments import Array, conform_all
+from .bfloat16 import numpy_dtype
 from .call import call_kernel
 from .errors import ChainruleError, ExportError, StructureError, explain
 
@@ -104,7 +105,11 @@ class Exported:
         with np.load(path) as data:
             count = int(data["count"])
             for sample in range(count):
-                leaves = [data[f"{sample}.in.{i}"] for i in range(len(self.signature.inputs))]
+                # NumPy's files know nothing of bfloat16: what comes back are its bytes.
+                leaves = [
+                    data[f"{sample}.in.{i}"].view(numpy_dtype(leaf.dtype))
+                    for i, leaf in enumerate(self.signature.inputs)
+                ]
                 results = self._run(leaves, None)
                 for i, (leaf, got) in enumerate(zip(self.signature.outputs, results, strict=True)):
                     expected = data[f"{sample}.out.{i}"]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from chainrule.emit.builder import F32, F64, I64, PTR, VOID, Module, Value, vector
 from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
 from chainrule.emit.vector_math import emit_function
+from chainrule.link.jit import load
 
 Array = npt.NDArray[Any]
 
@@ -79,17 +80,16 @@ def compiled(name: str, machine: Machine, scalar: str, lanes: int) -> Callable[.
     target = target_machine(machine)
     parsed = llvm.parse_assembly(module_of(name, machine, scalar, lanes).text())
     parsed.verify()
-    engine = llvm.create_mcjit_compiler(parsed, target)
-    engine.finalize_object()
+    loaded = load(bytes(target.emit_object(parsed)), ("kernel",))
     pointer = ctypes.c_void_p
     kernel = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, ctypes.c_int64)(
-        engine.get_function_address("kernel")
+        loaded.addresses["kernel"]
     )
     dtype = np.float32 if scalar == "float" else np.float64
 
     def call(*arrays: Array) -> Array:
-        # The closure keeps the engine, which owns the code, alive.
-        assert engine is not None
+        # The closure keeps alive what owns the code.
+        assert loaded is not None
         size = arrays[0].size
         padded = -(-size // max(1, lanes)) * max(1, lanes)
         inputs = [np.ones(padded, dtype) for _ in arrays]

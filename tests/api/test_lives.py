@@ -79,6 +79,7 @@ def test_many_threads_compile_at_once() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_forked_child_calls_and_compiles() -> None:
     fn = cr.grad(loss)
     reference = fn(W, X)

@@ -145,7 +145,7 @@ def test_a_target_that_cannot_be_loaded(model: Path, target: str, message: str) 
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "f32", "f16[3]", "f32[3", "f32[-1]", "f32[a b]", "x[3]"])
+@pytest.mark.parametrize("text", ["", "f32", "i8[3]", "f32[3", "f32[-1]", "f32[a b]", "x[3]"])
 def test_a_description_that_is_no_array(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="does not describe an array"):
         parse_spec(text)
@@ -154,6 +154,7 @@ def test_a_description_that_is_no_array(text: str) -> None:
 def test_descriptions_of_arrays() -> None:
     assert parse_spec("f32[batch, 8]") == cr.spec(("batch", 8), "float32")
     assert parse_spec(" float64[] ") == cr.spec((), "float64")
+    assert parse_spec("f16[3]") == parse_spec("float16[3]") == cr.spec(3, "float16")
     assert parse_spec("bool[3,]") == cr.spec((3,), "bool")
 
 

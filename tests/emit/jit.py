@@ -13,6 +13,7 @@ import numpy as np
 from chainrule.emit.builder import I64, PTR, Module
 from chainrule.emit.entry import emit_entry
 from chainrule_runtime.abi import Signature, evaluate
+from chainrule_runtime.bfloat16 import numpy_dtype
 from chainrule_runtime.binding import Binding, Record
 from chainrule_runtime.native_callable import attach, callable_type
 
@@ -67,7 +68,7 @@ _KERNEL = ctypes.CFUNCTYPE(
 _TYPES: dict[str, Any] = {
     "float32": ctypes.c_float, "float64": ctypes.c_double, "int32": ctypes.c_int32,
     "int64": ctypes.c_int64, "uint8": ctypes.c_uint8, "uint32": ctypes.c_uint32,
-    "bool": ctypes.c_bool,
+    "bool": ctypes.c_bool, "float16": ctypes.c_uint16, "bfloat16": ctypes.c_uint16,
 }  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def as_array(address: int | None, dtype: str, shape: tuple[int, ...]) -> np.ndar
     if not count:
         return np.zeros(shape, dtype)
     flat = (_TYPES[dtype] * count).from_address(address)
-    return np.frombuffer(flat, dtype).reshape(shape)
+    return np.frombuffer(flat, numpy_dtype(dtype)).reshape(shape)
 
 
 def python_kernel(signature: Signature, function: Callable[..., Any], record: Any) -> Any:

@@ -21,12 +21,13 @@ from chainrule.emit.contraction import (
     workspace_bytes,
 )
 from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
+from chainrule.link.jit import load
 
 NUMPY = {F32: np.float32, F64: np.float64, I32: np.int32, I64: np.int64}
 PAGE = mmap.PAGESIZE
 ARENA_BYTES = 144 * PAGE
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_ENGINES: list[Any] = []  # machine code lives as long as its engine
+_LOADED: list[Any] = []  # machine code lives as long as this
 
 
 def host_has(feature: str) -> bool:
@@ -58,10 +59,10 @@ def compiled(module: Module, machine: Machine) -> Callable[[str], int]:
     text = text.replace("define internal void @transpose", "define void @transpose")
     parsed = llvm.parse_assembly(text)
     parsed.verify()
-    engine = llvm.create_mcjit_compiler(parsed, target)
-    engine.finalize_object()
-    _ENGINES.append((engine, target))
-    return lambda name: int(engine.get_function_address(name))
+    names = tuple(f.name for f in parsed.functions if not f.is_declaration)
+    loaded = load(bytes(target.emit_object(parsed)), names)
+    _LOADED.append(loaded)
+    return loaded.addresses.__getitem__
 
 
 class Arena:

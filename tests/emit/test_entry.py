@@ -211,7 +211,7 @@ def test_every_dtype_only_takes_itself(dtype: str) -> None:
         outputs[0][...] = inputs[0]
 
     f = native(signature, copy)
-    for other in (*DTYPES, "float16", "int8", "complex64"):
+    for other in (*DTYPES, "int8", "int16", "complex64"):
         x = np.array([0, 1, 1]).astype(other)
         assert is_slow(f, x) == (other != dtype)
     x = np.array([1, 0, 1]).astype(dtype)

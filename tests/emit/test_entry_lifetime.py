@@ -267,6 +267,7 @@ def test_a_result_outlives_its_function() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_calls_work_after_fork() -> None:
     f = through_scratch(release_gil=True)
     p = params(100)

@@ -64,8 +64,8 @@ that argument in static_argnames"""),
     (in_trace(lambda n: list(range(n)), 3), UnsupportedError, """\
 a traced array cannot become a Python integer: its value is known only when the compiled function is called
   value  i64[]  n
-hint: index arrays with x[i] or cnp.take(x, i); if it depends on an argument that is a plain Python \
-setting, name that argument in static_argnames"""),
+hint: index plain arrays with cnp.asarray(x)[i] or cnp.take(x, i); if it depends on an argument \
+that is a plain Python setting, name that argument in static_argnames"""),
     (in_trace(lambda x: np.array([x, x]), X), UnsupportedError, """\
 a traced value has no elements yet, so NumPy cannot make an array of it
   value  f64[3, 4]  x
@@ -138,9 +138,9 @@ operands do not broadcast: axis 0 is 2 vs 0
   operand 0  u8[2]  a
   operand 1  i32[0]  b
 hint: extents must be equal, or 1; insert an axis with expand_dims"""),
-    (in_trace(lambda a: np.sin(a), np.zeros(2, np.uint8)), DTypeError, """\
-sin of uint8 is not supported
-  NumPy computes it in float16
+    (in_trace(lambda a: a % a, np.zeros(2, bool)), DTypeError, """\
+remainder of bool, bool is not supported
+  NumPy computes it in int8
 hint: convert an operand with .astype(...) first"""),
     (in_trace(lambda a: a + 300, np.zeros(2, np.uint8)), DTypeError, """\
 the Python integer 300 is out of bounds for uint8
@@ -153,7 +153,7 @@ logical_not function instead.
 hint: convert an operand with .astype(...) first"""),
     (in_trace(lambda x: x, np.zeros(2, complex)), DTypeError, """\
 x: arrays of dtype complex128 are not supported
-  supported  float32, float64, int32, int64, uint8, uint32, bool
+  supported  float32, float64, int32, int64, uint8, uint32, bool, float16, bfloat16
 hint: convert with .astype(...) first"""),
     (in_trace(lambda x: x, {"a": ["text"]}), StructureError, """\
 x/a/0 is not an array
@@ -261,7 +261,7 @@ vmap: a has no axis 2
   argument  f64[3, 4]  a
 hint: in_axes names the axis of examples; None passes an argument whole"""),
     (lambda: vmap(lambda a: a, out_axes=None)(X), ShapeError, """\
-vmap: a result with out_axes=None depends on the example
+vmap: the result has out_axes=None and depends on the example
   result  f64[3, 4]
 hint: reduce it, or give it an axis in out_axes"""),
     (lambda: hvp(lambda x: x)(1.0), StructureError, """\

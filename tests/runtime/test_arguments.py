@@ -166,7 +166,7 @@ def test_python_numbers_take_the_dtype_if_they_fit(dtype: str, value: complex) -
     elif kind == "b":
         fits = isinstance(value, bool)
     elif kind == "f":
-        fits = True
+        fits = value <= float(np.finfo(dtype).max)
     else:
         fits = np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
     if not fits:

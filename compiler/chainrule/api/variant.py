@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.records import records
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
-from chainrule.ir.dims import Dim
+from chainrule.ir.dims import Dim, show_extent
+from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
 from chainrule.ops.cost import flops
+from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
@@ -81,6 +83,16 @@ class Variant:
     def messages(self) -> tuple[str, ...]:
         """What the kernel's error codes mean."""
         return tuple(c.message for c in self.traced.program.checks)
+
+    def bound(self, cache: Cache | None) -> Variant:
+        """Return the same code behind an entry of its own, which may be chained."""
+        if self.binding is None:
+            return self
+        signature = self.signature.flat() if self.flat else self.signature
+        binding = _bind(self.traced, self.lowered, signature, self.loaded, cache)
+        direct: Callable[..., Any] = Direct()
+        attach(direct, binding.entry, binding)
+        return replace(self, binding=binding, direct=direct)
 
     def fits(self, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Tell whether arrays of these shapes (dtypes and structure agree) can be given."""
@@ -152,13 +164,20 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
 
 def compile_variant(
     traced: Traced, *, donated: Sequence[str], numerics: str, cache: Cache | None = None,
-    inferred: frozenset[str] = frozenset(),
+    inferred: frozenset[str] = frozenset(), memory_budget: int | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> Variant:  # fmt: skip
     """Compile a traced program, with its native entry where one is possible."""
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
-    lowered = lower_program(traced.program, numerics=numerics)
+    lowered = lower_program(
+        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers
+    )
+    traced = _within_budget(traced, lowered, memory_budget)
     began = time.perf_counter()
+    if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
+        # The code holds an address of this process.
+        cache = None
     loaded = lowered.load(cache)
     lowered.seconds["llvm"] = time.perf_counter() - began
     signature = runtime_signature(traced, lowered.arena)
@@ -173,6 +192,19 @@ def compile_variant(
     return Variant(
         traced, lowered, signature, loaded, binding, tuple(donated), flat, direct, inferred
     )
+
+
+def _within_budget(traced: Traced, lowered: Lowered, budget: int | None) -> Traced:
+    """Have the entry refuse extents with which the call would need more than the budget."""
+    if budget is None or isinstance(lowered.arena, int):
+        return traced
+    program = traced.program
+    text = explain(
+        f"{program.name} needs more memory than its memory_budget for arguments of these extents",
+        f"budget  {budget} bytes", f"needs   {show_extent(lowered.arena)} bytes",
+    )  # fmt: skip
+    guard = Guard("ge", budget, lowered.arena, text)
+    return replace(traced, program=replace(program, guards=(*program.guards, guard)))
 
 
 def _needs_python(signature: Signature) -> bool:

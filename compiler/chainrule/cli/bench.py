@@ -15,6 +15,7 @@ import chainrule.numpy as cnp
 from chainrule import nn, random
 from chainrule.frontend.pytree import tree_map
 from chainrule.typing import Array, PyTree
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = ["Case", "Timing", "measure", "networks", "of_user", "run"]
 
@@ -76,7 +77,7 @@ def of_user(name: str, function: Callable[..., Any], arguments: tuple[Any, ...])
         if isinstance(leaf, (np.ndarray, np.generic, int, float)):
             return leaf
         shape = tuple(extent if isinstance(extent, int) else 32 for extent in leaf.shape)
-        values = draw.normal(size=shape) if np.dtype(leaf.dtype).kind == "f" else np.zeros(shape)
+        values = draw.normal(size=shape) if is_float(leaf.dtype) else np.zeros(shape)
         return values.astype(leaf.dtype)
 
     return Case(name.rpartition(":")[2], function, tree_map(filled, arguments))

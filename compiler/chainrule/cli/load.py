@@ -19,6 +19,8 @@ __all__ = ["Loaded", "load", "parse_spec"]
 DTYPES: Final = {
     "f32": "float32",
     "f64": "float64",
+    "f16": "float16",
+    "bf16": "bfloat16",
     "i32": "int32",
     "i64": "int64",
     "u8": "uint8",

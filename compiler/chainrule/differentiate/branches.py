@@ -17,10 +17,11 @@ from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
-from chainrule.ir.types import Type
+from chainrule.ir.types import I64, Type
 from chainrule.ops.control import Custom, results_of
 
-__all__ = ["batch_call", "batch_switch", "pull_call", "pull_switch", "push_call", "push_switch"]
+__all__ = ["batch_call", "batch_callback", "batch_switch", "pull_call", "pull_switch",
+           "push_call", "push_switch"]  # fmt: skip
 
 
 # Reverse mode
@@ -121,10 +122,9 @@ def _transposed(
     wrt = [t for t, a in zip(tangents, asked, strict=True) if a]
     found = pull_back([t for t, _ in outputs], [g for _, g in outputs], wrt)
     zeros = {t: graph.full_like(t, 0.0) for t in wrt}
-    placed = substitute_within(
-        [zeros[t] if s is None else s for t, s in zip(wrt, found, strict=True)], zeros
-    )
-    return _spaced(placed, asked)
+    slopes = [zeros[t] if s is None else s for t, s in zip(wrt, found, strict=True)]
+    # What is linear in the tangents has a pull-back that does not depend on them.
+    return _spaced(substitute_within(slopes, zeros), asked)
 
 
 # Forward mode
@@ -274,6 +274,26 @@ def batch_call(
     return {i: (r, f) for i, (r, (_, f)) in enumerate(zip(results_of(node), found, strict=True))}
 
 
+def batch_callback(
+    y: Node, args: Sequence[Node], flags: Sequence[bool], size: Extent
+) -> dict[int, tuple[Node, bool]]:
+    """Return the results of a callback that is called for one example after the other."""
+    graph = y.graph
+    position = graph.input("position", Type(I64, ()))
+    rows = [x for x, f in zip(args, flags, strict=True) if f]
+    elements = [graph.input("x", Type(x.dtype, x.shape[1:])) for x in rows]
+    whole = [x for x, f in zip(args, flags, strict=True) if not f]
+    fixed = [graph.input("fixed", x.type) for x in whole]
+    seen, shared = iter(elements), iter(fixed)
+    given = tuple(next(seen) if f else next(shared) for f in flags)
+    one = results_of(graph.apply(y.op, given, y.attrs))
+    node = graph.call(
+        "loop", *rows, *whole, body=Body((position, *elements, *fixed), tuple(one)), test=None,
+        carries=0, mapped=len(rows), length=size, bound=None, reverse=False, counted=False,
+    )  # fmt: skip
+    return {i: (r, True) for i, r in enumerate(results_of(node))}
+
+
 def _batched_custom(
     custom: Custom, flags: Sequence[bool], size: Extent, batched: Batched
 ) -> Custom:
@@ -304,12 +324,8 @@ def _batched_custom(
         given = dict(zip([*single, *ts], [*args, *tangents], strict=True))
         given = {a: b for a, b in given.items() if a is not b}
         some = [n for n in found if n is not None]
-        many = iter(batched(some, given, size))
-        return [
-            None if n is None else (m if f else spread(m, size))
-            for n in found
-            for m, f in [next(many) if n is not None else (None, False)]  # type: ignore[list-item]
-        ]
+        many = iter(m if f else spread(m, size) for m, f in batched(some, given, size))
+        return [None if n is None else next(many) for n in found]
 
     return replace(custom, pull=pull if custom.pull else None, push=push if custom.push else None)
 

@@ -2,9 +2,9 @@
 
 Each forward value that the backward part needs is either kept (written once, read once) or computed
 again from others that are available.  The cheapest choice is a minimum cut between what exists only
-in the forward part and what the backward part reads: through a node, at the cost of keeping it; into
-a node, at the cost of computing it again.  (Project selection; as in Jain et al. 2020, "Checkmate",
-without its order of execution, and in PyTorch's min-cut partitioner.)
+in the forward part and what the backward part reads: through a node, at the cost of keeping it;
+into a node, at the cost of computing it again.  (Project selection; as in Jain et al. 2020,
+"Checkmate", without its order of execution, and in PyTorch's min-cut partitioner.)
 """  # fmt: skip
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from chainrule.ir.dims import names_of
@@ -86,7 +87,7 @@ def _is_counted(extent: object) -> bool:
 
 def _computing(node: Node) -> float:
     """Return the operations of computing a node from its arguments."""
-    if node.op.name == "input":
+    if node.op.name in ("input", "callback"):
         return math.inf
     if node.op.kind is Kind.COMPOSITE:
         return COMPOSITE_FLOPS * max(_size(node.args[0]), 1)
@@ -115,7 +116,7 @@ class _Cut:
 
     def _levels(self) -> dict[object, int]:
         levels: dict[object, int] = {"source": 0}
-        waiting = deque(["source"]) if "source" in self.left else deque[object]()
+        waiting: deque[object] = deque(["source"] if "source" in self.left else [])
         while waiting:
             a = waiting.popleft()
             for b, room in self.left[a].items():
@@ -131,7 +132,7 @@ class _Cut:
         while path:
             a = path[-1]
             if a == "sink":
-                steps = list(zip(path, path[1:], strict=False))
+                steps = list(pairwise(path))
                 room = min(self.left[x][y] for x, y in steps)
                 assert room < math.inf, "what is needed later can be kept or computed again"
                 for x, y in steps:

@@ -53,7 +53,7 @@ def pull_back(
         wanted = [x in active for x in y.args]
         with graph.origin(_origin(graph, y)):
             if bundle is not None:
-                pulled = pull_control(y, bundle, wanted, pull_back)
+                pulled: Sequence[Node | None] = pull_control(y, bundle, wanted, pull_back)
             else:
                 pulled = _pulled(y, adjoint[y], wanted)
             for x, gx, want in zip(y.args, pulled, wanted, strict=True):

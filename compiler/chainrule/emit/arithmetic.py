@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from chainrule.emit.builder import BOOL, F32, F64, I8, I32, I64, Builder, LType, Value, vector
+from chainrule.emit.builder import BOOL, F32, F64, I8, I16, I32, I64, Builder, LType, Value, vector
+from chainrule.emit.halves import half_bits, narrow, widen
 from chainrule.emit.machine import Machine
 from chainrule.emit.vector_math import emit_function
 from chainrule.ir.op import Arithmetic, Op, VectorMath
+from chainrule.ir.types import F32 as FLOAT32
 from chainrule.ir.types import DType
 
-__all__ = ["emit_op", "ltype", "memory_type"]
+__all__ = ["emit_number", "emit_op", "ltype", "memory_type"]
 
 _TYPES: Final[Mapping[str, LType]] = {
     "f32": F32, "f64": F64, "i32": I32, "i64": I64, "u8": I8, "u32": I32, "bool": BOOL,
+    "f16": I16, "bf16": I16,
 }  # fmt: skip
 
 
 def ltype(dtype: DType) -> LType:
-    """Return the type values of a dtype have in registers (truth values: one bit)."""
+    """Return the type values have in registers (truth values: one bit; halves: their bits)."""
     return _TYPES[dtype.name]
+
+
+def emit_number(b: Builder, dtype: DType, number: float) -> Value:
+    """Return a constant of a dtype as it is in a register."""
+    return b.const(ltype(dtype), half_bits(dtype, number) if dtype.is_half else number)
 
 
 def memory_type(dtype: DType) -> LType:
@@ -38,7 +46,7 @@ def emit_op(
         case VectorMath():
             return _integer_power(b, args[0], args[1], takes)
         case Arithmetic("cast"):
-            return _cast(b, args[0], takes, gives)
+            return _convert(b, machine, args[0], takes, gives)
         case Arithmetic(name):
             table = _FLOAT if takes.is_float else _INTEGER
             rule = _BOTH.get(name) or table[name]
@@ -265,6 +273,18 @@ def _integer_power(b: Builder, x: Value, y: Value, d: DType) -> Value:
 
 
 # Conversions
+
+
+def _convert(b: Builder, machine: Machine, x: Value, source: DType, to: DType) -> Value:
+    """Convert lanes; from and to 16 bits by way of float32."""
+    if source is to:
+        return x
+    if source.is_half:
+        x, source = widen(b, machine, x, source), FLOAT32
+    if not to.is_half:
+        return _cast(b, x, source, to)
+    x = x if source.is_float else _cast(b, x, source, FLOAT32)
+    return narrow(b, machine, x, to)
 
 
 def _cast(b: Builder, x: Value, source: DType, to: DType) -> Value:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
-    "BOOL", "F32", "F64", "I8", "I16", "I32", "I64", "PTR", "VOID",
+    "BOOL", "F16", "F32", "F64", "I8", "I16", "I32", "I64", "PTR", "VOID",
     "Builder", "LType", "Module", "Value", "vector",
 ]  # fmt: skip
 
@@ -52,8 +52,8 @@ class LType(NamedTuple):
         return LType(self.scalar, lanes)
 
 
-_BITS: Final = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "float": 32, "double": 64,
-                "ptr": 64, "void": 0}  # fmt: skip
+_BITS: Final = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "half": 16, "float": 32,
+                "double": 64, "ptr": 64, "void": 0}  # fmt: skip
 
 VOID: Final = LType("void")
 BOOL: Final = LType("i1")
@@ -61,6 +61,7 @@ I8: Final = LType("i8")
 I16: Final = LType("i16")
 I32: Final = LType("i32")
 I64: Final = LType("i64")
+F16: Final = LType("half")
 F32: Final = LType("float")
 F64: Final = LType("double")
 PTR: Final = LType("ptr")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from chainrule.emit.arithmetic import emit_op, ltype, memory_type
+from chainrule.emit.arithmetic import emit_number, emit_op, ltype, memory_type
 from chainrule.emit.builder import BOOL, I32, I64, PTR, VOID, Builder, Module, Value, vector
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.machine import Machine
@@ -62,7 +62,12 @@ def emit_kernel(module: Module, machine: Machine, kernel: Kernel, name: str) -> 
 
 
 def _lanes(kernel: Kernel, machine: Machine) -> int:
-    """Return the number of turns a vector takes: by the widest float, else the widest type."""
+    """Return the number of turns a vector takes: by the widest float, else the widest type.
+
+    Where the order of additions counts it must not hang on what else the kernel computes.
+    """
+    if any(isinstance(s, Update) and s.ordered for s in statements(kernel.body)):
+        return machine.lanes(8)
     dtypes = {b.dtype for b in kernel.buffers}
     dtypes |= {s.dtype for s in statements(kernel.body) if isinstance(s, Assign | Accumulator)}
     floats = [d.nbytes for d in dtypes if d.is_float]
@@ -138,7 +143,7 @@ class _Kernel:
             case Load(buffer, offset):
                 self.values[s.name] = self._load(buffer, offset, lanes)
             case Number(number):
-                self.values[s.name] = b.const(ltype(s.dtype), number)
+                self.values[s.name] = emit_number(b, s.dtype, number)
             case Position(extent):
                 self.values[s.name] = self._extent(extent, lanes)
             case Compute(op, names, _, takes):

@@ -19,6 +19,7 @@ class Machine:
         fma: A fused multiply-add is one instruction.
         masks: Lane masks are registers of their own, so masked memory access is cheap.
         scalef: AVX-512's `vscalef` exists.
+        converts_f16: An instruction converts between float16 and float32.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Machine:
     fma: bool
     masks: bool = False
     scalef: bool = False
+    converts_f16: bool = False
 
     def reproducible(self) -> Machine:
         """Return the machine every processor can stand for: one width, every rounding separate."""
@@ -37,7 +39,7 @@ class Machine:
         return max(1, self.vector_bytes // element_bytes)
 
 
-AVX512: Final = Machine("avx512", 64, 32, fma=True, masks=True, scalef=True)
-AVX2: Final = Machine("avx2", 32, 16, fma=True)
-NEON: Final = Machine("neon", 16, 32, fma=True)
+AVX512: Final = Machine("avx512", 64, 32, fma=True, masks=True, scalef=True, converts_f16=True)
+AVX2: Final = Machine("avx2", 32, 16, fma=True, converts_f16=True)
+NEON: Final = Machine("neon", 16, 32, fma=True, converts_f16=True)
 BASELINE: Final = Machine("baseline", 16, 16, fma=False)

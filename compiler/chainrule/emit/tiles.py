@@ -18,11 +18,12 @@ __all__ = ["emit_tile", "tile_spec", "tile_workspace"]
 def tile_spec(tile: Tile) -> Contraction:
     """Return the contraction a tile asks for; what named dims decide is left to run time."""
     (am, ak), (bk, bn), (cm, cn) = tile.a.strides, tile.b.strides, tile.out.strides
+    half = tile.b.buffer.dtype
     return Contraction(
         ltype(tile.out.buffer.dtype), _known(tile.m), _known(tile.n), _known(tile.k),
         (_known(am), _known(ak)), (_known(bk), _known(bn)), (_known(cm), _known(cn)),
         accumulate=tile.accumulate if isinstance(tile.accumulate, bool) else None,
-        strict=tile.strict,
+        strict=tile.strict, b_half=half if half.is_half else None,
     )  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from chainrule.frontend.locate import user_line
 from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent
 from chainrule.ir.dims import Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node, constant_value
-from chainrule.ir.types import BOOL, F64, I64, Array, DType, dtype_of
+from chainrule.ir.types import BF16, BOOL, F16, F64, I64, Array, DType, dtype_of
 from chainrule.ir.walk import rebuild
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = [
     "Operand", "as_operand", "as_strong", "broadcast_shape", "broadcast_to_shape", "cast",
@@ -49,7 +50,7 @@ def as_operand(x: Any) -> Operand:
         array = np.asarray(x)
     except Exception as error:
         raise StructureError(_not_an_array(x)) from error
-    if array.dtype.kind in "OSUV":
+    if array.dtype.kind in "OSUV" and not is_float(array.dtype):
         raise StructureError(_not_an_array(x))
     return array
 
@@ -102,8 +103,27 @@ def kind_of(x: Operand) -> Kind:
 
 @lru_cache(maxsize=4096)
 def _resolved(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> tuple[DType, ...]:
-    dtypes = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
-    return tuple(map(dtype_of, dtypes))
+    if not any(isinstance(k, np.dtype) for k in kinds):
+        # Asked about Python integers only, NumPy compares them as objects.
+        kinds = tuple(map(np.dtype, kinds))
+    plain, half = _stand_ins(kinds)
+    dtypes = ufunc.resolve_dtypes((*plain, *(None,) * ufunc.nout))
+    return tuple([half if d is F16 else d for d in map(dtype_of, dtypes)])
+
+
+def _stand_ins(kinds: tuple[Kind, ...]) -> tuple[tuple[Kind, ...], DType]:
+    """Return kinds that NumPy itself promotes, and what float16 stands for in its answer.
+
+    bfloat16 is promoted as float16 is, whatever the package that registers it does; the two
+    together, neither of which holds the other, make float32.
+    """
+    known = {k: dtype_of(k) for k in kinds if isinstance(k, np.dtype)}
+    if BF16 not in known.values():
+        return kinds, F16
+    both = F16 in known.values()
+    stand_in = np.dtype(np.float32 if both else np.float16)
+    plain = tuple([stand_in if k in known and known[k].is_half else k for k in kinds])
+    return plain, F16 if both else BF16
 
 
 def resolve(ufunc: np.ufunc, operands: Sequence[Operand]) -> tuple[DType, ...]:
@@ -130,14 +150,16 @@ def resolve(ufunc: np.ufunc, operands: Sequence[Operand]) -> tuple[DType, ...]:
 
 
 def _numpy_dtypes(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> str:
-    found = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout))
+    found = ufunc.resolve_dtypes((*_stand_ins(kinds)[0], *(None,) * ufunc.nout))
     return ", ".join(dict.fromkeys(map(str, found)))
 
 
 @lru_cache(maxsize=4096)
 def _promoted(kinds: tuple[Kind, ...]) -> DType:
-    samples = [k if isinstance(k, np.dtype) else k(0) for k in kinds]
-    return dtype_of(np.result_type(*samples))
+    plain, half = _stand_ins(kinds)
+    samples = [k if isinstance(k, np.dtype) else k(0) for k in plain]
+    found = dtype_of(np.result_type(*samples))
+    return half if found is F16 else found
 
 
 def common_dtype(operands: Sequence[Operand]) -> DType:

@@ -40,7 +40,7 @@ def number_tree(value: float | bool, dtype: DType) -> Tree:
 def _fraction(value: float, dtype: DType) -> Fraction | None:
     """Return p/q or 1/k where that rounds to the value."""
     # Every f32 is near some fraction with a denominator of thousands.
-    limit = 512 if dtype is F32 else 100_000
+    limit = 16 if dtype.is_half else 512 if dtype is F32 else 100_000
     candidates = [Fraction(value).limit_denominator(limit)]
     if value and 1 <= abs(1 / value) < 1e6:
         candidates.append(Fraction(1, round(1 / value)))
@@ -52,7 +52,7 @@ def _fraction(value: float, dtype: DType) -> Fraction | None:
 
 def _irrational(value: float, dtype: DType) -> Tree | None:
     """Recognise √(p/q), with π above or below the line, and multiples of π."""
-    size = 16 if dtype is F32 else 64
+    size = 4 if dtype.is_half else 16 if dtype is F32 else 64
     for factor, exponent in ((1.0, 0), (math.pi, 1), (1 / math.pi, -1)):
         near = Fraction(value * value / factor).limit_denominator(size)
         exact = math.sqrt(near * factor) if 0 < near <= size else 0.0
@@ -67,10 +67,13 @@ def _irrational(value: float, dtype: DType) -> Tree | None:
 
 def _same(exact: float, value: float, dtype: DType) -> bool:
     """Tell whether a value is this number, rounded once or twice."""
-    last = float(np.spacing(dtype.numpy.type(abs(value))))
+    if dtype.is_half:
+        last = abs(value) * 2.0**-7
+    else:
+        last = float(np.spacing(dtype.numpy.type(abs(value))))
     return exact != 0 and abs(exact - value) <= last
 
 
 def _decimal(value: float, dtype: DType) -> Number:
-    shortest = np.float32(value) if dtype is F32 else np.float64(value)
+    shortest = dtype.numpy.type(value) if dtype.is_half or dtype is F32 else np.float64(value)
     return Number(Fraction(str(shortest)))

@@ -11,6 +11,7 @@ from chainrule.errors import OutOfRangeError
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, evaluate_extent
 from chainrule.ir.graph import Node
+from chainrule.ir.halves import widened
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.types import Array
@@ -94,7 +95,7 @@ class _Frame:
         given = {k: _number(v, self.dims) for k, v in node.attributes.items() if k != "type"}
         if node.op.kind is Kind.ITEM:
             given["type"] = node.type
-        result = np.asarray(node.op.value(*args, **given))
+        result = np.asarray(node.op.value(*widened(node, args), **given))
         return result.astype(node.dtype.numpy, copy=False)
 
 

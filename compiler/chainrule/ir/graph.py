@@ -242,7 +242,7 @@ class Graph:
     def constant(self, number: Number, dtype: DType = F64) -> Node:
         """Return a rank-0 constant, keyed by dtype and bits: 0.0 and -0.0 differ."""
         if dtype.is_float:
-            rounded = float(dtype.numpy.type(number))
+            rounded = dtype.rounded(number)
             return self.call("constant", dtype=dtype, bits=struct.pack("<d", rounded))
         return self.call(
             "constant", dtype=dtype, bits=int(number).to_bytes(9, "little", signed=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from chainrule.ir.graph import Node
-    from chainrule.ir.types import Array, Type
+    from chainrule.ir.types import Type
 
 __all__ = ["Arithmetic", "Kind", "Native", "Notation", "Op", "OpTable", "Special", "VectorMath"]
 
@@ -94,7 +94,7 @@ class Op:
         kind: How results depend on arguments.
         params: Names of its static attributes, in the order nodes hold them.
         infer: Type of the result from the types of the arguments and the attributes.
-        value: What it means, in NumPy; the oracle of compiled code.
+        value: What it means, in NumPy; the oracle of compiled code.  A bundle is a mapping.
         slopes: For pointwise ops: the partial derivative for each argument (`None` for zero).
         pull: For the others: cotangents of the arguments from that of the result.
         push: For the others: tangent of the result from those of the arguments (`None`: zero).
@@ -113,7 +113,7 @@ class Op:
     kind: Kind
     params: tuple[str, ...]
     infer: Callable[..., Type]
-    value: Callable[..., Array]
+    value: Callable[..., Any]
     native: Native
     slopes: Callable[..., Sequence[Node | float | None]] | None = None
     pull: Callable[..., Sequence[Node | None]] | None = None

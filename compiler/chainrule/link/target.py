@@ -41,7 +41,7 @@ def host() -> Target:
     triple = llvm.get_process_triple()
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= has:
         machine = AVX512
-    elif {"avx2", "fma"} <= has:
+    elif {"avx2", "fma", "f16c"} <= has:
         machine = AVX2
     elif triple.startswith(("aarch64", "arm64")):
         machine = NEON

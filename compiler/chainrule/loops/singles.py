@@ -70,12 +70,13 @@ def lower_single(
 
     match node.op.name:
         case "contract":
-            return _contract(node, schedule, step.level, strip, strict=strict)
+            return _contract(step, schedule, strip, strict=strict)
         case "cumsum" | "recurrence":
             return [_recurrence(node, Values(in_memory))]
         case "scatter_add":
-            found = [_scatter(node, Values(in_memory))]
-            return found if summed else [fill(node, node.dtype, node.type.size, 0), *found]
+            found = [_scatter(node, step.made, Values(in_memory))]
+            clear = not summed and step.total is None
+            return [fill(node, node.dtype, node.type.size, 0), *found] if clear else found
         case "place":
             starts, shape, steps = node.attrs
             values = Values(in_memory)
@@ -141,7 +142,7 @@ def _recurrence(node: Node, values: Values) -> Values:
     return values
 
 
-def _scatter(node: Node, values: Values) -> Values:
+def _scatter(node: Node, place: Place, values: Values) -> Values:
     """Add element after element; the tail axes, which never collide, in lanes."""
     g, places = node.args
     size, batch = node.attrs
@@ -152,7 +153,7 @@ def _scatter(node: Node, values: Values) -> Values:
         values.open(v)
     at = values.clamped(values.value(places, index[:rank]), size, node)
     to = (*index[:batch], named(at), *index[rank:])
-    values.store(node, node.dtype, flat_offset(node.shape, to), values.value(g, index), "sum")
+    values.store(place, node.dtype, flat_offset(node.shape, to), values.value(g, index), "sum")
     for k, v in enumerate(reversed(variables)):
         lanes = k == 0 and g.type.rank > rank
         values.close(v, g.shape[-1 - k], vector=lanes)
@@ -172,10 +173,9 @@ class _Axis:
     out: Extent
 
 
-def _contract(
-    node: Node, schedule: Schedule, level: int, strip: str | None, *, strict: bool
-) -> list[Values]:
-    values = Values(lambda n: schedule.in_memory(n, level))
+def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bool) -> list[Values]:
+    node = step.node
+    values = Values(lambda n: schedule.in_memory(n, step.level))
     a, b = node.args
     batch, sums = node.attrs
     a_base, a_strides, a_start = _addressed(values, a)
@@ -203,21 +203,21 @@ def _contract(
         values.open(f"i{i}")
         offsets = [o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)]
     tm, tn, tk = tile
-    adds: bool | Extent = strip is not None or bool(rest[2])
-    if strip is not None and overwrites(node):
+    adds: bool | Extent = strip is not None or bool(rest[2]) or step.total is not None
+    if strip is not None and overwrites(node) and step.total is None:
         # The number of the strip's first row: 0 at the first strip alone.
         adds = named(f"{strip}.first")
     values.emit(
         Tile(
-            Operand(values.buffer(a_base, node.dtype), offsets[0], (tm.a, tk.a)),
-            Operand(values.buffer(b_base, node.dtype), offsets[1], (tk.b, tn.b)),
-            Operand(values.buffer(node, node.dtype), offsets[2], (tm.out, tn.out)),
+            Operand(values.buffer(a_base, a_base.dtype), offsets[0], (tm.a, tk.a)),
+            Operand(values.buffer(b_base, b_base.dtype), offsets[1], (tk.b, tn.b)),
+            Operand(values.buffer(step.made, node.dtype), offsets[2], (tm.out, tn.out)),
             tm.extent, tn.extent, tk.extent, adds, strict=strict,
         )
     )  # fmt: skip
     for i, x in reversed(list(enumerate(loops))):
         values.close(f"i{i}", x.extent, vector=False)
-    if rest[2] and strip is None:
+    if rest[2] and strip is None and step.total is None:
         return [fill(node, node.dtype, node.type.size, 0), values]
     return [values]
 
@@ -226,6 +226,9 @@ def _addressed(values: Values, x: Node) -> tuple[Node, list[Extent], Extent]:
     """Return in which array the elements of `x` lie, at what strides, from where on."""
     variables = [f"x{i}" for i in range(x.type.rank)]
     base, offset = follow(x, tuple(named(v) for v in variables), values.in_memory)
+    if isinstance(offset, tuple):
+        # Elements of 16 bits, which the product itself converts.
+        base, offset = follow(base.args[0], offset, values.in_memory)
     assert not isinstance(offset, tuple), f"{x} is an operand in memory"
     found = strides_of(offset, variables)
     assert found is not None, f"{x} has constant strides"

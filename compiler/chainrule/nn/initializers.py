@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from chainrule import random
+from chainrule.ir.types import dtype_of
 from chainrule.typing import Array, DType, Key
 
 __all__ = [
@@ -45,7 +46,7 @@ def glorot_normal(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -
     dtype('float32')
     """
     inputs, outputs = _fans(shape)
-    return random.normal(key, shape, dtype) * math.sqrt(2 / (inputs + outputs))
+    return _normal(key, shape, dtype, 2 / (inputs + outputs))
 
 
 def he_uniform(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
@@ -68,7 +69,7 @@ def he_normal(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Ar
     True
     """
     inputs, _ = _fans(shape)
-    return random.normal(key, shape, dtype) * math.sqrt(2 / inputs)
+    return _normal(key, shape, dtype, 2 / inputs)
 
 
 def lecun_normal(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
@@ -80,7 +81,7 @@ def lecun_normal(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) ->
     (64, 32)
     """
     inputs, _ = _fans(shape)
-    return random.normal(key, shape, dtype) * math.sqrt(1 / inputs)
+    return _normal(key, shape, dtype, 1 / inputs)
 
 
 def zeros(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
@@ -90,7 +91,14 @@ def zeros(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
     [0.0, 0.0]
     """
     del key
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, dtype_of(dtype).numpy)
+
+
+def _normal(key: Key, shape: tuple[int, ...], dtype: DType, variance: float) -> Array:
+    """Draw normally; what has 16 bits is scaled before it is rounded to them."""
+    kind = dtype_of(dtype)
+    drawn = random.normal(key, shape, np.float32 if kind.is_half else kind.numpy)
+    return (drawn * math.sqrt(variance)).astype(kind.numpy, copy=False)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:

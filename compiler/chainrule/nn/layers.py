@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import random
+from chainrule.ir.types import dtype_of
 from chainrule.nn.functions import relu
 from chainrule.nn.initializers import glorot_uniform, he_normal
 from chainrule.typing import Array, DType, Key
@@ -67,7 +68,8 @@ class Dense:
         True
         """
         return cls(
-            weights(key, (inputs, outputs), dtype), np.zeros(outputs, dtype) if bias else None
+            weights(key, (inputs, outputs), dtype),
+            np.zeros(outputs, dtype_of(dtype).numpy) if bias else None,
         )
 
     def __call__(self, x: Array) -> Array:

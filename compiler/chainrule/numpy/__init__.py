@@ -5,6 +5,10 @@ NumPy and returns NumPy's result; given traced values, inside a function that is
 on symbols, it makes further ones.  NumPy's own functions, as `np.tanh(x)`, do the same with traced
 values.
 
+What is computed of plain data while a function is traced stays plain data, for shapes, loops and
+tables; it may also be indexed by traced values and updated with them, as
+`cnp.zeros(3).at[i].set(v)` and `cnp.arange(5)[i]`.
+
 >>> import numpy as np
 >>> import chainrule.numpy as cnp
 >>> cnp.logaddexp(np.array([1000.0]), np.array([1000.0])).round(4).tolist()
@@ -12,6 +16,8 @@ values.
 """
 
 # ruff: noqa: F401, F403  (a namespace: everything here is public)
+
+from typing import Any as _Any
 
 from numpy import (
     bool_ as bool_,
@@ -30,6 +36,9 @@ from numpy import (
 )
 from numpy import (
     finfo as finfo,
+)
+from numpy import (
+    float16 as float16,
 )
 from numpy import (
     float32 as float32,
@@ -101,3 +110,12 @@ from chainrule.numpy.statistics import *
 from chainrule.numpy.unavailable import *
 
 bool = bool_
+
+
+def __getattr__(name: str) -> _Any:
+    """Look for `bfloat16` when it is first asked for: NumPy gets it from another package."""
+    from chainrule_runtime.bfloat16 import bfloat16_dtype
+
+    if name == "bfloat16":
+        return bfloat16_dtype().type
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -235,8 +235,8 @@ def linspace(
     if axis:
         result = np.moveaxis(result, 0, axis)
     if dtype is not None:
-        kind_of_result = np.dtype(dtype)
-        result = (np.floor(result) if kind_of_result.kind in "iu" else result).astype(dtype)
+        whole = dtype_of(dtype).kind in ("int", "uint")
+        result = (np.floor(result) if whole else result).astype(dtype)
     return (result, step) if retstep else result
 
 
@@ -322,7 +322,7 @@ def triu(m: Any, k: int = 0) -> Array:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """Return powers of a vector as columns, as `numpy.vander`."""
     count = x.shape[0] if N is None else N
-    x = x.astype(np.promote_types(x.dtype, int))
+    x = x.astype(common_dtype([x, np.zeros((), int)]).numpy)
     columns = [np.ones_like(x)]
     for _ in range(count - 1):
         columns.append(columns[-1] * x)

@@ -176,9 +176,9 @@ def nan_to_num(
     node = node_of(x, x.graph)
     if not node.dtype.is_float:
         return Array(node)
-    graph, bounds = node.graph, np.finfo(node.dtype.numpy)
-    high = float(bounds.max) if posinf is None else posinf
-    low = float(bounds.min) if neginf is None else neginf
+    graph, largest = node.graph, node.dtype.largest
+    high = largest if posinf is None else posinf
+    low = -largest if neginf is None else neginf
     finite = graph.select(
         node.equals(-math.inf), low, graph.select(node.equals(math.inf), high, node)
     )

@@ -16,7 +16,7 @@ from chainrule.frontend.operands import (
 )
 from chainrule.ir.dims import Extent, size_of
 from chainrule.ir.graph import Node
-from chainrule.ir.types import F64, dtype_of
+from chainrule.ir.types import F32, F64, dtype_of
 from chainrule.numpy.nodes import Axis, kept, normalized_axes, refuse_options, to_node
 from chainrule.numpy.reductions import count_nonzero, max, min, sum
 
@@ -48,8 +48,14 @@ def _to_float(node: Node, dtype: Any) -> Node:
 def _mean(node: Node, axes: tuple[int, ...]) -> Node:
     if not axes:
         return node
-    total = node.graph.call("sum", node, axes=axes)
-    return _divided(total, _as_number(_count(node, axes), node))
+    wide = _widened(node)
+    total = node.graph.call("sum", wide, axes=axes)
+    return cast(_divided(total, _as_number(_count(node, axes), wide)), node.dtype)
+
+
+def _widened(node: Node) -> Node:
+    """Return what averages are computed in: sums and counts overflow 16 bits."""
+    return cast(node, F32) if node.dtype.is_half else node
 
 
 @array_function(np.mean)
@@ -93,10 +99,11 @@ def var(
     axes = normalized_axes(axis, node.type.rank)
     if not axes:
         return Array(node * 0.0)
-    off = _centred(node, axes)
-    degrees = _freedom(node, axes, ddof if correction is None else correction)
+    wide = _widened(node)
+    off = _centred(wide, axes)
+    degrees = _freedom(wide, axes, ddof if correction is None else correction)
     result = _divided(node.graph.call("sum", off * off, axes=axes), degrees)
-    return kept(result, node, axes, keepdims)
+    return kept(cast(result, node.dtype), node, axes, keepdims)
 
 
 @array_function(np.std)
@@ -114,10 +121,11 @@ def std(
     axes = normalized_axes(axis, node.type.rank)
     if not axes:
         return Array(node * 0.0)
-    length = node.graph.call("norm", _centred(node, axes), axes=axes)
-    degrees = _freedom(node, axes, ddof if correction is None else correction)
+    wide = _widened(node)
+    length = node.graph.call("norm", _centred(wide, axes), axes=axes)
+    degrees = _freedom(wide, axes, ddof if correction is None else correction)
     root = node.graph.call("sqrt", degrees) if isinstance(degrees, Node) else math.sqrt(degrees)
-    return kept(_divided(length, root), node, axes, keepdims)
+    return kept(cast(_divided(length, root), node.dtype), node, axes, keepdims)
 
 
 @array_function(np.average)
@@ -163,8 +171,10 @@ def nansum(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = Fal
 def nanmean(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """Average what is not NaN, as `numpy.nanmean`; NaN where there is nothing."""
     node = _to_float(to_node(a), None)
+    wide = _widened(node)
     number = count_nonzero(Array(node.equals(node)), axis, keepdims=keepdims)
-    result: Array = nansum(Array(node), axis, keepdims=keepdims) / number.astype(node.dtype.numpy)
+    total = nansum(Array(wide), axis, keepdims=keepdims)
+    result: Array = (total / number.astype(wide.dtype.numpy)).astype(node.dtype.numpy)
     return result
 
 

@@ -11,7 +11,7 @@ from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.walk import topological
 
-__all__ = ["flops", "flops_of", "typical"]
+__all__ = ["NOMINAL", "flops", "flops_of", "typical"]
 
 NOMINAL: Final = 64
 "What a named extent counts as where its number is not known."

@@ -5,6 +5,7 @@ inside a compiled function or outside.  Parameters are any pytree of arrays; dty
 """
 
 from chainrule.optim.optimizer import Optimizer, chain
+from chainrule.optim.precision import LossScale, Policy, all_finite, loss_scale
 from chainrule.optim.rules import (
     adagrad,
     adam,
@@ -24,11 +25,14 @@ from chainrule.optim.transforms import (
 )
 
 __all__ = [
+    "LossScale",
     "Optimizer",
+    "Policy",
     "adagrad",
     "adam",
     "adamw",
     "add_decayed_weights",
+    "all_finite",
     "chain",
     "clip",
     "clip_by_global_norm",
@@ -37,6 +41,7 @@ __all__ = [
     "exponential",
     "global_norm",
     "lion",
+    "loss_scale",
     "momentum",
     "nesterov",
     "piecewise",

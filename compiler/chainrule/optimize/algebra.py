@@ -30,6 +30,9 @@ def _number(bound: Binding, name: str) -> float:
 
 def _reciprocal_fits(bound: Binding, name: str = "c") -> bool:
     """Tell whether 1/c is a normal number: else dividing by c is not multiplying by it."""
+    if bound[name].dtype.is_half:
+        # A rounded 1/c would be off by more than the quotient's own rounding.
+        return False
     number = abs(_number(bound, name))
     largest = 126 if bound[name].dtype is F32 else 1022
     return 0 < number < math.inf and 2.0**-largest <= number <= 2.0**largest
@@ -44,7 +47,9 @@ def _numbers(*names: str) -> Guard:
 
     def guard(bound: Binding) -> bool:
         found = [_number(bound, n) for n in names]
-        return all(math.isfinite(n) and n != 0 for n in found)
+        # Products of constants overflow 16 bits soon; they merge once these are widened.
+        narrow = any(bound[n].dtype.is_half for n in names)
+        return not narrow and all(math.isfinite(n) and n != 0 for n in found)
 
     return guard
 

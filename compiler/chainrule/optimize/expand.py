@@ -19,7 +19,7 @@ from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
 from chainrule.optimize.views import VIEWS
 
-__all__ = ["expand"]
+__all__ = ["expand", "keep_origins", "rewired"]
 
 
 def _is_composite(node: Node) -> bool:
@@ -46,7 +46,7 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         assert node.op.expand is not None, f"{node.op.name} has a definition"
         mark = len(graph)
         after = node.op.expand(*args, **node.attributes)
-        _keep_origins(after, node, mark)
+        keep_origins(after, node, mark)
         return after
 
     steps = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
@@ -72,7 +72,7 @@ def rewired(program: Program, results: list[Node]) -> Program:
     return replace(program, checks=checks, outputs=tuple(results[split:]))
 
 
-def _keep_origins(after: Node, node: Node, mark: int) -> None:
+def keep_origins(after: Node, node: Node, mark: int) -> None:
     """Let the nodes of a definition come from where the composite came from."""
     origins = node.graph.origins.get(node)
     stack, seen = [after], {after}

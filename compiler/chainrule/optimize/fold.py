@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from chainrule.ir.graph import Node, Number, constant_value
+from chainrule.ir.halves import widened
 from chainrule.ir.op import VectorMath
 from chainrule.ir.types import BOOL, DType
 from chainrule.optimize.rewrite import Step
@@ -22,7 +23,8 @@ __all__ = ["FOLDING", "sink_broadcast"]
 def _evaluated(node: Node, numbers: list[Number]) -> Number:
     arrays = [np.asarray(n, dtype=a.dtype.numpy) for n, a in zip(numbers, node.args, strict=True)]
     with np.errstate(all="ignore"):
-        result = np.asarray(node.op.value(*arrays, **node.attributes), dtype=node.dtype.numpy)
+        result = np.asarray(node.op.value(*widened(node, arrays), **node.attributes))
+        result = result.astype(node.dtype.numpy)
     number: Number = result.item()
     return number
 

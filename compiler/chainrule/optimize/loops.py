@@ -1,14 +1,14 @@
 """Loops and branches with as little in them as can be.
 
 Differentiation makes each loop anew with more results: those that go through the same steps become
-one.  What nobody takes is neither carried nor stacked; what does not change is not carried; views of
-what all steps share are taken inside, where they cost nothing, and the rest of what does not depend
-on the step is computed outside, once.
+one.  What nobody takes is neither carried nor stacked; what does not change is not carried; views
+of what all steps share are taken inside, where they cost nothing, and the rest of what does not
+depend on the step is computed outside, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from chainrule.ir.types import I64
 from chainrule.ir.walk import depends_on, reached, rebuild, topological
 from chainrule.ops.control import COUNT, Loop, item, results_of
 
-__all__ = ["inlined", "joined", "trimmed"]
+__all__ = ["all_nodes", "inlined", "joined", "trimmed"]
 
 
 # Inlining
@@ -27,13 +27,14 @@ __all__ = ["inlined", "joined", "trimmed"]
 
 def inlined(results: Sequence[Node]) -> list[Node]:
     """Replace calls by what is in their bodies, but those that are kept apart."""
-    if not any(_is_plain_call(n) for n in _all_nodes(results)):
+    if not any(_is_plain_call(n) for n in all_nodes(results)):
         return list(results)
     inside: dict[Node, list[Node]] = {}
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
         if node.op.kind is Kind.ITEM and node.args[0] in inside:
-            return inside[node.args[0]][node.attrs[0]]
+            index: int = node.attrs[0]
+            return inside[node.args[0]][index]
         if _is_plain_call(node):
             body = node.attributes["body"]
             known = dict(zip(body.inputs, args, strict=True))
@@ -50,7 +51,7 @@ def _is_plain_call(node: Node) -> bool:
     return node.op.name == "call" and not node.attributes["apart"]
 
 
-def _all_nodes(results: Sequence[Node]) -> Iterator[Node]:
+def all_nodes(results: Sequence[Node]) -> Iterator[Node]:
     """Yield what results depend on, the insides of bodies included."""
     waiting = [tuple(results)]
     while waiting:
@@ -176,13 +177,61 @@ def _joined_loops(a: Node, b: Node) -> dict[Node, Node] | None:
     return known
 
 
+# What depends on what, item by item
+
+
+def read_by(outputs: Iterable[Node]) -> set[Node]:
+    """Return every node that `outputs` depend on, seeing which arguments an item really needs."""
+    found: set[Node] = set()
+    waiting = list(outputs)
+    while waiting:
+        n = waiting.pop()
+        if n in found:
+            continue
+        found.add(n)
+        if n.op.kind is Kind.ITEM:
+            bundle = n.args[0]
+            waiting += [bundle.args[i] for i in _needed(bundle, n.attrs[0])]
+        else:
+            waiting.extend(n.args)
+    return found
+
+
+def _needed(bundle: Node, index: int) -> list[int]:
+    """Return which arguments of a loop, switch or call one of its items depends on."""
+    if bundle.op.name == "callback":
+        return list(range(len(bundle.args)))
+    if bundle.op.name != "loop":
+        bodies = list(bodies_of(bundle))
+        read = read_by(b.outputs[index] for b in bodies)
+        first = len(bundle.args) - len(bodies[0].inputs)
+        own = range(len(bodies[0].inputs))
+        wanted = [first + i for i in own if any(b.inputs[i] in read for b in bodies)]
+        return [*range(first), *wanted]
+    loop = Loop.of(bundle)
+    ends = list(loop.test.outputs) if loop.test is not None else []
+    outputs = [*ends, *([loop.body.outputs[index]] if index != COUNT else [])]
+    taken = {index} if 0 <= index < loop.count else set()
+    while True:
+        read = read_by([*outputs, *(loop.next[k] for k in taken)])
+        more = {k for k, x in enumerate(loop.carried) if x in read} - taken
+        if not more:
+            break
+        taken |= more
+    seen = loop.body.inputs[1 + loop.count :]
+    found = [*sorted(taken), *(loop.count + i for i, x in enumerate(seen) if x in read)]
+    last = len(bundle.args) - 1
+    counted = bundle.attributes["counted"] and last not in found
+    return [*found, last] if counted else found
+
+
 # Trimming
 
 
 def trimmed(results: Sequence[Node]) -> list[Node]:
     """Drop what nobody takes of loops, branches and calls, and what need not be in them."""
     used: dict[Node, set[int]] = {}
-    for n in topological(results):
+    for n in read_by(results):
         if n.op.kind is Kind.ITEM:
             used.setdefault(n.args[0], set()).add(n.attrs[0])
     if not used:
@@ -210,7 +259,7 @@ def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]
         return node, dict(enumerate(results_of(node)))
     kept = sorted(used)
     bodies = [Body(b.inputs, tuple(b.outputs[i] for i in kept)) for b in branches]
-    read = [reached(b.outputs) for b in bodies]
+    read = [read_by(b.outputs) for b in bodies]
     first = 0 if single else 1
     args = node.args[first:]
     at = [
@@ -256,7 +305,7 @@ def _trimmed_loop(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]]:
     same = {k for k in range(loop.count) if loop.next[k] is loop.carried[k]}
     needed = {i for i in used if 0 <= i < loop.count and i not in same}
     while True:
-        read = reached([*(loop.next[k] for k in needed), *outputs, *ends])
+        read = read_by([*(loop.next[k] for k in needed), *outputs, *ends])
         more = {
             k for k in range(loop.count)
             if k not in same and k not in needed and loop.carried[k] in read
@@ -377,4 +426,5 @@ TRIM: Mapping[str, Callable[[Node, set[int]], tuple[Node, dict[int, Node]]]] = {
     "loop": _trimmed_loop,
     "switch": _trimmed_branches,
     "call": _trimmed_branches,
+    "callback": lambda node, _used: (node, dict(enumerate(results_of(node)))),
 }

@@ -15,6 +15,8 @@ __all__ = ["C_TYPES", "c_comment", "c_count", "c_extent", "c_names", "c_string",
 C_TYPES: Final = {
     "float32": "float", "float64": "double", "int32": "int32_t", "int64": "int64_t",
     "uint8": "uint8_t", "uint32": "uint32_t", "bool": "uint8_t",
+    # C has no portable type of 16-bit floats: their bits.
+    "float16": "uint16_t", "bfloat16": "uint16_t",
 }  # fmt: skip
 # C up to C23, C++ up to C++20, and names that compilers or our own headers define as macros.
 _RESERVED: Final = """

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chainrule.errors import ChainruleError, ExportError, explain
 from chainrule_runtime.abi import Leaf, Signature, evaluate
 from chainrule_runtime.arguments import conform_all
+from chainrule_runtime.bfloat16 import is_float, numpy_dtype
 from chainrule_runtime.call import call_kernel
 
 __all__ = ["known_extents", "write_samples"]
@@ -98,9 +99,9 @@ def _attempts(count: int, known: dict[int, int], sample: int) -> Iterator[list[i
 def _value(
     leaf: Leaf, argument: Any, dims: Sequence[int], sample: int, generator: np.random.Generator
 ) -> Array:
-    shape, dtype = tuple(evaluate(e, dims) for e in leaf.shape), np.dtype(leaf.dtype)
+    shape, dtype = tuple(evaluate(e, dims) for e in leaf.shape), numpy_dtype(leaf.dtype)
     if sample == 0 and (isinstance(argument, np.ndarray | np.generic | bool | int | float)):
         return np.array(argument, dtype)
-    if dtype.kind == "f":
+    if is_float(dtype):
         return np.asarray(generator.random(shape), dtype)
     return np.asarray(generator.integers(0, 2, shape), dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chainrule.ir.body import Body, bodies_of
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
@@ -21,12 +23,21 @@ def copied_arguments(node: Node) -> range:
             return range(0)
 
 
-def body_programs(node: Node) -> list[Program]:
-    """Return the programs of a node's bodies; a loop's carries are updated in place."""
-    donated: tuple[tuple[int, int], ...] = ()
+def body_programs(
+    node: Node, items: Mapping[int, Node], handed: Mapping[Node, int]
+) -> list[Program]:
+    """Return the programs of a node's bodies.
+
+    A loop's carries are updated in place; so are arguments of a branch that its results take over.
+    """
     if node.op.name == "loop":
         donated = tuple((1 + k, k) for k in range(Loop.of(node).count))
-    return [_program(body, donated if i == 0 else ()) for i, body in enumerate(bodies_of(node))]
+    else:
+        first = len(copied_arguments(node))
+        donated = tuple((handed[n] - first, k) for k, n in items.items() if n in handed)
+    # A loop's test only looks at the carries.
+    tests = 1 if node.op.name == "loop" else len(list(bodies_of(node)))
+    return [_program(body, donated if i < tests else ()) for i, body in enumerate(bodies_of(node))]
 
 
 def _program(body: Body, donated: tuple[tuple[int, int], ...]) -> Program:

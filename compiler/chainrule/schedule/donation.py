@@ -18,7 +18,8 @@ from chainrule.ir.walk import depends_on, reached, topological
 from chainrule.schedule.access import Index, flat_offset, follow
 from chainrule.schedule.steps import Checked, Control, Copy, Nest, Single, Step, Strips
 
-__all__ = ["inputs_read", "protected", "returned", "taken_over", "unsafe_targets"]
+__all__ = ["handed_over", "inputs_read", "protected", "returned", "running_totals", "taken_over",
+           "unsafe_targets"]  # fmt: skip
 
 Uncut: TypeAlias = Nest | Single | Copy | Checked | Control
 
@@ -32,6 +33,44 @@ def taken_over(program: Program) -> dict[int, Node]:
 def returned(program: Program) -> set[int]:
     """Return the outputs that are the very inputs whose memory they have."""
     return {o for i, o in program.donated if program.outputs[o] is program.inputs[i]}
+
+
+def running_totals(program: Program, users: Mapping[Node, Sequence[Node]]) -> dict[Node, Node]:
+    """Return what is added to a donated input and to nothing else, and the sum it goes into.
+
+    Such a node need not be made: its terms are added up where the input is.
+    """
+    found: dict[Node, Node] = {}
+    doomed = taken_over(program)
+    for i, total in enumerate(program.outputs):
+        if i not in doomed or total.op.name != "add" or total in found.values():
+            continue
+        alone = [x for x in total.args if users[x] == [total] and x not in program.results]
+        terms = [x for x in alone if x.op.kind in (Kind.CONTRACT, Kind.SCATTER)]
+        if doomed[i] in alone and len(terms) == 1 and not users[total]:
+            found[terms[0]] = total
+    return found
+
+
+def handed_over(program: Program, step: Control, targets: Mapping[Node, int]) -> dict[Node, int]:
+    """Return the items of a step that can be made in the memory of an argument, and of which.
+
+    An item that overwrites an input takes over the argument that is this input: a loop's first
+    carry, or what a branch gives back changed or as it is.  Nothing else of the step may read it.
+    """
+    found: dict[Node, int] = {}
+    doomed = taken_over(program)
+    is_loop = step.node.op.name == "loop"
+    for k, item in step.items.items():
+        x = doomed.get(targets.get(item, -1))
+        if x is None or item.type != x.type:
+            continue
+        reads = [i for i, a in enumerate(step.node.args) if x in reached([a])]
+        if len(reads) == 1 and step.node.args[reads[0]] is x:
+            (j,) = reads
+            if (is_loop and j == k) or (not is_loop and step.args[j] is not None):
+                found[item] = j
+    return found
 
 
 def protected(program: Program) -> Program:
@@ -80,7 +119,12 @@ def unsafe_targets(
     for node, x in overwritten.items():
         own = writer[node]
         for step in readers[x]:
-            if step is own:
+            if step is own and isinstance(step, Control):
+                safe = node in step.handed
+            elif step is own and isinstance(step, Single):
+                # Nothing else reads what a running total is added to.
+                safe = step.total is node
+            elif step is own:
                 safe = isinstance(step, Nest) and _reads_own_elements(step, x, stored, level)
             else:
                 safe = not isinstance(step, Copy) and step.level < own.level

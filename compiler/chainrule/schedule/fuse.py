@@ -17,7 +17,15 @@ from chainrule.ir.program import Program
 from chainrule.ir.walk import by_need, users
 from chainrule.schedule.access import flat_offset, follow, peel, squeeze, strides_of
 from chainrule.schedule.bodies import body_programs, copied_arguments
-from chainrule.schedule.donation import protected, returned, taken_over, unsafe_targets
+from chainrule.schedule.donation import (
+    handed_over,
+    protected,
+    returned,
+    running_totals,
+    taken_over,
+    unsafe_targets,
+)
+from chainrule.schedule.operands import unconverted
 from chainrule.schedule.steps import (
     Checked,
     Control,
@@ -45,14 +53,17 @@ ALONE: Final = frozenset(
 )  # fmt: skip
 
 
-def fuse(program: Program) -> Schedule:
+def fuse(program: Program, *, strict: bool = False, inside: bool = False) -> Schedule:
     """Return the steps that compute `program`, ordered by level.
+
+    Where it is the body of a loop (`inside`) and not `strict`, what is added to a carry is added up
+    in the carry's memory, term by term.
 
     The conditions of checks come first and alone, so that nothing has been written when one
     fails.  Linear in the number of nodes.
     """
     program = protected(program)
-    builder = _Fusion(program)
+    builder = _Fusion(program, strict=strict, inside=inside)
     conditions = [c.failed for c in program.checks]
     if conditions:
         builder.place_all(by_need(conditions))
@@ -64,8 +75,8 @@ def fuse(program: Program) -> Schedule:
 class _Fusion:
     """The state of one run of fusion."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, *, strict: bool, inside: bool) -> None:
+        self.program, self.strict = program, strict
         self.nest_of: dict[Node, Nest] = {}
         self.level: dict[Node, int] = {}
         self.steps: list[Nest | Single | Copy | Checked | Control] = []
@@ -76,6 +87,7 @@ class _Fusion:
         self._ready: dict[Node, int] = {}
         self._users = users(program.nodes)
         self._outputs = set(program.results)
+        self._totals = running_totals(program, self._users) if inside and not strict else {}
 
     # Placing nodes
 
@@ -133,12 +145,17 @@ class _Fusion:
         level = self.floor
         for x in node.args:
             if node.op.kind is Kind.CONTRACT:
-                x = self._strided(x)  # noqa: PLW2901  (the operand as it can be addressed)
+                x = self._strided(x, node)  # noqa: PLW2901  (the operand as it can be addressed)
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
+        total = self._totals.get(node)
+        if total is not None:
+            self.level[total] = level
+            self.stored[total] = None
+            self.cost[total] = None
         self.level[node] = level
-        self.steps.append(Single(level, node))
+        self.steps.append(Single(level, node, total))
 
     def _place_control(self, node: Node) -> None:
         """Place a loop, a switch or a call: what its bodies read is in memory before it."""
@@ -153,8 +170,7 @@ class _Fusion:
             self.level[n] = level
             self.stored[n] = None
             self.cost[n] = None
-        parts = tuple(fuse(p) for p in body_programs(node))
-        self.steps.append(Control(level, node, items, tuple(args), parts))
+        self.steps.append(Control(level, node, items, tuple(args)))
 
     def _whole(self, x: Node) -> Whole:
         """Return where a value lies in one piece; a view that does not is copied first."""
@@ -170,8 +186,10 @@ class _Fusion:
             return Whole(x, 0)
         return Whole(base, start)
 
-    def _strided(self, x: Node) -> Node:
+    def _strided(self, x: Node, node: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
+        if source := unconverted(node, x, self._users):
+            return source
         variables = [f"x{i}" for i in range(x.type.rank)]
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
@@ -355,32 +373,34 @@ class _Fusion:
                 self.stored[one] = None
 
     def _require_arguments(self, step: Nest | Single | Copy | Control) -> None:
-        if isinstance(step, Copy):
-            self.require(step.node, step.level)
-            return
-        if isinstance(step, Control):
-            for x, whole in zip(step.node.args, step.args, strict=True):
-                if whole is None:
-                    self.require(x, step.level)
-                elif whole.base.op.name not in ("input", "data"):
-                    self.stored[whole.base] = None
-            return
-        for node in step.nodes:
-            if isinstance(step, Single):
-                self.stored[node] = None
-            for x in node.args:
-                if isinstance(step, Single) and node.op.kind is Kind.CONTRACT:
-                    base = self._strided(x)
-                    if base.op.name not in ("input", "data"):
-                        self.stored[base] = None
-                elif isinstance(step, Nest):
-                    self._require_from_nest(step, x)
-                else:
-                    self.require(x, step.level)
-            if isinstance(step, Nest) and step.members[node] in (
-                Role.COLUMN_REDUCE, Role.TOTAL_REDUCE,
-            ):  # fmt: skip
-                self.stored[node] = None
+        match step:
+            case Copy():
+                self.require(step.node, step.level)
+            case Control():
+                for x, whole in zip(step.node.args, step.args, strict=True):
+                    if whole is None:
+                        self.require(x, step.level)
+                    elif whole.base.op.name not in ("input", "data"):
+                        self.stored[whole.base] = None
+            case Single():
+                self._require_operands(step)
+            case Nest():
+                for node, role in step.members.items():
+                    for x in node.args:
+                        self._require_from_nest(step, x)
+                    if role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE):
+                        self.stored[node] = None
+
+    def _require_operands(self, step: Single) -> None:
+        node = step.node
+        self.stored[step.made] = None
+        for x in node.args:
+            if node.op.kind is not Kind.CONTRACT:
+                self.require(x, step.level)
+                continue
+            base = self._strided(x, node)
+            if base.op.name not in ("input", "data"):
+                self.stored[base] = None
 
     def _require_from_nest(self, nest: Nest, x: Node) -> None:
         if local_member(nest, x) is None:
@@ -401,10 +421,18 @@ class _Fusion:
         for step in list(self.steps):
             if not isinstance(step, Checked):
                 self._require_arguments(step)
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = handed_over(program, step, targets)
         for node in unsafe_targets(
             program, self.steps, self.stored, self.level, targets, self.floor
         ):
             self.steps.append(Copy(last, node, targets.pop(node)))
+        for step in self.steps:
+            if isinstance(step, Control):
+                step.handed = {n: j for n, j in step.handed.items() if n in targets}
+                programs = body_programs(step.node, step.items, step.handed)
+                step.parts = tuple(fuse(p, strict=self.strict, inside=True) for p in programs)
         order = sorted(self.steps, key=lambda s: s.level)
         doomed = taken_over(program)
         overwriting = {n: doomed[i] for n, i in targets.items() if i in doomed}

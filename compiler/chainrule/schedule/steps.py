@@ -63,15 +63,25 @@ class Nest:
 
 @dataclass(slots=True, eq=False)
 class Single:
-    """One op with a loop form of its own: contraction, recurrence, scatter, writing into parts."""
+    """One op with a loop form of its own: contraction, recurrence, scatter, writing into parts.
+
+    Attributes:
+        total: The sum of the node and a donated input, in whose memory the node is added up.
+    """
 
     level: int
     node: Node
+    total: Node | None = None
+
+    @property
+    def made(self) -> Node:
+        """What is in memory afterwards."""
+        return self.node if self.total is None else self.total
 
     @property
     def nodes(self) -> list[Node]:
-        """The node."""
-        return [self.node]
+        """What is made."""
+        return [self.made]
 
 
 @dataclass(slots=True, eq=False)
@@ -134,13 +144,15 @@ class Control:
         items: The items that are used, by index.
         args: Where each argument lies that a body reads as it is; None for what is copied.
         parts: The schedules of the bodies, a loop's test last.
+        handed: Items made in the very memory of an argument, which nothing else reads.
     """
 
     level: int
     node: Node
     items: dict[int, Node]
     args: tuple[Whole | None, ...]
-    parts: tuple[Schedule, ...]
+    parts: tuple[Schedule, ...] = ()
+    handed: dict[Node, int] = field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Node]:
@@ -162,6 +174,7 @@ class Schedule:
         stored: Nodes that live in memory, in order of their making.
         targets: For program outputs written directly: which output each node is.
         overwriting: Those of the targets that take over a donated input, and which.
+        ordered: Whether a sum adds in the order that its own extents set, whatever runs beside it.
     """
 
     program: Program
@@ -170,6 +183,7 @@ class Schedule:
     stored: dict[Node, None]
     targets: dict[Node, int]
     overwriting: dict[Node, Node] = field(default_factory=dict)
+    ordered: bool = False
 
     def in_memory(self, node: Node, level: int) -> bool:
         """Tell whether `node` can be loaded by a step at `level`."""

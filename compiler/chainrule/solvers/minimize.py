@@ -20,7 +20,7 @@ from chainrule.solvers.quasi_newton import Tolerances, bfgs, lbfgs
 from chainrule.solvers.record import FLAT, SMALL, STEP, Minimum
 from chainrule.transform import grad, stop_gradient, value_and_grad
 from chainrule.transform.inline import graph_for
-from chainrule.transform.transformed import Run, evaluated, has_traced
+from chainrule.transform.transformed import Run, evaluating, has_traced
 
 __all__ = ["METHODS", "minimize", "small_enough_for_dense"]
 
@@ -38,7 +38,7 @@ def minimize(
     fun: Callable[..., Any], x0: Any, *args: Any, method: str = "lbfgs", tol: float | None = None,
     xtol: float = 0.0, ftol: float = 0.0, max_steps: int | None = None,
     linear_solver: str | None = None, jacobian: Callable[..., Any] | None = None,
-    run: Run = evaluated,
+    run: Run = evaluating,
 ) -> Minimum:  # fmt: skip
     """Find where a function of many variables is least, near a start.
 
@@ -81,11 +81,11 @@ def minimize(
     >>> found.x.round(6).tolist(), bool(found.converged)
     ([0.0, 2.0], True)
     """
-    options = {"method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
+    options: dict[str, Any] = {"method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
                "linear_solver": linear_solver, "jacobian": jacobian}  # fmt: skip
     _check(method, linear_solver, jacobian)
     if not has_traced((x0, args)):
-        found: Minimum = run(lambda x, given: minimize(fun, x, *given, **options), (x0, args))  # type: ignore[arg-type]
+        found: Minimum = run(lambda x, given: minimize(fun, x, *given, **options))(x0, args)
         return found
     graph = graph_for((x0, args))
     with tracing(graph):

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from chainrule.errors import StructureError, explain
 from chainrule.frontend.arguments import is_arraylike, name_of
 from chainrule.frontend.array import Array
-from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.operands import reshape
+from chainrule.frontend.pytree import TreeDef, tree_flatten, tree_map
 from chainrule.ir.body import Body
+from chainrule.ir.dims import Extent
+from chainrule.numpy.nodes import joined, part
 from chainrule.ops.control import Custom, results_of
-from chainrule.transform.closing import close, leaves_of, open_body
+from chainrule.transform.closing import Leaf, close, leaves_of, open_body
 from chainrule.transform.inline import graph_for
 from chainrule.transform.transformed import has_traced
 
-__all__ = ["called", "checkpoint"]
+__all__ = ["called", "checkpoint", "in_segments", "schedule_of"]
+
+SEGMENT: Final = 32
+"Steps of a segment, where the length of the loop is an extent."
 
 
 def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,3 +90,69 @@ def called(
     return opened.tree.unflatten(
         [Array(n, w) for n, w in zip(results[:count], opened.weak, strict=True)]
     )
+
+
+# Loops in segments
+
+
+def schedule_of(checkpoint: object) -> tuple[str, int | None]:
+    """Return what a loop's `checkpoint` asks for: a schedule and its number.
+
+    Raises:
+        StructureError: It is nothing that is known.
+    """
+    match checkpoint:
+        case None:
+            return "all", None
+        case "sqrt":
+            return "segments", None
+        case "binomial":
+            return "binomial", None
+        case int() if checkpoint > 0 and not isinstance(checkpoint, bool):
+            return "segments", checkpoint
+        case ("binomial", int(snapshots)) if snapshots > 0:
+            return "binomial", snapshots
+    raise StructureError(
+        explain(f"scan: checkpoint={checkpoint!r} is not known",
+                'known  None, "sqrt", "binomial", ("binomial", snapshots), steps of a segment')
+    )  # fmt: skip
+
+
+def in_segments(
+    scan: Callable[..., Any], f: Callable[[Any, Any], Any], init: Any,
+    rows: tuple[Sequence[Leaf], TreeDef], length: Extent, segment: int | None, *, reverse: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Run a loop as a loop over segments, each a checkpoint; the steps left over come last."""
+    leaves, tree = rows
+    steps = segment or (math.isqrt(max(length - 1, 0)) + 1 if isinstance(length, int) else SEGMENT)
+    whole = length // steps
+    done = whole * steps
+    left = length - done
+
+    def taken(start: Extent, count: Extent, shape: tuple[Extent, ...]) -> Any:
+        return tree.unflatten([
+            Array(reshape(part(x.node, 0, start, count), (*shape, *x.node.shape[1:])))
+            for x in leaves
+        ])  # fmt: skip
+
+    def segment_of(count: Extent) -> Callable[[Any, Any], Any]:
+        return checkpoint(lambda carry, xs: scan(f, carry, xs, count, reverse))
+
+    def most(carry: Any) -> tuple[Any, Any]:
+        carry, ys = scan(segment_of(steps), carry, taken(0, done, (whole, steps)), whole, reverse)
+        flat = tree_map(lambda y: Array(reshape(y.node, (done, *y.node.shape[2:]))), ys)
+        return carry, flat
+
+    def rest(carry: Any) -> tuple[Any, Any]:
+        result: tuple[Any, Any] = segment_of(left)(carry, taken(done, left, (left,)))
+        return result
+
+    if isinstance(left, int) and not left:
+        return most(init)
+    if isinstance(whole, int) and not whole:
+        return rest(init)
+    first, second = (rest, most) if reverse else (most, rest)
+    carry, before = first(init)
+    carry, after = second(carry)
+    pair = (after, before) if reverse else (before, after)
+    return carry, tree_map(lambda a, b: Array(joined([a.node, b.node], 0)), *pair)

@@ -41,11 +41,9 @@ class _Given:
         return settings, [x for i, x in enumerate(args) if i not in self.fixed]
 
     def _joined(self, settings: Sequence[Any], rest: Sequence[Any]) -> list[Any]:
-        full, left = [], iter(rest)
-        settled = dict(zip(self.fixed, settings, strict=True))
-        for i in range(len(settings) + len(rest)):
-            full.append(settled[i] if i in settled else next(left))
-        return full
+        left, settled = iter(rest), dict(zip(self.fixed, settings, strict=True))
+        count = len(settings) + len(rest)
+        return [settled[i] if i in settled else next(left) for i in range(count)]
 
     def __call__(self, *args: Any) -> Any:
         """Call the function; in a trace, remember the derivative with it."""
@@ -143,18 +141,18 @@ class custom_vjp(_Given):  # noqa: N801 (a decorator, by the name users know)
                         f"returned  {type(pair).__name__}"))  # fmt: skip
                 cotangent = out[0].unflatten([Array(g) for g in cotangents])
                 found = backward(*settings, pair[1], cotangent)
-                return _spread(found, given, shape, self)
+                return _spread(found, given, self)
 
         return Custom(self.name, pull=pull)
 
 
-def _spread(found: Any, given: Any, shape: _Shape, owner: _Given) -> list[Node | None]:
+def _spread(found: Any, given: Any, owner: _Given) -> list[Node | None]:
     """Return one cotangent for each array among the arguments' leaves."""
     if not isinstance(found, tuple) or len(found) != len(given):
         raise StructureError(
             explain(f"{owner!r}: the backward rule must return a tuple with one entry an argument",
                     f"arguments  {len(given)}",
-                    f"returned   {len(found) if isinstance(found, tuple) else type(found).__name__}")
+                    f"returned   {found!r:.60}")
         )  # fmt: skip
     nodes: list[Node | None] = []
     for argument, cotangent in zip(given, found, strict=True):

@@ -23,6 +23,7 @@ from chainrule.frontend.value import Value
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.walk import substitute
 from chainrule.optimize import joined, stabilize
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = ["Inlined", "graph_for", "inline", "nodes_of", "require_float"]
 
@@ -94,8 +95,8 @@ def require_float(leaves: Sequence[Any], paths: Sequence[str], verb: str) -> Non
                 )
             )
         dtype = getattr(operand, "dtype", None)
-        kind = dtype.kind if dtype is not None else "f" if isinstance(operand, float) else "i"
-        if kind != "f":
+        differentiable = is_float(dtype) if dtype is not None else isinstance(operand, float)
+        if not differentiable:
             name = str(dtype) if dtype is not None else f"Python {type(leaf).__name__}"
             raise DTypeError(
                 explain(

@@ -64,7 +64,7 @@ class _Driver(Panels):
     def _by_size(self) -> None:
         """C's columns are adjacent: choose between dot products and tiles."""
         spec = self.spec
-        dots = spec.a[1] == 1 and spec.b[0] == 1 and not spec.strict
+        dots = spec.a[1] == 1 and spec.b[0] == 1 and not spec.strict and spec.b_half is None
         if dots and spec.n is not None and spec.n <= FEW_COLUMNS:
             self._dots_down()
         elif dots and spec.b[1] != 1 and spec.m is not None and spec.m <= FEW_ROWS:
@@ -94,7 +94,7 @@ class _Driver(Panels):
 
     def _wide_row(self) -> None:
         b, dtype = self.b, self.spec.dtype
-        b.call(emit_row(b.module, self.machine, dtype), VOID, [
+        b.call(emit_row(b.module, self.machine, dtype, self.spec.b_half), VOID, [
             self.a, self.b_matrix, self.c, self.n, self.k, self.ak, self.bk, self.add,
         ])  # fmt: skip
         if self.epilogue is not None:

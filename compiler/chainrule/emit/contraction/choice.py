@@ -43,7 +43,8 @@ def workspace_bytes(machine: Machine, spec: Contraction) -> int:
 
 def panel_bytes(machine: Machine, spec: Contraction) -> int:
     """Return the bytes of one packed panel of B, 0 if none is ever packed."""
-    if (spec.b[1] == 1 and not copies_b(spec)) or spec.c[1] not in (1, None):
+    in_place = spec.b[1] == 1 and not copies_b(spec) and spec.b_half is None
+    if in_place or spec.c[1] not in (1, None):
         return 0
     columns = main_tile(machine, spec.element_bytes).columns
     return -(-packed_depth(spec) * columns * spec.element_bytes // 64) * 64

@@ -48,9 +48,10 @@ class Operands:
             am, ak, bk, bn, cm, cn = bn, bk, ak, am, cn, cm
         self.spec = spec
         self.nbytes = spec.element_bytes
-        self.am, self.ak, self.bk, self.bn, self.cm, self.cn = (
-            b.mul(s, self.nbytes) for s in (am, ak, bk, bn, cm, cn)
-        )
+        assert spec.b_half is None or spec.b[1] == 1, "columns of 16 bits are adjacent"
+        self.am, self.ak, self.cm, self.cn = (b.mul(s, self.nbytes) for s in (am, ak, cm, cn))
+        b_bytes = spec.b_half.nbytes if spec.b_half else self.nbytes
+        self.bk, self.bn = (b.mul(s, b_bytes) for s in (bk, bn))
         self.bn_elements, self.bk_elements = bn, bk
         self.tile = main_tile(machine, self.nbytes)
         self.add = values[13] if spec.accumulate is None else b.i64(int(spec.accumulate))
@@ -76,6 +77,7 @@ class Operands:
 
     def plain(self) -> None:
         """Call the scalar loops, which serve any strides."""
+        assert self.spec.b_half is None, "16 bits are converted by the other forms"
         name = emit_plain(
             self.b.module, self.machine, self.spec.dtype, self.epilogue, self.spec.strict
         )

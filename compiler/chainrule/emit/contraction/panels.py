@@ -12,10 +12,12 @@ from chainrule.emit.contraction.choice import (
     packed_depth,
     panel_bytes,
 )
+from chainrule.emit.contraction.halves import emit_widening_copy
 from chainrule.emit.contraction.operands import Operands, effect
 from chainrule.emit.contraction.spec import Epilogue
 from chainrule.emit.contraction.tile import Tile, emit_panel, has_lane_masks
 from chainrule.emit.contraction.transpose import emit_copy, emit_gather, emit_transpose
+from chainrule.ir.types import DType
 
 __all__ = ["Panels"]
 
@@ -38,7 +40,7 @@ class Panels(Operands):
         """Panels of B under all rows of A, the sums split where C may hold a part of them."""
         b, spec = self.b, self.spec
         self.packs_a = copies_a(spec) and self.epilogue is None
-        packs = spec.b[1] != 1 or self.copies or self.packs_a
+        packs = spec.b[1] != 1 or self.copies or self.packs_a or spec.b_half is not None
         depth = DEPTH if self.epilogue is None else packed_depth(spec)
         unsplit = spec.k is not None and spec.k <= depth
         if not packs and (self.epilogue is not None or spec.strict):
@@ -169,7 +171,14 @@ class Panels(Operands):
             b.call(name, VOID, [source, self.workspace, *sizes])
             return packed
 
+        def widen(half: DType) -> list[Value]:
+            name = emit_widening_copy(b.module, self.machine, half)
+            b.call(name, VOID, [source, self.workspace, length, width, self.bk, packed[1]])
+            return packed
+
         def adjacent() -> list[Value]:
+            if spec.b_half is not None:
+                return widen(spec.b_half)
             if not self.copies:
                 return [source, self.bk]
             worth = self.worth_copying

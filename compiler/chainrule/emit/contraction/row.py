@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from chainrule.emit.builder import I64, PTR, VOID, Builder, LType, Module, Value, vector
+from chainrule.emit.builder import I16, I64, PTR, VOID, Builder, LType, Module, Value, vector
 from chainrule.emit.contraction.spec import Epilogue
 from chainrule.emit.contraction.tile import has_lane_masks, multiply_add, sum_of, tail_mask
+from chainrule.emit.halves import widen
 from chainrule.emit.machine import Machine
+from chainrule.ir.types import DType
 
 __all__ = ["emit_finish", "emit_row"]
 
 _TOGETHER = 4  # rows of B a pass: fewer visit C too often, more are too many streams to prefetch
 
 
-def emit_row(module: Module, machine: Machine, dtype: LType) -> str:
+def emit_row(module: Module, machine: Machine, dtype: LType, half: DType | None = None) -> str:
     """Define c[j] = (or +=) sum over k of a[k] * B[k, j]; return the function's name.
 
-    Signature: `void (a, B, c, n, k, ak, bk, add)`, strides in bytes, columns adjacent.
+    Signature: `void (a, B, c, n, k, ak, bk, add)`, strides in bytes, columns adjacent; those of B
+    may be of 16 bits.
     """
-    name = f"row.{machine.name}.{dtype.mangled}"
+    name = f"row.{machine.name}.{dtype.mangled}{f'.{half.name}' if half else ''}"
     if module.has_function(name):
         return name
     numbers = ("n", "k", "ak", "bk", "add")
@@ -34,7 +37,9 @@ def emit_row(module: Module, machine: Machine, dtype: LType) -> str:
             for_each_vector(
                 b, machine, dtype, n,
                 lambda load, store, j: store(c, j, _updated(
-                    b, machine, adding, factors, [load(r, j) for r in rows], load(c, j)
+                    b, machine, adding, factors,
+                    [load.half(r, j, machine, half) if half else load(r, j) for r in rows],
+                    load(c, j),
                 )),
             )  # fmt: skip
             return [b.offset(at[0], b.mul(ak, together)), b.offset(at[1], b.mul(bk, together))]
@@ -97,10 +102,18 @@ class Load:
 
     def __call__(self, pointer: Value, j: Value) -> Value:
         """Emit the load."""
-        place = self.b.offset(pointer, self.b.mul(j, self.kind.bits // 8))
+        return self._load(self.kind, pointer, j)
+
+    def half(self, pointer: Value, j: Value, machine: Machine, half: DType) -> Value:
+        """Emit the load of elements of 16 bits, and their conversion."""
+        bits = self._load(vector(I16, self.kind.lanes), pointer, j)
+        return widen(self.b, machine, bits, half)
+
+    def _load(self, kind: LType, pointer: Value, j: Value) -> Value:
+        place = self.b.offset(pointer, self.b.mul(j, kind.bits // 8))
         if self.mask is None:
-            return self.b.load(self.kind, place)
-        return self.b.masked_load(self.kind, place, self.mask)
+            return self.b.load(kind, place)
+        return self.b.masked_load(kind, place, self.mask)
 
 
 class Store:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from chainrule.emit.builder import Builder, LType, Value
+from chainrule.ir.types import DType
 
 __all__ = ["Apply", "Contraction", "Epilogue", "Extent", "Strides"]
 
@@ -32,6 +33,8 @@ class Contraction:
         accumulate: Add to what C holds instead of overwriting it; None: an argument tells.
         strict: Each element is one chain of additions with k ascending, whatever m and n: the
             bits of a row do not depend on how many rows there are.
+        b_half: B holds floats of this type of 16 bits, in adjacent columns (more than one), which
+            are converted to `dtype`, F32, as they are read.
     """
 
     dtype: LType
@@ -43,6 +46,7 @@ class Contraction:
     c: Strides
     accumulate: bool | None
     strict: bool = False
+    b_half: DType | None = None
 
     @property
     def element_bytes(self) -> int:
@@ -57,7 +61,8 @@ class Contraction:
         flags = {True: "acc", False: "set", None: "may"}[self.accumulate] + (
             ".strict" if self.strict else ""
         )
-        return f"{self.dtype.mangled}.{'.'.join(words)}.{flags}"
+        half = f".{self.b_half.name}" if self.b_half else ""
+        return f"{self.dtype.mangled}.{'.'.join(words)}.{flags}{half}"
 
     def transposed(self) -> Contraction:
         """Return the same work as C^T = B^T A^T: rows and columns, A and B change places."""

@@ -25,7 +25,8 @@ __all__ = ["ITEM_BYTES", "WORD", "Frame", "emit_check"]
 
 WORD: Final = 8
 ITEM_BYTES: Final = {
-    "float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1, "uint32": 4, "bool": 1,
+    "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint8": 1,
+    "uint32": 4, "bool": 1,
 }  # fmt: skip
 
 
