@@ -147,8 +147,9 @@ def by_hand(x: Any, stiffness: Any) -> JacobianOperator:
 @pytest.mark.parametrize(
     "options",
     [{}, {"linear_solver": "qr"}, {"linear_solver": "cg"},
-     {"linear_solver": "cg", "jacobian": by_hand}],
-    ids=["default", "qr", "products", "operator"],
+     {"linear_solver": "cg", "jacobian": by_hand},
+     {"linear_solver": "cg", "jacobian": cr.sparse_jacobian(chain)}],
+    ids=["default", "qr", "products", "operator", "sparse"],
 )  # fmt: skip
 def test_many_variables(options: dict[str, Any]) -> None:
     n = 20 if options.get("linear_solver") == "qr" else 300
@@ -269,6 +270,11 @@ def test_messages() -> None:
         cr.minimize(total, np.ones(2), linear_solver="svd")
     with pytest.raises(StructureError, match="jacobian= is for"):
         cr.minimize(total, np.ones(2), jacobian=total)
+    with pytest.raises(StructureError, match="jacobian= returns no Jacobian"):
+        cr.minimize(
+            lambda x: x, np.ones(2), method="levenberg-marquardt", linear_solver="cg",
+            jacobian=lambda x: x,
+        )  # fmt: skip
     with pytest.raises(ShapeError, match="must return one number"):
         cr.minimize(lambda x: x, np.ones(2))
     with pytest.raises(StructureError, match="must return one number"):
