@@ -59,7 +59,9 @@ def compiled(module: Module, machine: Machine) -> Callable[[str], int]:
     text = text.replace("define internal void @transpose", "define void @transpose")
     parsed = llvm.parse_assembly(text)
     parsed.verify()
-    names = tuple(f.name for f in parsed.functions if not f.is_declaration)
+    outside = llvm.Linkage.external
+    defined = [f for f in parsed.functions if not f.is_declaration]
+    names = tuple(f.name for f in defined if f.linkage == outside)
     loaded = load(bytes(target.emit_object(parsed)), names)
     _LOADED.append(loaded)
     return loaded.addresses.__getitem__

@@ -86,13 +86,13 @@ floor_divide: Final[Op] = binary(
 maximum: Final[Op] = binary(
     "maximum", np.maximum,
     lambda y, a, b: (_tie(a > b, a, b), _tie(b > a, a, b)), Arithmetic("maximum"),
-    takes="any", commutative=True, sympy="Max(x, y)", domain=REALS,
+    takes="any", sympy="Max(x, y)", domain=REALS,
     notation=Notation("max({0}, {1})", r"\max({0}, {1})"),
 )  # fmt: skip
 minimum: Final[Op] = binary(
     "minimum", np.minimum,
     lambda y, a, b: (_tie(a < b, a, b), _tie(b < a, a, b)), Arithmetic("minimum"),
-    takes="any", commutative=True, sympy="Min(x, y)", domain=REALS,
+    takes="any", sympy="Min(x, y)", domain=REALS,
     notation=Notation("min({0}, {1})", r"\min({0}, {1})"),
 )  # fmt: skip
 
