@@ -27,6 +27,8 @@ from chainrule.api import (
     jvp,
     linearize,
     scan,
+    sparse_hessian,
+    sparse_jacobian,
     switch,
     value_and_grad,
     vjp,
@@ -41,6 +43,7 @@ from chainrule.errors import (
     DTypeError,
     ExportError,
     NotDifferentiableError,
+    OutOfMemoryError,
     OutOfRangeError,
     ShapeError,
     StructureError,
@@ -54,12 +57,13 @@ from chainrule.frontend.pytree import (
     tree_unflatten,
 )
 from chainrule.frontend.trace import spec
-from chainrule.transform import checkpoint, custom_jvp, custom_vjp, stop_gradient
+from chainrule.transform import callback, checkpoint, custom_jvp, custom_vjp, stop_gradient
 
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
 if TYPE_CHECKING:
-    from chainrule import datasets
+    from chainrule import datasets, solvers
+    from chainrule.api.solvers import find_root, fixed_point, minimize
     from chainrule.api.stages import CompiledFunction, LoweredFunction, TracedFunction, trace
     from chainrule.inspect import explain
     from chainrule.package import export
@@ -70,17 +74,19 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
-    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfRangeError",
-    "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
-    "custom_jvp", "custom_vjp", "datasets", "explain", "export", "fori_loop", "from_sympy",
-    "function", "grad", "gradient", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linearize", "nn", "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan",
-    "simplify", "spec", "special", "stop_gradient", "substitute", "switch", "symbol", "trace",
-    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp", "vmap",
-    "while_loop",
+    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfMemoryError",
+    "OutOfRangeError", "ShapeError", "StructureError", "TracedFunction", "UnsupportedError",
+    "callback", "checkpoint", "cond", "custom_jvp", "custom_vjp", "datasets", "explain", "export",
+    "find_root", "fixed_point", "fori_loop", "from_sympy", "function", "grad", "gradient",
+    "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn",
+    "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan", "simplify", "solvers",
+    "sparse_hessian", "sparse_jacobian", "spec", "special", "stop_gradient", "substitute", "switch",
+    "symbol", "trace", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
+    "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {
+    "chainrule.api.solvers": ("find_root", "fixed_point", "minimize"),
     "chainrule.api.stages": ("CompiledFunction", "LoweredFunction", "TracedFunction", "trace"),
     "chainrule.inspect": ("explain",),
     "chainrule.package": ("export",),
@@ -91,8 +97,8 @@ _LATER: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        return import_module("chainrule.datasets")
+    if name in ("datasets", "solvers"):
+        return import_module(f"chainrule.{name}")
     for module, names in _LATER.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -234,10 +234,10 @@ COLUMNS: Final[dict[str, Callable[[Op], str]]] = {
 
 
 def section_of(op: Op) -> str:
-    """Return the section an op is listed in."""
+    """Return the section an op is listed in; empty if it is in none."""
     if op.name in MATRICES:
         return "matrices"
-    return next(name for name, kinds in SECTIONS.items() if op.kind in kinds)
+    return next((name for name, kinds in SECTIONS.items() if op.kind in kinds), "")
 
 
 def table(section: str) -> Iterator[str]:

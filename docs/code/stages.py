@@ -13,7 +13,7 @@ from chainrule.loops.values import Kept
 from chainrule.ops.control import Loop
 from chainrule.ops.cost import flops, typical
 from chainrule.pipeline import Lowered, lower_program
-from chainrule.plan.memory import Arena, plan_arena
+from chainrule.plan.arena import Arena, plan_arena
 from chainrule.schedule.steps import Control, Copy, Nest, Role, Schedule, Single, Step, Strips
 
 HASWELL = Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2)

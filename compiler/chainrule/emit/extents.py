@@ -26,8 +26,8 @@ def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: i
             if isinstance(f, str):
                 factor = lifted(names[f])
             else:
-                left = lifted(emit_extent(b, f.left, names, lanes))
-                right = lifted(emit_extent(b, f.right, names, lanes))
+                left = lifted(emit_extent(b, f.left, names, wide))
+                right = lifted(emit_extent(b, f.right, names, wide))
                 match f.kind:
                     case "floordiv":
                         factor = b.sdiv(left, right) if not wide else b.binary("sdiv", left, right)
