@@ -15,7 +15,7 @@ from chainrule.solvers.factors import least_squares
 from chainrule.solvers.implicit import DENSE, implicitly
 from chainrule.solvers.record import NOT_FINITE, RUNNING, SMALL, Root
 from chainrule.solvers.roots import equations, tolerance_of
-from chainrule.transform import stop_gradient, while_loop
+from chainrule.transform import cond, stop_gradient, while_loop
 from chainrule.transform.inline import graph_for
 from chainrule.transform.transformed import Run, evaluating, has_traced
 
@@ -115,7 +115,7 @@ def anderson(
         worse = ~(cnp.linalg.norm(after) <= 10 * cnp.linalg.norm(s.change))
         step = cnp.where(worse, s.change, step)
         x = s.x + step
-        after = cnp.where(worse, change(x), after)
+        after = cond(worse, lambda x, _: change(x), lambda _, found: found, x, after)
         status = _status(after, tol)
         steps, changes = s.steps, s.changes
         if memory:

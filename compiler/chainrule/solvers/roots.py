@@ -56,8 +56,8 @@ def find_root(
         DTypeError: `x0` is not of floating point.
 
     >>> root = find_root(lambda x, a: x * x - a, 1.0, 2.0)
-    >>> round(root.x.item(), 12), bool(root.converged)
-    (1.414213562373, True)
+    >>> round(root.x.item(), 9), bool(root.converged)
+    (1.414213562, True)
     """
     if solver is not None and solver not in SOLVERS:
         raise StructureError(
