@@ -71,6 +71,7 @@ MEANINGS: Final = {
     "loop": "a body run for each of a number of steps, or as long as a test holds",
     "switch": "one of several bodies, chosen by an integer",
     "call": "a body by itself: a checkpoint, or a function with a derivative of its own",
+    "callback": "a function outside of the compiled code, given and returning arrays",
     "item": "one of the values that a loop, a switch or a call results in",
 }  # fmt: skip
 "What the meaning's own name does not say."
