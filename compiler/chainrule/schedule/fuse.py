@@ -364,7 +364,7 @@ class _Fusion:
             available = one in self.level and self.level[one] < level
             if one in self.stored and available:
                 continue
-            if one.op.kind is Kind.VIEW and one not in self.level:
+            if one.op.kind is Kind.VIEW and not available:
                 waiting.append(one.args[0])
             elif self.cost.get(one) is not None:
                 waiting.extend(one.args)
