@@ -5,10 +5,10 @@
 Gradient and Hessian-vector product of 1,000 variables, and the dense Hessian of 50, in float64 on
 one thread.  Each rival is called by its quickest way from Python, into arrays that are there
 already: CasADi through `Function.buffer`, its C from `Function.generate` by gcc -O3 -march=native,
-once from scalar expressions (SX, straight-line code) and once from array expressions (MX); SymEngine
-through `LLVMDouble.unsafe_real`.  Results are compared first.  Ratios are times over chainrule's,
-median and quartiles of rounds in turns; then the same for the machine code alone, called from a
-loop in C, and what each way in costs for a function that does next to nothing.
+once from scalar expressions (SX, straight-line code) and once from array expressions (MX);
+SymEngine through `LLVMDouble.unsafe_real`.  Results are compared first.  Ratios are times over
+chainrule's, median and quartiles of rounds in turns; then the same for the machine code alone,
+called from a loop in C, and what each way in costs for a function that does next to nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def symengine_function(name: str, n: int) -> Any:
     if name == "nothing":
         return LLVMDouble(list(x), [a + 1 for a in x])
     # Of a sum only the two terms that a variable is in: the derivatives of all take minutes.
-    terms = [100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:], strict=False)]
+    terms = [100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in pairwise(x)]
     g = [
         sum(t.diff(x[i]) for t in terms[max(i - 1, 0) : i + 1])
         for i in range(n)
@@ -178,7 +179,8 @@ def _our_kernel(
     arguments, results, dims = _pointers(*inputs), _pointers(out), (ctypes.c_int64 * 1)()
 
     def run() -> object:
-        assert loaded and scratch.size
+        assert loaded, "what is called is kept"
+        assert scratch.size == arena + 64, "and so is what it writes to"
         return driver.run_ours(address, arguments, results, place, dims, REPEATS)
 
     return run

@@ -77,10 +77,12 @@ def leave_out_numpys_own(
 def resolve_exception(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.Element
 ) -> nodes.Element | None:
-    """Let docstrings name our exceptions without their module."""
+    """Let docstrings name our exceptions, and NumPy's, without their module."""
     target = node.get("reftarget", "")
     if node.get("reftype") != "exc" or "." in target:
         return None
+    if target == "LinAlgError":
+        return contnode
     domain = env.get_domain("py")
     return domain.resolve_xref(
         env, node["refdoc"], app.builder, "exc", f"chainrule.errors.{target}", node, contnode

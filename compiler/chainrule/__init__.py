@@ -43,6 +43,7 @@ from chainrule.errors import (
     DTypeError,
     ExportError,
     NotDifferentiableError,
+    OutOfMemoryError,
     OutOfRangeError,
     ShapeError,
     StructureError,
@@ -56,7 +57,7 @@ from chainrule.frontend.pytree import (
     tree_unflatten,
 )
 from chainrule.frontend.trace import spec
-from chainrule.transform import checkpoint, custom_jvp, custom_vjp, stop_gradient
+from chainrule.transform import callback, checkpoint, custom_jvp, custom_vjp, stop_gradient
 
 from chainrule import nn, optim, random  # isort: skip  (written with the names above)
 
@@ -73,15 +74,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
-    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfRangeError",
-    "ShapeError", "StructureError", "TracedFunction", "UnsupportedError", "checkpoint", "cond",
-    "custom_jvp", "custom_vjp", "datasets", "explain", "export", "find_root", "fixed_point",
-    "fori_loop", "from_sympy", "function", "grad", "gradient", "hessian", "hvp", "jacfwd",
-    "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn", "numpy", "optim", "random",
-    "register_pytree_node", "scalar_op", "scan", "simplify", "solvers", "sparse_hessian",
-    "sparse_jacobian", "spec", "special", "stop_gradient", "substitute", "switch", "symbol",
-    "trace", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "value_and_grad", "vjp",
-    "vmap", "while_loop",
+    "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfMemoryError",
+    "OutOfRangeError", "ShapeError", "StructureError", "TracedFunction", "UnsupportedError",
+    "callback", "checkpoint", "cond", "custom_jvp", "custom_vjp", "datasets", "explain", "export",
+    "find_root", "fixed_point", "fori_loop", "from_sympy", "function", "grad", "gradient",
+    "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn",
+    "numpy", "optim", "random", "register_pytree_node", "scalar_op", "scan", "simplify", "solvers",
+    "sparse_hessian", "sparse_jacobian", "spec", "special", "stop_gradient", "substitute", "switch",
+    "symbol", "trace", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
+    "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
 
 _LATER: Final = {

@@ -8,6 +8,7 @@ from chainrule_runtime.errors import (
     DTypeError,
     ExportError,
     NotDifferentiableError,
+    OutOfMemoryError,
     OutOfRangeError,
     ShapeError,
     StructureError,
@@ -17,6 +18,6 @@ from chainrule_runtime.errors import (
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
     "UnsupportedError", "explain",
 ]  # fmt: skip

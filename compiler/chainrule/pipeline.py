@@ -17,8 +17,8 @@ from chainrule.link.jit import Loaded, cached_code, load, object_code
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
 from chainrule.optimize import expand, optimize, widen
+from chainrule.plan.arena import Arena, plan_arena
 from chainrule.plan.budget import Attempt, fitted
-from chainrule.plan.memory import Arena, plan_arena
 from chainrule.schedule.fuse import fuse
 from chainrule.schedule.steps import Schedule
 from chainrule.schedule.strips import cut_into_strips
@@ -101,7 +101,8 @@ def lower_program(
     def scheduled(program: Program) -> Schedule:
         schedule = fuse(program, strict=numerics != "fast")
         # A strip's partial sums are an order of their own, which vmap would change.
-        return cut_into_strips(schedule) if strips and numerics != "strict" else schedule
+        cut = strips and numerics != "strict"
+        return replace(cut_into_strips(schedule) if cut else schedule, ordered=numerics == "strict")
 
     def planned(schedule: Schedule) -> tuple[list[Run], Arena, Extent]:
         runs = lower(schedule, strict=numerics != "fast")

@@ -16,6 +16,7 @@ import numpy as np
 
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import InGraph, first_traced
+from chainrule.frontend.known import known
 from chainrule.frontend.locate import locate
 from chainrule.frontend.operands import (
     as_operand,
@@ -57,7 +58,7 @@ def _function(implementation: Callable[P, Any]) -> Callable[P, Any]:
         arrays = [np.asarray(x) for x in args[:count]]
         rest = args[count:]
         made = trace(lambda *given: implementation(*given, *rest, **kwargs), *arrays)  # type: ignore[arg-type]
-        return made.run(*arrays)[()]
+        return known(made.run(*arrays)[()])
 
     return of_arrays
 

@@ -25,9 +25,10 @@ def blocks(page: Path) -> Iterator[doctest.DocTest]:
     text = page.read_text("utf-8")
     names: dict[str, Any] = {"__name__": page.stem}
     parser = doctest.DocTestParser()
-    for match in BLOCK.finditer(text):
+    for number, match in enumerate(BLOCK.finditer(text), 1):
         line = text.count("\n", 0, match.start(1))
-        test = parser.get_doctest(match[1], names, page.stem, str(page), line)
+        # Each has a name of its own: doctest finds the source of a frame by it.
+        test = parser.get_doctest(match[1], names, f"{page.stem}-{number}", str(page), line)
         test.globs = names  # shared: get_doctest made a copy
         yield test
 

@@ -31,6 +31,7 @@ SECTIONS: Final[dict[str, tuple[Kind, ...]]] = {
     "matrices": (Kind.FACTOR,),
     "structure": (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER),
     "sources": (Kind.SOURCE,),
+    "control": (Kind.CONTROL, Kind.ITEM),
 }
 
 MATRICES: Final = frozenset({"solve", "det", "logabsdet"})
@@ -67,6 +68,10 @@ MEANINGS: Final = {
     "bit_and": "bitwise and; logical for truth values",
     "bit_or": "bitwise or; logical for truth values",
     "bit_xor": "bitwise exclusive or", "bit_not": "bitwise not; logical for truth values",
+    "loop": "a body run for each of a number of steps, or as long as a test holds",
+    "switch": "one of several bodies, chosen by an integer",
+    "call": "a body by itself: a checkpoint, or a function with a derivative of its own",
+    "item": "one of the values that a loop, a switch or a call results in",
 }  # fmt: skip
 "What the meaning's own name does not say."
 
@@ -198,7 +203,7 @@ def budget(op: Op) -> str:
     return "exact" if op.kind in MOVES or op.name in EXACT else "its steps"
 
 
-MOVES: Final = (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SOURCE)
+MOVES: Final = (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SOURCE, Kind.ITEM)
 EXACT: Final = frozenset(
     {"neg", "maximum", "minimum", "clip", "relu", "abs", "sign", "floor", "ceil", "trunc", "rint",
      "stop_gradient", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
@@ -229,10 +234,10 @@ COLUMNS: Final[dict[str, Callable[[Op], str]]] = {
 
 
 def section_of(op: Op) -> str:
-    """Return the section an op is listed in."""
+    """Return the section an op is listed in; empty if it is in none."""
     if op.name in MATRICES:
         return "matrices"
-    return next(name for name, kinds in SECTIONS.items() if op.kind in kinds)
+    return next((name for name, kinds in SECTIONS.items() if op.kind in kinds), "")
 
 
 def table(section: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .abi import Signature, Tree, record_nodes, subtrees
 from .bfloat16 import numpy_dtype
-from .errors import OutOfRangeError, failure_message
+from .errors import raise_failure
 from .layout import array_api, native_calls
 
 __all__ = ["FUNCTIONS", "Binding", "Record", "dict_nodes", "slot_names"]
@@ -227,4 +227,4 @@ class _Failure:
         self._messages = messages
 
     def __call__(self, code: int) -> NoReturn:
-        raise OutOfRangeError(failure_message(self._name, self._messages, code))
+        raise_failure(self._name, self._messages, code)

@@ -14,11 +14,10 @@ from .bfloat16 import numpy_dtype
 from .errors import (
     AliasError,
     DTypeError,
-    OutOfRangeError,
     ShapeError,
     StructureError,
     explain,
-    failure_message,
+    raise_failure,
 )
 
 __all__ = ["bind_dims", "call_kernel"]
@@ -215,7 +214,7 @@ def _run(
         _pointers(inputs), _pointers(outputs), arena, (ctypes.c_int64 * len(dims))(*dims)
     )
     if code:
-        raise OutOfRangeError(failure_message(signature.name, messages, code))
+        raise_failure(signature.name, messages, code)
 
 
 def _pointers(arrays: Iterable[Array]) -> ctypes.Array[ctypes.c_void_p]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from typing import Final, NoReturn
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfRangeError", "ShapeError", "StructureError",
-    "UnsupportedError", "explain", "failure_message",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
+    "UnsupportedError", "explain", "keep_raised", "raise_failure", "take_raised",
 ]  # fmt: skip
 
 
@@ -54,6 +56,10 @@ class ExportError(ChainruleError):
     """A package for another machine could not be written or read."""
 
 
+class OutOfMemoryError(ChainruleError, MemoryError):
+    """There was no memory for what a loop recorded as it ran."""
+
+
 class CacheError(ChainruleError):
     """The compile cache cannot be used."""
 
@@ -72,7 +78,44 @@ def explain(what: str, *facts: str, hint: str = "") -> str:
     return "\n".join(lines)
 
 
-def failure_message(name: str, messages: Sequence[str], code: int) -> str:
-    """Return the text for error code `code` of the function `name`, which `messages` explain."""
+NO_MEMORY: Final = -1
+"What a kernel returns if there was no memory for what a loop records."
+RAISED: Final = -2
+"What a kernel returns if a Python function that it called raised an exception."
+
+
+def raise_failure(name: str, messages: Sequence[str], code: int) -> NoReturn:
+    """Raise what error code `code` of the function `name` means; `messages` explain its checks.
+
+    Raises:
+        OutOfRangeError: A check of the program failed.
+        OutOfMemoryError: There was no memory for what a loop recorded.
+        Exception: What a Python function raised that the kernel called.
+    """
+    if code == NO_MEMORY:
+        raise OutOfMemoryError(explain(f"{name}() found no memory for what a loop records",
+                                       hint="give the loop a bound with max_steps"))  # fmt: skip
+    if code == RAISED:
+        raise take_raised()
     meaning = messages[code - 1] if 0 < code <= len(messages) else f"error code {code}"
-    return explain(f"{name}() failed while it ran", meaning)
+    raise OutOfRangeError(explain(f"{name}() failed while it ran", meaning))
+
+
+class _Raised(threading.local):
+    """What a Python function raised that was called by native code, for each thread."""
+
+    exception: BaseException | None = None
+
+
+_RAISED: Final = _Raised()
+
+
+def keep_raised(exception: BaseException) -> None:
+    """Remember an exception until the native code has returned."""
+    _RAISED.exception = exception
+
+
+def take_raised() -> BaseException:
+    """Return the exception that was remembered."""
+    found, _RAISED.exception = _RAISED.exception, None
+    return found if found is not None else CompileError("a callback failed without an exception")

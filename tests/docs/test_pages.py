@@ -17,7 +17,7 @@ from chainrule.ops import OPS
 DOCS = Path(__file__).parents[2] / "docs"
 TABLE = tuple(OPS)
 "The ops there are before a test or an example declares one."
-PAGES = sorted(p for p in DOCS.glob("*.md") if "```{doctest}" in p.read_text("utf-8"))
+PAGES = sorted(p for p in DOCS.rglob("*.md") if "```{doctest}" in p.read_text("utf-8"))
 
 
 def extension(name: str) -> ModuleType:

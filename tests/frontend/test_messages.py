@@ -64,8 +64,8 @@ that argument in static_argnames"""),
     (in_trace(lambda n: list(range(n)), 3), UnsupportedError, """\
 a traced array cannot become a Python integer: its value is known only when the compiled function is called
   value  i64[]  n
-hint: index arrays with x[i] or cnp.take(x, i); if it depends on an argument that is a plain Python \
-setting, name that argument in static_argnames"""),
+hint: index plain arrays with cnp.asarray(x)[i] or cnp.take(x, i); if it depends on an argument \
+that is a plain Python setting, name that argument in static_argnames"""),
     (in_trace(lambda x: np.array([x, x]), X), UnsupportedError, """\
 a traced value has no elements yet, so NumPy cannot make an array of it
   value  f64[3, 4]  x
@@ -261,7 +261,7 @@ vmap: a has no axis 2
   argument  f64[3, 4]  a
 hint: in_axes names the axis of examples; None passes an argument whole"""),
     (lambda: vmap(lambda a: a, out_axes=None)(X), ShapeError, """\
-vmap: a result with out_axes=None depends on the example
+vmap: the result has out_axes=None and depends on the example
   result  f64[3, 4]
 hint: reduce it, or give it an axis in out_axes"""),
     (lambda: hvp(lambda x: x)(1.0), StructureError, """\

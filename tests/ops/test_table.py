@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tests.ops.samples import (
     ALL,
+    BODIES,
     FLOATS,
     INDEXED,
-    BODIES,
     SOURCES,
     TABLE,
     Sample,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pytest
 import scipy.optimize
+from tests.package.c_program import needs_gcc
+from tests.package.test_python import imported
 
 import chainrule as cr
 import chainrule.numpy as cnp
@@ -62,7 +65,7 @@ WAYS: Final[dict[str, Callable[[Any], Any]]] = {
     ),
 }
 "Ways to the same solution, of the parameter."
-MODES: Final = {
+MODES: Final[dict[str, tuple[int, Callable[[Any], Any]]]] = {
     "value": (0, lambda f: f),
     "forward": (1, cr.jacfwd),
     "reverse": (1, cr.jacrev),
@@ -90,7 +93,7 @@ def test_vmap_equals_a_loop(way: str) -> None:
         found = cr.vmap(mode(WAYS[way]))(many)
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
     slopes = cr.grad(lambda ts: cnp.sum(cr.vmap(WAYS[way])(ts)))(many)
-    expected = [ridge_exactly(t, 1).sum() for t in many]
+    expected = np.array([ridge_exactly(t, 1).sum() for t in many])
     np.testing.assert_allclose(slopes, expected, rtol=1e-8, atol=1e-9)
 
 
@@ -299,7 +302,19 @@ def test_systems_by_products_differentiate_as_dense_ones(symmetric: bool) -> Non
     def dense(shift: Any, b: Any) -> Any:
         return cnp.sum(cnp.sin(cnp.linalg.solve(matrix + shift * np.eye(N), b)))
 
-    for mode in (cr.grad, lambda f, k: cr.jacfwd(f, k), lambda f, k: cr.jacrev(cr.grad(f, 0), k)):
+    for mode in (cr.grad, cr.jacfwd, lambda f, k: cr.jacrev(cr.grad(f, 0), k)):
         for k in (0, 1):
             found, expected = mode(by_products, k)(0.5, RIGHT), mode(dense, k)(0.5, RIGHT)
             np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-11)
+
+
+@needs_gcc
+def test_a_search_and_its_derivative_export(tmp_path: Path) -> None:
+    def total(t: Any) -> Any:
+        return cnp.sum(cr.minimize(ridge, np.zeros(3), t, tol=1e-12).x)
+
+    both = cr.value_and_grad(total)
+    cr.export(both, args=(cr.spec((), "float64"),), path=tmp_path, name="search")
+    value, slope = imported(tmp_path, "search").search(np.array(0.7))
+    assert value == pytest.approx(ridge_exactly(0.7, 0).sum(), rel=1e-9)
+    assert slope == pytest.approx(ridge_exactly(0.7, 1).sum(), rel=1e-9)

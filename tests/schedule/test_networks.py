@@ -15,9 +15,9 @@ from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import evaluate_extent
 from chainrule.ir.program import Program
 from chainrule.nn import softmax_cross_entropy
+from chainrule.ops.cost import flops
 from chainrule.optimize import expand, optimize
 from chainrule.pipeline import lower_program
-from chainrule.ops.cost import flops
 from chainrule.schedule.steps import Strips
 from chainrule_runtime.abi import evaluate
 

@@ -19,7 +19,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.walk import substitute
 from chainrule.ops.cost import flops
 from chainrule.pipeline import lower_program
-from chainrule.transform import sparse
+from chainrule.transform import compressed, sparse
 from chainrule.transform.sparse import Prepared
 
 Function = Callable[..., Any]
@@ -162,6 +162,17 @@ def clipped(x: Any) -> Any:
 
 clipped.defvjp(lambda x: (clipped(x), None), lambda _, g: (cnp.clip(g, -0.5, 0.5),))
 
+
+@cr.custom_jvp
+def called_back(x: Any) -> Any:
+    return cr.callback(np.cumsum, x, x)
+
+
+called_back.defjvp(
+    lambda primals, tangents: (called_back(*primals), cr.callback(np.cumsum, *tangents, *tangents))
+)
+
+
 CONTROL: list[tuple[Function, tuple[Any, ...], int]] = [
     (drifted, (x8,), 5),
     (chosen, (x6, np.array(0)), 1),
@@ -171,6 +182,7 @@ CONTROL: list[tuple[Function, tuple[Any, ...], int]] = [
     (halved, (x6,), 6),
     (lambda x: straight(x) ** 2, (x6,), 1),
     (lambda x: clipped(x[1:] * x[:-1]), (x6,), 1),
+    (lambda x: straight(x[1:]) * clipped(x[:-1]), (x6,), 1),
     (cr.checkpoint(chain), (x8,), 2),
     (
         lambda x: cnp.linalg.solve(x[:, :, :2], x[:, :, 2:])[..., 0],
@@ -194,6 +206,13 @@ def test_the_pattern_of_a_loop_is_that_of_its_steps() -> None:
     np.testing.assert_array_equal(
         cr.sparse_jacobian(numbered).pattern(x6).todense(), np.eye(3, 6) + np.eye(3, 6, k=1) > 0
     )
+
+
+def test_what_is_called_back_may_depend_on_everything() -> None:
+    jacobian = cr.sparse_jacobian(called_back)
+    assert jacobian.pattern(x6).nnz == 36
+    assert jacobian.colors(x6).mode == "columns"  # it has no transpose
+    np.testing.assert_allclose(jacobian(x6).todense(), np.tril(np.ones((6, 6))))
 
 
 def flat(tree: Any, rows: int) -> np.ndarray[Any, Any]:
@@ -283,8 +302,11 @@ def test_hessians(fn: Function, args: tuple[Any, ...], most: int) -> None:
     assert not np.any((expected != 0) & ~hessian.pattern(*args).todense())
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_random_programs(seed: int) -> None:
+@pytest.mark.parametrize("sweeps", [0, 1_000])
+@pytest.mark.parametrize("seed", range(15))
+def test_random_programs(seed: int, sweeps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whether sweeps are batched or written out, all of them.
+    monkeypatch.setattr(compressed, "SWEEPS", sweeps)
     case = random_program(seed, smooth=True)
     program = case.program
 
@@ -483,6 +505,7 @@ def test_an_infinite_slope_stays_in_its_row() -> None:
     ("make", "match"),
     [
         (lambda: cr.sparse_hessian(chain)(x8), "must return one number"),
+        (lambda: cr.sparse_jacobian(lambda x: cr.callback(np.sort, x, x))(x8), "no derivative"),
         (lambda: cr.sparse_jacobian(lambda x: x > 0)(x8), "not of floating point"),
         (lambda: cr.sparse_jacobian(chain)(np.arange(4)), "not floating point"),
         (

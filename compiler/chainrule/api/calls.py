@@ -8,13 +8,14 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from chainrule.errors import ChainruleError, StructureError
-from chainrule.frontend.arguments import bind_arguments, leaf_type
-from chainrule.frontend.pytree import TreeDef
+from chainrule.errors import ChainruleError, StructureError, explain
+from chainrule.frontend.arguments import bind_arguments, is_arraylike, leaf_type
+from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.types import BOOL, F64, I64, DType, dtype_of
 from chainrule_runtime.native_callable import callable_type
 
-__all__ = ["MISSED", "Direct", "Form", "Kinds", "Static", "kinds_of", "leaf_paths", "make_form"]
+__all__ = ["MISSED", "Direct", "Form", "Kinds", "Static", "kinds_of", "leaf_paths", "make_form",
+           "not_hashable"]  # fmt: skip
 
 Kinds: TypeAlias = tuple[tuple[DType, int, bool], ...]
 """Dtype, rank and weakness of every leaf: what code is compiled for, besides the structure."""
@@ -143,3 +144,28 @@ def kinds_of(leaves: Sequence[Any], names: Sequence[str], tree: TreeDef) -> tupl
             kinds.append((found.type.dtype, found.type.rank, found.weak))
             shapes.append(found.type.shape)
     return tuple(kinds), shapes
+
+
+def not_hashable(settings: Sequence[tuple[str, Any]]) -> str:
+    """Say which static argument cannot be one, and which leaf made it static."""
+    for name, value in settings:
+        try:
+            hash(value)
+        except TypeError:
+            leaves, tree = tree_flatten(value)
+            loose = [
+                (path, x) for path, x in zip(tree.paths(name), leaves, strict=True)
+                if not is_arraylike(x)
+            ]  # fmt: skip
+            if tree.cls is not None and loose:
+                facts = [f"{path}  {x!r:.60}" for path, x in loose[:4]]
+                return explain(
+                    f"{name} holds a setting beside arrays: {loose[0][0]} is not an array", *facts,
+                    hint="pass settings as arguments of their own, or make them static fields "
+                    "of a dataclass",
+                )  # fmt: skip
+            return explain(
+                f"the static argument {name} is not hashable", f"type  {type(value).__name__}",
+                hint="pass arrays as ordinary arguments",
+            )  # fmt: skip
+    raise AssertionError("one of them is not hashable")

@@ -19,11 +19,13 @@ from chainrule.api.calls import (
     kinds_of,
     leaf_paths,
     make_form,
+    not_hashable,
 )
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
+from chainrule.frontend.known import known_leaves
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Dim, Extent, show_extent
@@ -33,6 +35,7 @@ from chainrule_runtime.native_callable import attach, callable_type
 if TYPE_CHECKING:
     from chainrule.api.stages import LoweredFunction
     from chainrule.api.variant import Compilation, Variant
+    from chainrule.link.cache import Cache
 
 __all__ = ["Jitted", "jit"]
 
@@ -66,6 +69,8 @@ class _Jitted:
         self._forms: dict[Spelling, Form] = {}
         self._usual: dict[Spelling, Form] = {}
         self._groups: dict[Group, tuple[Variant, Callable[..., Any]]] = {}
+        # Code of an equal program that another function was compiled for.
+        self._lent: set[Variant] = set()
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -90,6 +95,7 @@ class _Jitted:
                 return found
         # Before the arguments are bound: within a trace the function itself says what is wrong.
         if is_tracing() or (form is None and has_traced((args, kwargs))):
+            args, kwargs = known_leaves((args, kwargs))
             return self._fn(*args, **kwargs)
         form, _, leaves, tree = self._take_apart(args, kwargs)
         static = [v for _, v in form.settings(args, kwargs)]
@@ -181,11 +187,7 @@ class _Jitted:
         try:
             hash(key)
         except TypeError:
-            names = ", ".join(n for n, _ in form.static)
-            raise StructureError(
-                explain("a static argument is not hashable", f"static  {names}",
-                        hint="pass arrays as ordinary arguments")
-            ) from None  # fmt: skip
+            raise StructureError(not_hashable(form.settings(args, kwargs))) from None
         return key
 
     def _variant(
@@ -194,13 +196,31 @@ class _Jitted:
     ) -> Variant:  # fmt: skip
         with self._lock:
             known = self._variants.get(key, [])
-            for variant in known:
+            static = form.static_key(args, kwargs)
+            for i, variant in enumerate(known):
                 if variant.fits(shapes):
+                    if variant in self._lent:
+                        # Called again: worth an entry of its own.
+                        self._take_over(known[: i + 1], key, form, static)
+                        return self._variants[key][i]
                     return variant
             labels = leaf_paths(form.names, tree)
             variant = self._compile(key, known, labels, shapes, args, kwargs)
-            self._link(variant, form, form.static_key(args, kwargs))
+            if variant not in self._lent:
+                self._take_over(known, key, form, static)
+                self._link(variant, form, static)
             return variant
+
+    def _take_over(self, lent: Sequence[Variant], key: Key, form: Form, static: Static) -> None:
+        """Give lent code entries of its own, in the order in which calls are to try them."""
+        if self._options["shared"]:
+            return
+        for i, variant in enumerate(lent):
+            if variant in self._lent:
+                self._lent.discard(variant)
+                own = variant.bound(self._cache())
+                self._variants[key][i] = own
+                self._link(own, form, static)
 
     def _compile(
         self, key: Key, known: list[Variant], labels: list[str], shapes: list[tuple[int, ...]],
@@ -208,8 +228,8 @@ class _Jitted:
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
         # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
+        from chainrule.api.shared import lend
         from chainrule.api.variant import Compilation, compile_variant
-        from chainrule.link.cache import default_cache
 
         if not known:
             first = not self._variants
@@ -218,15 +238,18 @@ class _Jitted:
         else:
             traced, inferred, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         self._check_donated(traced)
-        variant = compile_variant(
-            traced,
-            inferred=inferred,
-            donated=self._donated,
-            numerics=self._options["numerics"],
-            cache=default_cache() if self._options["cache"] else None,
-            memory_budget=self._options["memory_budget"],
-            numbers=_numbers(traced, shapes),
-        )
+        options: Any = {
+            "inferred": inferred, "donated": self._donated, "cache": self._cache(),
+            "numerics": self._options["numerics"], "memory_budget": self._options["memory_budget"],
+            "numbers": _numbers(traced, shapes),
+        }  # fmt: skip
+        if self._options["lenient"]:
+            # Of transformed functions many are made that compute the same.
+            variant, lent = lend(traced, chained=not self._options["shared"], **options)
+            if lent:
+                self._lent.add(variant)
+        else:
+            variant = compile_variant(traced, **options)
         self._variants[key] = [*known, variant]
         inputs = zip(traced.program.paths, traced.program.inputs, strict=True)
         self.compilations.append(
@@ -236,6 +259,11 @@ class _Jitted:
             )
         )  # fmt: skip
         return variant
+
+    def _cache(self) -> Cache | None:
+        from chainrule.link.cache import default_cache
+
+        return default_cache() if self._options["cache"] else None
 
     def _trace(self, args: Sequence[Any], kwargs: Mapping[str, Any], dims: Dims | None) -> Traced:
         static = list(self._static)
@@ -275,7 +303,7 @@ class _Jitted:
 
     def _link(self, variant: Variant, form: Form, static: Static) -> None:
         """Put a new native entry behind those there are."""
-        if variant.binding is None or variant.flat:
+        if variant.binding is None or variant.flat or self._options["shared"]:
             return
         group = (form.group, static)
         known = self._groups.get(group)
@@ -414,16 +442,20 @@ def jit(
     options = {
         "dims": dims, "static_argnames": _names(static_argnames),
         "donate_argnames": _names(donate_argnames), "numerics": numerics,
-        "memory_budget": memory_budget, "cache": cache, "lenient": lenient,
+        "memory_budget": memory_budget, "cache": cache, "lenient": lenient, "shared": False,
     }  # fmt: skip
     if fn is None:
         return lambda function: Jitted(function, **options)
     return Jitted(fn, **options)
 
 
-def run_once(function: Function, args: Sequence[Any]) -> Any:
-    """Compile a function and call it once."""
-    return jit(function, lenient=True)(*args)
+def sharing(function: Function) -> Function:
+    """Compile a function that will soon be gone; code is shared by all that compute the same.
+
+    Each function is traced, so what it closes over is looked at anew.
+    """
+    return Jitted(function, dims=None, static_argnames=(), donate_argnames=(), numerics="fast",
+                  memory_budget=None, cache=True, lenient=True, shared=True)  # fmt: skip
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

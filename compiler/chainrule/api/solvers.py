@@ -7,7 +7,7 @@ from functools import lru_cache, update_wrapper
 from typing import Any, ParamSpec
 
 from chainrule import solvers
-from chainrule.api.jit import jit, run_once
+from chainrule.api.jit import jit, sharing
 from chainrule.frontend.arguments import is_arraylike
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.transform import has_traced
@@ -44,7 +44,7 @@ def _solve(verb: Callable[..., Any], fn: Any, x0: Any, args: Any, given: Mapping
     try:
         solve = _compiled(verb, fn, tuple(sorted(given.items())), tree, fixed)
     except TypeError:  # a function or a setting that cannot be hashed is not remembered
-        return verb(fn, x0, *args, run=run_once, **given)
+        return verb(fn, x0, *args, run=sharing, **given)
     if not fixed:
         return solve(x0, args)
     return solve([x for x in leaves if is_arraylike(x)])

@@ -15,7 +15,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.show import show
 from chainrule.link.jit import assembly
 from chainrule.loops.ir import show as show_kernel
-from chainrule.loops.lower import Choose, Launch, Repeat, Returns, Run, StripLoop
+from chainrule.loops.lower import Choose, Foreign, Launch, Repeat, Returns, Run, StripLoop
 from chainrule.ops.cost import flops
 from chainrule.optimize import optimize
 from chainrule.pipeline import Lowered, lower_program
@@ -156,6 +156,8 @@ def show_runs(runs: Sequence[Run]) -> str:
                         lines.append(f"{indent}while {run.go}")
                         all_of(run.test.runs, indent + "  test ")
                     all_of(run.body.runs, indent + "  ")
+                case Foreign():
+                    lines.append(f"{indent}call back {run.step.node.attributes['function']}")
                 case Choose():
                     all_of(run.index, indent)
                     for i, branch in enumerate(run.branches):

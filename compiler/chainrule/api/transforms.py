@@ -7,7 +7,7 @@ from functools import update_wrapper, wraps
 from typing import Any, Concatenate, ParamSpec
 
 from chainrule import transform
-from chainrule.api.jit import Function, jit, run_once
+from chainrule.api.jit import Function, jit, sharing
 from chainrule.frontend.pytree import tree_flatten
 from chainrule.frontend.value import Value
 from chainrule.transform import Transformed
@@ -47,7 +47,7 @@ def _run(verb: Callable[P, Any]) -> Callable[P, Any]:
     """Make a loop or branch on plain values compile and run."""
 
     def called(*args: P.args, **kwargs: P.kwargs) -> Any:
-        return verb(*args, run=run_once, **kwargs)  # type: ignore[arg-type]
+        return verb(*args, run=sharing, **kwargs)  # type: ignore[arg-type]
 
     return update_wrapper(called, verb)
 
@@ -87,20 +87,20 @@ def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
 
 @wraps(transform.jvp)
 def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any], **kwargs: Any) -> Any:
-    """Return value and directional derivative; compiled anew at each call outside of `jit`."""
-    return transform.jvp(fn, primals, tangents, run=run_once, **kwargs)
+    """Return value and directional derivative; outside of `jit` each call traces."""
+    return transform.jvp(fn, primals, tangents, run=sharing, **kwargs)
 
 
 @wraps(transform.vjp)
 def vjp(fn: Function, *primals: Any, **kwargs: Any) -> Any:
-    """Return value and pull-back; compiled anew at each call outside of `jit`."""
-    return transform.vjp(fn, *primals, run=run_once, **kwargs)
+    """Return value and pull-back; outside of `jit` each call traces."""
+    return transform.vjp(fn, *primals, run=sharing, **kwargs)
 
 
 @wraps(transform.linearize)
 def linearize(fn: Function, *primals: Any, **kwargs: Any) -> Any:
-    """Return value and derivative as a function; compiled anew at each call outside of `jit`."""
-    return transform.linearize(fn, *primals, run=run_once, **kwargs)
+    """Return value and derivative as a function; outside of `jit` each call traces."""
+    return transform.linearize(fn, *primals, run=sharing, **kwargs)
 
 
 def function(inputs: Sequence[Any], outputs: Mapping[str, Any] | Any) -> Function:

@@ -22,6 +22,7 @@ from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
 from chainrule.ops.cost import flops
+from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
@@ -82,6 +83,16 @@ class Variant:
     def messages(self) -> tuple[str, ...]:
         """What the kernel's error codes mean."""
         return tuple(c.message for c in self.traced.program.checks)
+
+    def bound(self, cache: Cache | None) -> Variant:
+        """Return the same code behind an entry of its own, which may be chained."""
+        if self.binding is None:
+            return self
+        signature = self.signature.flat() if self.flat else self.signature
+        binding = _bind(self.traced, self.lowered, signature, self.loaded, cache)
+        direct: Callable[..., Any] = Direct()
+        attach(direct, binding.entry, binding)
+        return replace(self, binding=binding, direct=direct)
 
     def fits(self, shapes: Sequence[tuple[int, ...]]) -> bool:
         """Tell whether arrays of these shapes (dtypes and structure agree) can be given."""
@@ -164,6 +175,9 @@ def compile_variant(
     )
     traced = _within_budget(traced, lowered, memory_budget)
     began = time.perf_counter()
+    if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
+        # The code holds an address of this process.
+        cache = None
     loaded = lowered.load(cache)
     lowered.seconds["llvm"] = time.perf_counter() - began
     signature = runtime_signature(traced, lowered.arena)

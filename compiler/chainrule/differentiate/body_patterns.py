@@ -16,7 +16,7 @@ from chainrule.differentiate.pattern import Merge, Pattern, Take, from_pairs, th
 from chainrule.ir.body import Body
 from chainrule.ir.graph import Node
 from chainrule.ir.types import Array
-from chainrule.ops.control import Custom, Loop
+from chainrule.ops.control import Custom, Loop, results_of
 
 __all__ = ["Propagate", "propagate_inside"]
 
@@ -35,12 +35,24 @@ def propagate_inside(node: Node, given: Found, known: Known, propagate: Propagat
             return _loop(Loop.of(node), given, known, propagate)
         case "switch":
             return _switch(node, given, known, propagate)
+        case "callback":
+            return _unseen(node, given)
     custom: Custom | None = node.attributes["custom"]
     if custom is not None:
         return _custom(node, custom, given, known, propagate)
     body: Body = node.attributes["body"]
     inner = _inner(body, [known(x) for x in node.args])
     return _body(body, given, inner, propagate)
+
+
+def _unseen(node: Node, given: Found) -> Found:
+    """Follow what cannot be looked into: all depends on everything."""
+    there = [p.merge(np.zeros(p.rows, np.int64), 1) for p in given if p is not None]
+    every = union(there)
+    return [
+        every.take(np.zeros(size_of(y), np.int64)) if y.dtype.is_float else None
+        for y in results_of(node)
+    ]
 
 
 def _inner(body: Body, values: Sequence[Array | None]) -> Known:

@@ -17,10 +17,11 @@ from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
-from chainrule.ir.types import Type
+from chainrule.ir.types import I64, Type
 from chainrule.ops.control import Custom, results_of
 
-__all__ = ["batch_call", "batch_switch", "pull_call", "pull_switch", "push_call", "push_switch"]
+__all__ = ["batch_call", "batch_callback", "batch_switch", "pull_call", "pull_switch",
+           "push_call", "push_switch"]  # fmt: skip
 
 
 # Reverse mode
@@ -271,6 +272,26 @@ def batch_call(
     inner = Body(tuple(given.get(x, x) for x in body.inputs), tuple(n for n, _ in found))
     node = y.graph.call("call", *args, body=inner, custom=custom, apart=y.attributes["apart"])
     return {i: (r, f) for i, (r, (_, f)) in enumerate(zip(results_of(node), found, strict=True))}
+
+
+def batch_callback(
+    y: Node, args: Sequence[Node], flags: Sequence[bool], size: Extent
+) -> dict[int, tuple[Node, bool]]:
+    """Return the results of a callback that is called for one example after the other."""
+    graph = y.graph
+    position = graph.input("position", Type(I64, ()))
+    rows = [x for x, f in zip(args, flags, strict=True) if f]
+    elements = [graph.input("x", Type(x.dtype, x.shape[1:])) for x in rows]
+    whole = [x for x, f in zip(args, flags, strict=True) if not f]
+    fixed = [graph.input("fixed", x.type) for x in whole]
+    seen, shared = iter(elements), iter(fixed)
+    given = tuple(next(seen) if f else next(shared) for f in flags)
+    one = results_of(graph.apply(y.op, given, y.attrs))
+    node = graph.call(
+        "loop", *rows, *whole, body=Body((position, *elements, *fixed), tuple(one)), test=None,
+        carries=0, mapped=len(rows), length=size, bound=None, reverse=False, counted=False,
+    )  # fmt: skip
+    return {i: (r, True) for i, r in enumerate(results_of(node))}
 
 
 def _batched_custom(

@@ -5,10 +5,13 @@ The walks hand themselves over: they meet ops with bodies, whose rules walk the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
+from chainrule.differentiate.batch_loops import batch_loop
 from chainrule.differentiate.branches import (
     batch_call,
+    batch_callback,
     batch_switch,
     pull_call,
     pull_switch,
@@ -19,17 +22,29 @@ from chainrule.differentiate.loops import (
     Batched,
     PullBack,
     PushForward,
-    batch_loop,
     pull_loop,
     push_loop,
 )
+from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 
 __all__ = ["batch_control", "pull_control", "push_control"]
 
-PULL = {"loop": pull_loop, "switch": pull_switch, "call": pull_call}
-PUSH = {"loop": push_loop, "switch": push_switch, "call": push_call}
+
+def _opaque(y: Node, _given: object, *_rest: object) -> NoReturn:
+    raise NotDifferentiableError(
+        explain(f"the callback {y.attributes['function']} has no derivative",
+                hint="give it one: call it in a function with custom_vjp or custom_jvp")
+    )  # fmt: skip
+
+
+PULL: Mapping[str, Callable[..., list[Node | None]]] = {
+    "loop": pull_loop, "switch": pull_switch, "call": pull_call, "callback": _opaque,
+}  # fmt: skip
+PUSH: Mapping[str, Callable[..., dict[int, Node]]] = {
+    "loop": push_loop, "switch": push_switch, "call": push_call, "callback": _opaque,
+}  # fmt: skip
 
 
 def pull_control(
@@ -56,5 +71,7 @@ def batch_control(
             return batch_loop(y, args, flags, size, lengths, batched)
         case "switch":
             return batch_switch(y, args, flags, size, batched)
+        case "callback":
+            return batch_callback(y, args, flags, size)
         case _:
             return batch_call(y, args, flags, size, batched)

@@ -84,7 +84,8 @@ class Known:
             waiting = [a for a in one.args if a not in self._decided]
             if one in self._decided or not waiting:
                 stack.pop()
-                own = one.op.name != "input" or one in self._arrays
+                # What calls back may say something else the next time.
+                own = one.op.name not in ("input", "callback") or one in self._arrays
                 self._decided[one] = own and all(self._decided[a] for a in one.args)
             else:
                 stack += waiting

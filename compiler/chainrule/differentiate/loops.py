@@ -1,4 +1,4 @@
-"""Derivatives and batches of loops.
+"""Derivatives of loops.
 
 The derivative of a loop is a loop.  Forward mode carries tangents along.  Reverse mode
 (backpropagation through time) runs the steps in the opposite order, over values that the forward
@@ -13,13 +13,13 @@ from typing import TypeAlias
 
 from chainrule.differentiate.residuals import residuals
 from chainrule.ir.body import Body
-from chainrule.ir.dims import Extent, substitute_extent
-from chainrule.ir.graph import Graph, Node
+from chainrule.ir.dims import Extent
+from chainrule.ir.graph import Node
 from chainrule.ir.types import BUNDLE, I64, Type
 from chainrule.ir.walk import reached, rebuild, topological
-from chainrule.ops.control import COUNT, Loop, counted_name, fresh_length, results_of
+from chainrule.ops.control import COUNT, Loop, results_of
 
-__all__ = ["Batched", "PullBack", "PushForward", "batch_loop", "pull_loop", "push_loop",
+__all__ = ["POSITION", "Batched", "Building", "PullBack", "PushForward", "pull_loop", "push_loop",
            "spread", "substitute_within"]  # fmt: skip
 
 PullBack: TypeAlias = Callable[
@@ -78,8 +78,8 @@ def _varied(loop: Loop, wanted: Sequence[bool]) -> list[int]:
 
 
 @dataclass
-class _Building:
-    """The loop run backwards, as it is put together."""
+class Building:
+    """A loop as it is put together: what its body sees and gives, and what that stands for."""
 
     position: Node
     carried: list[Node] = field(default_factory=list)
@@ -104,15 +104,17 @@ class _Building:
         self.inits.append(init)
         self.next.append(after)
 
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """What the body sees."""
+        return (self.position, *self.carried, *self.elements, *self.fixed)
+
     def close(
         self, length: Extent, *, reverse: bool, test: Body | None = None,
         bound: Extent | None = None, counted: bool = False,
     ) -> list[Node]:  # fmt: skip
         """Return the loop's results."""
-        body = Body(
-            (self.position, *self.carried, *self.elements, *self.fixed),
-            (*self.next, *self.stacked),
-        )
+        body = Body(self.inputs, (*self.next, *self.stacked))
         node = self.position.graph.call(
             "loop", *self.inits, *self.xs, *self.constants, body=body, test=test,
             carries=len(self.carried), mapped=len(self.xs), length=length, bound=bound,
@@ -155,7 +157,7 @@ def pull_loop(
     targets = [s for s in found.values() if s is not None]
     given = (loop.position, *loop.elements, *loop.fixed)
     kept = residuals(targets, [*of_carries, *of_rows], given)
-    back = _Building(loop.position)
+    back = Building(loop.position)
     known = _brought_along(back, loop, kept)
     for g, j in zip(of_rows, rows, strict=True):
         back.elements.append(g)
@@ -189,7 +191,7 @@ def substitute_within(nodes: Sequence[Node], known: Mapping[Node, Node]) -> list
     return rebuild(nodes, nodes[0].graph, lambda _n, _a: None, known)[0]
 
 
-def _brought_along(back: _Building, loop: Loop, kept: Sequence[Node]) -> dict[Node, Node]:
+def _brought_along(back: Building, loop: Loop, kept: Sequence[Node]) -> dict[Node, Node]:
     """Let the forward loop stack what is kept; return what the backward body sees instead."""
     new = [n for n in kept if n not in loop.stacked]
     body = Body(loop.body.inputs, (*loop.body.outputs, *new))
@@ -200,7 +202,7 @@ def _brought_along(back: _Building, loop: Loop, kept: Sequence[Node]) -> dict[No
     return {n: back.element(n, results[loop.count + places.index(n)]) for n in kept}
 
 
-def _count_steps(back: _Building, loop: Loop) -> bool:
+def _count_steps(back: Building, loop: Loop) -> bool:
     """Tell the backward loop how many steps there were, if only the forward one knows."""
     given = loop.node.attributes
     if loop.test is not None:
@@ -214,7 +216,7 @@ def _count_steps(back: _Building, loop: Loop) -> bool:
     return True
 
 
-def _share(back: _Building, loop: Loop, targets: Sequence[Node]) -> None:
+def _share(back: Building, loop: Loop, targets: Sequence[Node]) -> None:
     """Give the backward body those elements and constants of the forward one that it reads."""
     read = reached(targets)
     for x, xs in zip(loop.elements, loop.xs, strict=True):
@@ -238,7 +240,7 @@ def push_loop(
     count, many = loop.count, loop.count + len(loop.xs)
     varied = _varied(loop, [t is not None for t in tangents])
     moving = {loop.carried[k]: graph.input("tangent", loop.carried[k].type) for k in varied}
-    both = _Building(loop.position, list(loop.carried), list(loop.inits), list(loop.next))
+    both = Building(loop.position, list(loop.carried), list(loop.inits), list(loop.next))
     both.elements, both.xs = list(loop.elements), list(loop.xs)
     for x, t in zip(loop.elements, tangents[count:many], strict=True):
         if t is not None:
@@ -260,7 +262,7 @@ def push_loop(
     both.stacked = [t for t in after[count:] if t is not None]
     test = loop.test
     if test is not None:
-        test = Body((loop.position, *both.carried, *both.fixed), test.outputs)
+        test = Body(both.inputs, test.outputs)
     given = y.attributes
     results = both.close(
         loop.length,
@@ -274,131 +276,6 @@ def push_loop(
     return found | {count + j: results[first + i] for i, j in enumerate(rows)}
 
 
-# Batches
-
-
-def batch_loop(
-    y: Node, args: Sequence[Node], flags: Sequence[bool], size: Extent, lengths: dict[str, Extent],
-    batched: Batched,
-) -> dict[int, tuple[Node, bool]]:  # fmt: skip
-    """Return a loop's results over a new leading axis of some arguments, and which have it.
-
-    Where the test differs between examples, the loop runs as long as one of them wants another
-    step; the others keep what they have.  `lengths` remembers the new dims of such loops' lengths.
-    """
-    loop, graph = Loop.of(y), y.graph
-    count, many = loop.count, loop.count + len(loop.xs)
-    given_attrs = y.attributes
-    ragged = args[-1] if given_attrs["counted"] and flags[-1] else None
-    mapped = [k for k in range(count) if flags[k] or ragged is not None]
-    inner = list(flags[count:])
-    while True:
-        given = _many(loop, [k in mapped for k in range(count)] + inner, size)
-        steps = batched(loop.body.outputs, given, size) if given else []
-        flags_out = [f for _, f in steps] or [False] * len(loop.body.outputs)
-        going = batched(loop.test.outputs, given, size)[0] if loop.test and given else None
-        split = going is not None and going[1]
-        more = [k for k in range(count) if k not in mapped and (flags_out[k] or split)]
-        if not more:
-            break
-        mapped = sorted([*mapped, *more])
-    outputs = [n for n, _ in steps] or list(loop.body.outputs)
-    outputs = [
-        n if f or k >= count or k not in mapped else spread(n, size)
-        for k, (n, f) in enumerate(zip(outputs, flags_out, strict=True))
-    ]
-    on = None
-    if split and going is not None:
-        on = going[0]
-    new = [given.get(x, x) for x in loop.body.inputs]
-    constants = list(args[many:])
-    if ragged is not None:
-        # Each example has its own number of steps; the loop takes the most of them.
-        on = graph.broadcast(loop.position, (size,), ()) < new[-1]
-        new.append(graph.input("count", POSITION))
-        none = graph.full((1,), 0, I64)
-        constants.append(
-            graph.call("max", graph.call("concatenate", ragged, none, axis=0), axes=(0,))
-        )
-    carried, after = new[1 : 1 + count], outputs[:count]
-    if on is not None:
-        after = [_where(on, a, b) for a, b in zip(after, carried, strict=True)]
-    body_in, body_out = list(new), [*after, *outputs[count:]]
-    inits = [
-        x if f or k not in mapped else spread(x, size)
-        for k, (x, f) in enumerate(zip(args[:count], flags[:count], strict=True))
-    ]
-    xs = [
-        _rows_first(x) if f else x for x, f in zip(args[count:many], flags[count:many], strict=True)
-    ]
-    test, length, taken_at = loop.test, _renamed_length(loop.length, lengths), None
-    if test is not None:
-        length = loop.length
-        if split:
-            length = _fresh_length(loop.length, lengths)
-            # How many steps each example took is one more carry.
-            taken = graph.input("taken", Type(I64, (size,)))
-            body_in.insert(1 + count, taken)
-            assert on is not None, "the test says which examples go on"
-            body_out.insert(count, taken + graph.call("cast", on, dtype=I64))
-            inits.append(graph.full((size,), 0, I64))
-            taken_at = count
-            some = graph.call("sum", graph.call("cast", on, dtype=I64), axes=(0,)) > 0
-            test = Body(tuple(body_in), (some,))
-        else:
-            test = Body(tuple(body_in), test.outputs)
-    node = graph.call(
-        "loop", *inits, *xs, *constants, body=Body(tuple(body_in), tuple(body_out)), test=test,
-        carries=len(inits), mapped=len(xs), length=length, bound=given_attrs["bound"],
-        reverse=given_attrs["reverse"], counted=given_attrs["counted"],
-    )  # fmt: skip
-    results = results_of(node)
-    extra = int(taken_at is not None)
-    found = {k: (results[k], k in mapped) for k in range(count)}
-    for j in range(len(loop.stacked)):
-        row = results[count + extra + j]
-        f = flags_out[count + j]
-        found[count + j] = (_rows_second(row) if f else row, f)
-    if loop.test is not None:
-        number = graph.call("item", node, index=COUNT, type=Type(I64, ()))
-        found[COUNT] = (number, False) if taken_at is None else (results[taken_at], True)
-    return found
-
-
-def _fresh_length(length: Extent, lengths: dict[str, Extent]) -> Extent:
-    """Return a dim for the batched loop: one for all loops that share the number of steps."""
-    return lengths.setdefault(counted_name(length), fresh_length())
-
-
-def _renamed_length(length: Extent, lengths: Mapping[str, Extent]) -> Extent:
-    return length if isinstance(length, int) else substitute_extent(length, lengths)
-
-
-def _many(loop: Loop, flags: Sequence[bool], size: Extent) -> dict[Node, Node]:
-    """Return a batched input for each of the body's that is mapped."""
-    graph: Graph = loop.node.graph
-    return {
-        x: graph.input(str(x.attributes["name"]), Type(x.dtype, (size, *x.shape)))
-        for x, f in zip(loop.body.inputs[1:], flags, strict=True)
-        if f
-    }
-
-
 def spread(x: Node, size: Extent) -> Node:
     """Copy a value for each example of a batch."""
     return x.graph.broadcast(x, (size, *x.shape), tuple(range(1, x.type.rank + 1)))
-
-
-def _where(on: Node, a: Node, b: Node) -> Node:
-    """Return `a` for the examples that go on and `b` for the others."""
-    condition = on.graph.broadcast(on, a.shape, (0,))
-    return on.graph.select(condition, a, b)
-
-
-def _rows_first(x: Node) -> Node:
-    """Turn (examples, steps, ...) into (steps, examples, ...)."""
-    axes = (1, 0, *range(2, x.type.rank))
-    return x.graph.call("transpose", x, axes=axes)
-
-
-_rows_second = _rows_first

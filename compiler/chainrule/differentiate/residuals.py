@@ -87,7 +87,7 @@ def _is_counted(extent: object) -> bool:
 
 def _computing(node: Node) -> float:
     """Return the operations of computing a node from its arguments."""
-    if node.op.name == "input":
+    if node.op.name in ("input", "callback"):
         return math.inf
     if node.op.kind is Kind.COMPOSITE:
         return COMPOSITE_FLOPS * max(_size(node.args[0]), 1)

@@ -9,9 +9,10 @@ from chainrule.emit.extents import emit_extent
 from chainrule.emit.frame import Frame
 from chainrule.ir.dims import Extent, size_of
 from chainrule.ir.graph import Node
-from chainrule.loops.lower import Choose, Launch, Part, Repeat, Returns, Run, StripLoop
+from chainrule.loops.lower import Choose, Foreign, Launch, Part, Repeat, Returns, Run, StripLoop
 from chainrule.loops.values import Place
-from chainrule.ops.control import COUNT, counted_name
+from chainrule.ops.control import COUNT, counted_name, results_of
+from chainrule_runtime.errors import RAISED
 
 __all__ = ["run_all"]
 
@@ -34,6 +35,8 @@ def run_all(frame: Frame, runs: Iterable[Run]) -> None:
                 _repeat(frame, run)
             case Choose():
                 _choose(frame, run)
+            case Foreign():
+                _foreign(frame, run)
     frame.end()
 
 
@@ -183,4 +186,24 @@ def _choose(frame: Frame, run: Choose) -> None:
         branch(len(run.branches) - 1)()
         b.branch(end)
         b.start(end)
+    frame.time += 1
+
+
+def _foreign(frame: Frame, run: Foreign) -> None:
+    """Write the addresses and extents into the table and call out; leave if that fails."""
+    b, node = frame.b, run.step.node
+    frame.allocate(run.results)
+    table = frame.pointer(run.table)
+    places = [frame.whole(w) for w in run.args] + [frame.pointer(p) for p in run.results]
+    for i, place in enumerate(places):
+        b.store(place, b.offset(table, 8 * i))
+    values = [*node.args, *results_of(node)]
+    extents = [e for x in values for e in x.shape]
+    first = 8 * len(places)
+    for i, extent in enumerate(extents):
+        b.store(emit_extent(b, extent, frame.names), b.offset(table, first + 8 * i))
+    function = b.pointer(node.attributes["function"].address)
+    arguments = [table, b.offset(table, 8 * len(run.args)), b.offset(table, first)]
+    code = b.call_pointer(function, I64, arguments)
+    frame.leave_if(b.icmp("ne", code, b.i64(0)), RAISED)
     frame.time += 1

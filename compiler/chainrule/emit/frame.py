@@ -17,13 +17,11 @@ from chainrule.ir.graph import Node
 from chainrule.loops.ir import show
 from chainrule.loops.lower import Launch, Part, Returns, StripLoop
 from chainrule.loops.values import Place, Scratch
-from chainrule.plan.memory import Arena
+from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
+from chainrule_runtime.errors import NO_MEMORY
 
 __all__ = ["Frame", "Shared"]
-
-NO_MEMORY = -1
-"What the function returns if there is no memory for what a loop records."
 
 
 @dataclass
@@ -135,16 +133,21 @@ class Frame:
         b, slot = self.b, self._in_arena(place)
         self.allocated.add(place)
         found = self._library("realloc", PTR, [b.load(PTR, slot), b.smax(nbytes, 1)])
-        none, some = b.new_label("no_memory"), b.new_label("memory")
-        b.branch_if(b.icmp("eq", found, b.zero(PTR)), none, some)
-        b.start(none)
+        self.leave_if(b.icmp("eq", found, b.zero(PTR)), NO_MEMORY)
+        b.store(found, slot)
+
+    def leave_if(self, condition: Value, code: int) -> None:
+        """Leave the function with an error code if a condition holds, freeing everything."""
+        b = self.b
+        out, on = b.new_label("leave"), b.new_label("stay")
+        b.branch_if(condition, out, on)
+        b.start(out)
         frame: Frame | None = self
         while frame is not None:
             frame.end()
             frame = frame.around
-        b.ret(b.i64(NO_MEMORY))
-        b.start(some)
-        b.store(found, slot)
+        b.ret(b.i64(code))
+        b.start(on)
 
     def _library(self, name: str, result: LType, arguments: list[Value]) -> Value:
         self.shared.module.declare(name, result, [a.type for a in arguments], "nounwind")

@@ -62,7 +62,12 @@ def emit_kernel(module: Module, machine: Machine, kernel: Kernel, name: str) -> 
 
 
 def _lanes(kernel: Kernel, machine: Machine) -> int:
-    """Return the number of turns a vector takes: by the widest float, else the widest type."""
+    """Return the number of turns a vector takes: by the widest float, else the widest type.
+
+    Where the order of additions counts it must not hang on what else the kernel computes.
+    """
+    if any(isinstance(s, Update) and s.ordered for s in statements(kernel.body)):
+        return machine.lanes(8)
     dtypes = {b.dtype for b in kernel.buffers}
     dtypes |= {s.dtype for s in statements(kernel.body) if isinstance(s, Assign | Accumulator)}
     floats = [d.nbytes for d in dtypes if d.is_float]

@@ -13,7 +13,7 @@ from chainrule.emit.tiles import tile_workspace
 from chainrule.ir.dims import Extent
 from chainrule.loops.ir import Tile, statements
 from chainrule.loops.lower import Run, launches
-from chainrule.plan.memory import Arena
+from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule
 
 __all__ = ["emit_program", "workspace_of"]

@@ -181,7 +181,9 @@ class Array(Methods):
         self._number("int", f"convert with .astype(int); {_SETTING}")
 
     def __index__(self) -> int:
-        self._number("integer", f"index arrays with x[i] or cnp.take(x, i); {_SETTING}")
+        self._number(
+            "integer", f"index plain arrays with cnp.asarray(x)[i] or cnp.take(x, i); {_SETTING}"
+        )
 
     def item(self, *args: int) -> NoReturn:
         """Raise UnsupportedError: there is no number yet."""

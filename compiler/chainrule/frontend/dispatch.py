@@ -62,7 +62,8 @@ def first_traced(values: Iterable[Any]) -> InGraph | None:
 def array_function(*numpy_functions: Any) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     """Declare what NumPy functions mean on traced values.
 
-    The result computes with the first NumPy function where no argument is traced.
+    The result computes with the first NumPy function where no argument is traced; inside a trace
+    arrays it gives can be indexed by and updated with traced values (see `frontend.known`).
     """
 
     def declare(implementation: Callable[P, Any]) -> Callable[P, Any]:
@@ -76,7 +77,7 @@ def array_function(*numpy_functions: Any) -> Callable[[Callable[P, Any]], Callab
             if traced is None and kwargs:
                 traced = first_traced(kwargs.values())
             if traced is None:
-                return plain(*args, **kwargs)
+                return IMPLEMENTATIONS["known"](plain(*args, **kwargs))
             locate(traced.graph)
             result = implementation(*args, **kwargs)
             return result.strong() if isinstance(result, InGraph) else result

@@ -103,6 +103,9 @@ def kind_of(x: Operand) -> Kind:
 
 @lru_cache(maxsize=4096)
 def _resolved(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> tuple[DType, ...]:
+    if not any(isinstance(k, np.dtype) for k in kinds):
+        # Asked about Python integers only, NumPy compares them as objects.
+        kinds = tuple(map(np.dtype, kinds))
     plain, half = _stand_ins(kinds)
     dtypes = ufunc.resolve_dtypes((*plain, *(None,) * ufunc.nout))
     return tuple([half if d is F16 else d for d in map(dtype_of, dtypes)])

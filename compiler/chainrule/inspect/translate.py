@@ -264,6 +264,9 @@ _BUILDERS: Final[Mapping[str, Builder]] = {
     "div": _elementwise(algebra.divide),
     "neg": _elementwise(lambda x: algebra.multiply(algebra.number(-1), x)),
     "pow": _elementwise(algebra.power),
+    "one_minus_square": _elementwise(
+        lambda x: algebra.subtract(algebra.ONE, algebra.power(x, algebra.number(2)))
+    ),
     "rsqrt": _elementwise(lambda x: algebra.divide(algebra.ONE, Applied("sqrt", (x,), x.rank))),
     "stop_gradient": _elementwise(lambda x: x),
     "select": _select,

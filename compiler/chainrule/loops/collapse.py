@@ -46,7 +46,9 @@ def _moved(s: Statement, variables: list[str], flat: Extent) -> Statement | None
             return None if at is None else Assign(name, dtype, Load(buffer, at))
         case Assign(_, _, Position(extent)):
             return s if names_of(extent).isdisjoint(variables) else None
-        case Assign() | Update():
+        case Update(_, _, ordered):
+            return None if ordered else s
+        case Assign():
             return s
         case Store(buffer, offset, value, combine):
             at = _over(offset, variables, flat)

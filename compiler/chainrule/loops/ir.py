@@ -107,10 +107,11 @@ class Accumulator:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Combine a value into an accumulator."""
+    """Combine a value into an accumulator; if `ordered`, loop by loop as they are nested."""
 
     name: str
     value: str
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from chainrule.loops.ir import Accumulator, Assign, For, Kernel, Position, Store
 from chainrule.loops.nests import lower_nest
 from chainrule.loops.singles import fill, lower_copy, lower_single, overwrites
 from chainrule.loops.values import Kept, Place, Values
-from chainrule.ops.control import Loop
+from chainrule.ops.control import Loop, results_of
 from chainrule.schedule.steps import (
     Checked,
     Control,
@@ -28,8 +28,8 @@ from chainrule.schedule.steps import (
     Whole,
 )
 
-__all__ = ["Choose", "Launch", "Part", "Repeat", "Returns", "Run", "StripLoop", "launches", "lower",
-           "neutral"]  # fmt: skip
+__all__ = ["Choose", "Foreign", "Launch", "Part", "Repeat", "Returns", "Run", "StripLoop",
+           "launches", "lower", "neutral"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,21 @@ class Choose:
     branches: tuple[Part, ...]
 
 
-Run: TypeAlias = "Launch | Returns | StripLoop | Repeat | Choose"
+@dataclass(frozen=True, slots=True, eq=False)
+class Foreign:
+    """A call out of compiled code.
+
+    Attributes:
+        table: Memory for the addresses of the arguments and the results, and for their extents.
+    """
+
+    step: Control
+    args: tuple[Whole, ...]
+    results: tuple[Place, ...]
+    table: Kept
+
+
+Run: TypeAlias = "Launch | Returns | StripLoop | Repeat | Choose | Foreign"
 
 
 def launches(runs: Iterable[Run]) -> Iterator[Launch]:
@@ -138,7 +152,7 @@ def launches(runs: Iterable[Run]) -> Iterator[Launch]:
                 yield from run.index
                 for branch in run.branches:
                     yield from launches(branch.runs)
-            case Returns():
+            case Returns() | Foreign():
                 pass
 
 
@@ -167,8 +181,10 @@ def lower(schedule: Schedule, *, strict: bool = False) -> list[Run]:
     return runs
 
 
-def _control(schedule: Schedule, step: Control, *, strict: bool) -> Repeat | Choose:
+def _control(schedule: Schedule, step: Control, *, strict: bool) -> Repeat | Choose | Foreign:
     node = step.node
+    if node.op.name == "callback":
+        return _foreign(step)
     parts = tuple(
         Part(p, tuple(lower(p, strict=strict)), Kept(node, f"inside {i}", U8, 0))
         for i, p in enumerate(step.parts)
@@ -197,6 +213,16 @@ def _control(schedule: Schedule, step: Control, *, strict: bool) -> Repeat | Cho
     outputs = step.parts[0].program.outputs
     results = tuple(_kept(step, i, x) for i, x in enumerate(outputs))
     return Choose(step, index, chosen, args, results, parts)
+
+
+def _foreign(step: Control) -> Foreign:
+    node = step.node
+    outputs = results_of(node)
+    values = [*node.args, *outputs]
+    words = len(values) + sum(x.type.rank for x in values)
+    args = tuple(whole for whole in step.args if whole is not None)
+    results = tuple(_kept(step, i, x) for i, x in enumerate(outputs))
+    return Foreign(step, args, results, Kept(node, "table", I64, max(words, 1)))
 
 
 def _kept(step: Control, index: int, like: Node) -> Place:

@@ -2,6 +2,10 @@
 
 A row value that needs the whole row (a maximum, a sum) ends a pass.  Values wanted in several
 passes are recomputed if cheap, kept in a row of scratch memory if not.
+
+In an ordered schedule a sum adds over the axes as they follow one another, the last one in lanes
+unless it is short: an order that the extents of what is summed set alone, so that `vmap`, which
+puts one more axis of rows before them, changes no bit.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from chainrule.ir.dims import Extent, named, size_of
+from chainrule.ir.dims import Extent, Shape, named, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.loops.ir import Accumulator, Combine
@@ -50,6 +54,8 @@ class _Nest:
             n for n, role in nest.members.items()
             if n in schedule.stored or role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE)
         ]  # fmt: skip
+        self.ordered = schedule.ordered and any(_rounds(n) for n in nest.members)
+        self.short = self.ordered and _is_short(nest.space)
         self.across_rows = self._few_columns()
         self.totals: dict[Node, str] = {}
         self.pass_of: dict[Node, int] = {}
@@ -60,6 +66,8 @@ class _Nest:
         self.now = 0
         # Stores to donated memory come last in a turn: other members may still load from there.
         self.late: list[tuple[Node, Extent, str]] = []
+        # Totals whose terms come in another order than they add in: the terms, kept for later.
+        self.terms: dict[Node, Scratch] = {}
 
     # Analysis
 
@@ -69,7 +77,10 @@ class _Nest:
         if not self.rows or not isinstance(columns, int) or columns > SHORT:
             return False
         # Rows that are added up in memory must come one after the other.
-        return Role.COLUMN_REDUCE not in self.nest.members.values()
+        roles = set(self.nest.members.values())
+        if self.ordered and (not self.short or Role.TOTAL_REDUCE in roles):
+            return False
+        return Role.COLUMN_REDUCE not in roles
 
     def plan_passes(self) -> int:
         """Find in which pass each member runs; return the number of passes."""
@@ -114,6 +125,10 @@ class _Nest:
         for n, role in nest.members.items():
             if role is Role.TOTAL_REDUCE:
                 self.totals[n] = self._accumulator(n)
+                if self._out_of_order(n):
+                    shape = nest.row_shape if self._source_is_row(n) else nest.space
+                    serial = len(self.kept) + len(self.terms)
+                    self.terms[n] = Scratch(serial, n.dtype, size_of(shape))
         for r in self.rows:
             values.open(self.vars[r])
         for self.now in range(passes):
@@ -126,12 +141,43 @@ class _Nest:
             elif role is Role.TOTAL_REDUCE and self._source_is_row(n):
                 member = local_member(nest, n.args[0])
                 assert member is not None, "a row value of this nest"
-                values.update(self.totals[n], self._row(member))
+                self._add_term(n, self._row(member))
         for k, r in enumerate(reversed(self.rows)):
             values.close(self.vars[r], nest.space[r], vector=k == 0 and self.across_rows)
+        for n, place in self.terms.items():
+            self._add_up(n, place)
         for n, name in self.totals.items():
             values.store(n, n.dtype, 0, name, COMBINES[n.op.name])
         return values
+
+    def _out_of_order(self, total: Node) -> bool:
+        """Tell whether the terms of a total come otherwise than its axes follow one another."""
+        if not self.ordered or not _rounds(total):
+            return False
+        return self._source_is_row(total) or self.rows != tuple(range(len(self.rows)))
+
+    def _add_term(self, total: Node, term: str) -> None:
+        """Add to a total, or keep what is to be added when all is there."""
+        place = self.terms.get(total)
+        if place is None:
+            self.values.update(self.totals[total], term, ordered=self.ordered)
+            return
+        axes = self.rows if self._source_is_row(total) else tuple(range(len(self.nest.space)))
+        shape = tuple([self.nest.space[a] for a in axes])
+        at = flat_offset(shape, tuple([named(self.vars[a]) for a in axes]))
+        self.values.store(place, place.dtype, at, term)
+
+    def _add_up(self, total: Node, place: Scratch) -> None:
+        """Add the terms that were kept, in the order of their axes."""
+        values = self.values
+        shape = self.nest.row_shape if self._source_is_row(total) else self.nest.space
+        variables = [f"j{k}" for k in range(len(shape))]
+        for v in variables:
+            values.open(v)
+        at = flat_offset(shape, tuple(map(named, variables)))
+        values.update(self.totals[total], values.load(place, place.dtype, at), ordered=True)
+        for k, v in enumerate(reversed(variables)):
+            values.close(v, shape[-1 - k], vector=k == 0 and not _is_short(shape))
 
     def _accumulator(self, node: Node) -> str:
         """Declare a running combination in the innermost open loop."""
@@ -158,7 +204,7 @@ class _Nest:
             values.store(n, n.dtype, offset, name)
         self.late.clear()
         for k, c in enumerate(reversed(self.columns)):
-            lanes = k == 0 and not self.across_rows
+            lanes = k == 0 and not self.across_rows and not self.short
             values.close(self.vars[c], nest.space[c], vector=lanes)
 
     def _run_member(self, n: Node, role: Role) -> None:
@@ -175,9 +221,9 @@ class _Nest:
             else:
                 values.store(self.kept[n], n.dtype, self._column_offset(), name)
         elif role is Role.ROW_REDUCE:
-            values.update(self.row_value[n], self._element(n.args[0]))
+            values.update(self.row_value[n], self._element(n.args[0]), ordered=self.ordered)
         elif role is Role.TOTAL_REDUCE and not self._source_is_row(n):
-            values.update(self.totals[n], self._element(n.args[0]))
+            self._add_term(n, self._element(n.args[0]))
         elif role is Role.COLUMN_REDUCE:
             values.store(
                 n, n.dtype, self._column_offset(), self._element(n.args[0]), COMBINES[n.op.name]
@@ -297,6 +343,17 @@ class _Nest:
         if n.op.kind is Kind.POINTWISE:
             return self.values.compute(n.op, args, n.dtype, n.attrs)
         return self.values.value(n, self._index(n), self._picked)
+
+
+def _is_short(shape: Shape) -> bool:
+    """Tell whether the last axis is too short for lanes."""
+    last = shape[-1] if shape else 1
+    return isinstance(last, int) and last <= SHORT
+
+
+def _rounds(node: Node) -> bool:
+    """Tell whether a node depends on the order in which it combines an axis."""
+    return node.op.kind is Kind.REDUCE and node.dtype.is_float and node.op.name in ("sum", "prod")
 
 
 def _cost(node: Node) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
-from chainrule.ir.dims import Extent, named, names_of, substitute_extent
+from chainrule.ir.dims import Extent, larger, named, names_of, substitute_extent
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.types import BOOL, I64, DType
@@ -168,9 +168,9 @@ class Values:
         """Write a value, in the innermost open loop."""
         self.emit(Store(self.buffer(place, dtype), offset, value, combine))
 
-    def update(self, accumulator: str, value: str) -> None:
+    def update(self, accumulator: str, value: str, *, ordered: bool = False) -> None:
         """Combine a value into an accumulator, in the innermost open loop."""
-        self.emit(Update(accumulator, value))
+        self.emit(Update(accumulator, value, ordered))
 
     # Nodes
 
@@ -243,7 +243,8 @@ class Values:
         negative = self.compute(ops["less"], [wide, zero], BOOL)
         wrapped = self.compute(ops["add"], [wide, size], I64)
         chosen = self.compute(ops["select"], [negative, wrapped, wide], I64)
-        top = self.position(extent - 1)
+        # Of an axis that may be empty no element exists: the place of the first is the least wrong.
+        top = self.position(extent - 1 if isinstance(extent, int) else larger(extent - 1, 0))
         return self.compute(ops["clip"], [chosen, zero, top], I64)
 
     def _computed(self, node: Node, index: Index, done: dict[tuple[Node, Index], str]) -> str:

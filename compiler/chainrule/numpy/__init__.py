@@ -5,6 +5,10 @@ NumPy and returns NumPy's result; given traced values, inside a function that is
 on symbols, it makes further ones.  NumPy's own functions, as `np.tanh(x)`, do the same with traced
 values.
 
+What is computed of plain data while a function is traced stays plain data, for shapes, loops and
+tables; it may also be indexed by traced values and updated with them, as
+`cnp.zeros(3).at[i].set(v)` and `cnp.arange(5)[i]`.
+
 >>> import numpy as np
 >>> import chainrule.numpy as cnp
 >>> cnp.logaddexp(np.array([1000.0]), np.array([1000.0])).round(4).tolist()

@@ -7,7 +7,8 @@ from typing import Any
 
 from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.dispatch import first_traced
+from chainrule.frontend.context import current_graph
+from chainrule.frontend.dispatch import InGraph, first_traced
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
@@ -78,9 +79,10 @@ def refuse_options(name: str, out: Any, where: Any = None, initial: Any = None) 
 
 
 def to_node(x: Any) -> Node:
-    """Return an operand as a node of its own graph."""
+    """Return an operand as a node of its own graph; a plain array, of the one being traced into."""
     operand = as_operand(x)
-    return node_of(operand, graph_of([operand]))
+    graph = None if isinstance(operand, InGraph) else current_graph()
+    return node_of(operand, graph_of([operand]) if graph is None else graph)
 
 
 def permuted(node: Node, axes: Sequence[int]) -> Node:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import chainrule.frontend.known  # noqa: F401  (gives arrays known in a trace `.at`, too)
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import IMPLEMENTATIONS

@@ -15,8 +15,8 @@ import numpy as np
 from chainrule.ir.types import Array
 
 __all__ = ["erf", "erfc", "floor_divide", "fmod", "log1mexp", "log_softmax", "logsumexp", "norm",
-           "power", "relu", "remainder", "rsqrt", "shift_left", "shift_right", "sigmoid", "sinc",
-           "softmax", "softplus", "xlogy"]  # fmt: skip
+           "one_minus_square", "power", "relu", "remainder", "rsqrt", "shift_left", "shift_right",
+           "sigmoid", "sinc", "softmax", "softplus", "xlogy"]  # fmt: skip
 
 
 def _wide(x: Array) -> Array:
@@ -31,6 +31,12 @@ def _like(result: Any, x: Array) -> Array:
 def rsqrt(x: Array) -> Array:
     """Return 1 / sqrt(x)."""
     return _like(1 / np.sqrt(_wide(x)), x)
+
+
+def one_minus_square(x: Array) -> Array:
+    """Return 1 - x*x without cancellation."""
+    x_ = _wide(x)
+    return _like((1 - x_) * (1 + x_), x)
 
 
 def relu(x: Array) -> Array:

@@ -20,8 +20,8 @@ from chainrule.ir.op import Kind, Notation, Op, Special
 from chainrule.ir.types import BOOL, BUNDLE, I64, Array, Type
 from chainrule.ops._declare import declare
 
-__all__ = ["COUNT", "Custom", "Loop", "call", "counted_name", "fresh_length", "item", "loop",
-           "results_of", "switch"]  # fmt: skip
+__all__ = ["COUNT", "Custom", "Loop", "call", "callback", "counted_name", "fresh_length", "item",
+           "loop", "results_of", "switch"]  # fmt: skip
 
 COUNT: Final = -1
 "The item of a loop with a test that tells how many steps it took."
@@ -72,6 +72,8 @@ def results_of(node: Node) -> list[Node]:
             types = [*types[: parts.count], *stacked]
         case "switch":
             types = [x.type for x in node.attributes["branches"][0].outputs]
+        case "callback":
+            types = list(node.attributes["types"])
         case _:
             types = [x.type for x in node.attributes["body"].outputs]
     return [item(node, index=i, type=t) for i, t in enumerate(types)]
@@ -297,5 +299,24 @@ call: Final[Op] = declare(
     Op(
         "call", Kind.CONTROL, ("body", "custom", "apart"), _call_type, _call_value, Special(),
         notation=Notation("call", r"\operatorname{{call}}"),
+    )
+)  # fmt: skip
+
+
+# callback
+
+
+def _callback_value(
+    *args: Array, frame: Frame, function: Callable[..., list[Array]], types: tuple[Type, ...]
+) -> Mapping[int, Array]:
+    shapes = [tuple(evaluate_extent(e, frame.dims) for e in t.shape) for t in types]
+    return dict(enumerate(function(args, shapes)))
+
+
+callback: Final[Op] = declare(
+    Op(
+        "callback", Kind.CONTROL, ("function", "types"),
+        lambda *args, function, types: Type(BUNDLE, ()), _callback_value, Special(),
+        notation=Notation("callback", r"\operatorname{{callback}}"),
     )
 )  # fmt: skip

@@ -2,7 +2,8 @@
 
 `gather`: x is [B..., N, T...], index is [B..., I...], the result [B..., I..., T...]; `batch` is the
 number of shared leading axes.  Indices from -N to N-1 are legal, as in NumPy; the front end adds a
-check, so compiled code may clamp.
+check.  Out of range (in a branch that is computed though it is not taken, or before the check is
+reported) the nearest place is taken.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ def _gather_type(x: Type, index: Type, *, batch: int) -> Type:
 def _gather_value(x: Array, index: Array, *, batch: int) -> Array:
     lead = np.ix_(*map(np.arange, index.shape[:batch]))
     lined = [a.reshape(a.shape + (1,) * (index.ndim - batch)) for a in lead]
-    picked: Array = x[(*lined, index)]
+    if x.shape[batch] == 0:
+        return np.zeros((*index.shape, *x.shape[batch + 1 :]), x.dtype)
+    picked: Array = x[(*lined, _clamped(index, x.shape[batch]))]
     return picked
+
+
+def _clamped(index: Array, size: int) -> Array:
+    return np.clip(index, -size, size - 1)
 
 
 def _gather_pull(g: Node, _y: Node, x: Node, index: Node, *, batch: int) -> tuple[Node, None]:
@@ -89,7 +96,8 @@ def _scatter_value(g: Array, index: Array, *, size: int, batch: int) -> Array:
     y = np.zeros((*g.shape[:batch], size, *tail), dtype=g.dtype)
     lead = np.ix_(*map(np.arange, index.shape[:batch]))
     lined = [a.reshape(a.shape + (1,) * (index.ndim - batch)) for a in lead]
-    np.add.at(y, (*lined, index), g)
+    if size:
+        np.add.at(y, (*lined, _clamped(index, size)), g)
     return y
 
 

@@ -210,12 +210,19 @@ tan: Final[Op] = _function(
     "tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2),
     latex=r"\tan",
 )  # fmt: skip
+# One op, because the slope of the product of its factors is infinite less infinite at the ends of
+# the inverse functions' domains; and made of factors, because 1 - x*x has lost digits there.
+one_minus_square: Final[Op] = unary(
+    "one_minus_square", oracle.one_minus_square, lambda y, x: x * -2, Arithmetic("expand"),
+    sympy="1 - x**2", expand=lambda x: (1 - x) * (1 + x), domain=REALS, flops=3,
+    notation=Notation("1 - {0}^2", "1 - {{{0}}}^2", 1),
+)  # fmt: skip
 asin: Final[Op] = _function(
-    "asin", np.arcsin, lambda y, x: 1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="asin(x)",
+    "asin", np.arcsin, lambda y, x: 1 / sqrt(one_minus_square(x)), (2.5, 3.0), sympy="asin(x)",
     domain=INSIDE, latex=r"\arcsin",
 )  # fmt: skip
 acos: Final[Op] = _function(
-    "acos", np.arccos, lambda y, x: -1 / sqrt((1 - x) * (1 + x)), (2.5, 3.0), sympy="acos(x)",
+    "acos", np.arccos, lambda y, x: -1 / sqrt(one_minus_square(x)), (2.5, 3.0), sympy="acos(x)",
     domain=INSIDE, latex=r"\arccos",
 )  # fmt: skip
 atan: Final[Op] = _function(
@@ -242,7 +249,7 @@ acosh: Final[Op] = _function(
     domain=(1.2, 3.0),
 )  # fmt: skip
 atanh: Final[Op] = _function(
-    "atanh", np.arctanh, lambda y, x: 1 / ((1 - x) * (1 + x)), (2.5, 3.0), sympy="atanh(x)",
+    "atanh", np.arctanh, lambda y, x: 1 / one_minus_square(x), (2.5, 3.0), sympy="atanh(x)",
     domain=INSIDE,
 )  # fmt: skip
 erf: Final[Op] = _function(
@@ -297,9 +304,14 @@ def _expand_xlogy(x: Node, y: Node) -> Node:
     return _where(x.equals(0) & y.equals(y), 0.0, x * log(y))
 
 
+def _xlogy_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    # Only where both are 0: the slope itself has one, 1 / b, where a is 0.
+    return log(b), _where(a.equals(0) & b.equals(0), 0.0, a / b)
+
+
 xlogy: Final[Op] = binary(
-    "xlogy", oracle.xlogy, lambda y, a, b: (log(b), _where(a.equals(0), 0.0, a / b)),
-    Arithmetic("expand"), sympy="x*log(y)", expand=_expand_xlogy, flops=20,
+    "xlogy", oracle.xlogy, _xlogy_slopes, Arithmetic("expand"), sympy="x*log(y)",
+    expand=_expand_xlogy, flops=20,
     notation=Notation("xlogy({0}, {1})", r"{0} \log {1}", 2),
 )  # fmt: skip
 

@@ -218,7 +218,8 @@ def _share(y: Node, x: Node, axes: Axes) -> Node:
 
     Not exp(x - y): near 1e4 the difference has lost half of the digits of single precision.
     """
-    return x.graph.select(spread(y, x, axes).equals(-math.inf), 0.0, softmax(x, axes=axes))
+    empty = spread(y.equals(-math.inf), x, axes)
+    return x.graph.select(empty, 0.0, softmax(x, axes=axes))
 
 
 logsumexp: Final[Op] = _reduction(

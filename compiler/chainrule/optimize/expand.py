@@ -59,8 +59,8 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
             results, _ = rebuild(results, graph, change)
         return rewriter.run(results)
 
-    results = in_bodies(program.results, lambda outputs: expanded(trimmed(outputs)))
-    return rewired(program, expanded(trimmed(results)))
+    results = expanded(in_bodies(program.results, expanded))
+    return rewired(program, trimmed(expanded(trimmed(results))))
 
 
 def rewired(program: Program, results: list[Node]) -> Program:

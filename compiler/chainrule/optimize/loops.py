@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from chainrule.ir.body import Body, bodies_of, with_bodies
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind
-from chainrule.ir.types import I64
+from chainrule.ir.types import I64, Type
 from chainrule.ir.walk import depends_on, reached, rebuild, topological
 from chainrule.ops.control import COUNT, Loop, item, results_of
 
@@ -199,6 +199,8 @@ def read_by(outputs: Iterable[Node]) -> set[Node]:
 
 def _needed(bundle: Node, index: int) -> list[int]:
     """Return which arguments of a loop, switch or call one of its items depends on."""
+    if bundle.op.name == "callback":
+        return list(range(len(bundle.args)))
     if bundle.op.name != "loop":
         bodies = list(bodies_of(bundle))
         read = read_by(b.outputs[index] for b in bodies)
@@ -227,7 +229,10 @@ def _needed(bundle: Node, index: int) -> list[int]:
 
 
 def trimmed(results: Sequence[Node]) -> list[Node]:
-    """Drop what nobody takes of loops, branches and calls, and what need not be in them."""
+    """Drop what nobody takes of loops, branches and calls, and what need not be in them.
+
+    Bodies are trimmed after the op they belong to.
+    """
     used: dict[Node, set[int]] = {}
     for n in read_by(results):
         if n.op.kind is Kind.ITEM:
@@ -256,7 +261,7 @@ def _trimmed_branches(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]
     if single and node.attributes["custom"] is not None:
         return node, dict(enumerate(results_of(node)))
     kept = sorted(used)
-    bodies = [Body(b.inputs, tuple(b.outputs[i] for i in kept)) for b in branches]
+    bodies = [Body(b.inputs, tuple(trimmed([b.outputs[i] for i in kept]))) for b in branches]
     read = [read_by(b.outputs) for b in bodies]
     first = 0 if single else 1
     args = node.args[first:]
@@ -326,7 +331,11 @@ def _trimmed_loop(node: Node, used: set[int]) -> tuple[Node, dict[int, Node]]:
             parts.known[x] = _shared(parts, x, constant)
     carried = sorted(needed)
     new = _renewed([*(loop.next[k] for k in carried), *outputs, *ends], parts)
-    new = _hoisted(new, parts)
+    # Outside first: what the loop no longer needs, loops inside it need not make.
+    new = _hoisted(trimmed(new), parts)
+    left = reached(new)
+    parts.elements = {x: xs for x, xs in parts.elements.items() if x in left}
+    parts.fixed = {x: constant for x, constant in parts.fixed.items() if x in left}
     inputs = [loop.position, *(loop.carried[k] for k in carried), *parts.elements, *parts.fixed]
     constants = list(parts.fixed.values())
     if last is not None:
@@ -384,7 +393,33 @@ def _add_element(parts: _Parts, x: Node, xs: Node) -> None:
         row = graph.broadcast(xs.args[0], shape[1:], tuple(a - 1 for a in axes))
         parts.known[x] = _shared(parts, graph.input("fixed", row.type), row)
         return
-    parts.elements[x] = xs
+    rows = _rows(parts, xs)
+    if rows is None:
+        parts.elements[x] = xs
+    else:
+        parts.known[x] = parts.graph.apply(xs.op, tuple(rows), xs.attrs)
+
+
+CHEAP: Final = 6
+"Operations an element up to which an array is not made for a loop, but row by row inside."
+
+
+def _rows(parts: _Parts, xs: Node) -> list[Node] | None:
+    """Return what the body sees of the arguments of a cheap elementwise array; None: it is made."""
+    if xs.op.kind is not Kind.POINTWISE or xs.op.flops > CHEAP:
+        return None
+    there = [a.op.kind is Kind.ITEM or a.op.name == "input" for a in xs.args]
+    same = [a.op.name == "broadcast" and 0 not in a.attrs[1] for a in xs.args]
+    if not any(there) or not all(t or s for t, s in zip(there, same, strict=True)):
+        return None
+    found = []
+    for a, is_array in zip(xs.args, there, strict=True):
+        known = next((x for x, one in parts.elements.items() if one is a), None)
+        x = known or parts.graph.input("x", Type(a.dtype, a.shape[1:]))
+        if known is None:
+            _add_element(parts, x, a)
+        found.append(x if is_array else parts.known[x])
+    return found
 
 
 def _hoisted(nodes: Sequence[Node], parts: _Parts) -> list[Node]:
@@ -424,4 +459,5 @@ TRIM: Mapping[str, Callable[[Node, set[int]], tuple[Node, dict[int, Node]]]] = {
     "loop": _trimmed_loop,
     "switch": _trimmed_branches,
     "call": _trimmed_branches,
+    "callback": lambda node, _used: (node, dict(enumerate(results_of(node)))),
 }

@@ -18,13 +18,14 @@ from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
 from chainrule.optimize.stable import STABLE
+from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.views import VIEWS
 
 __all__ = ["optimize", "stabilize"]
 
 BEFORE: Final = (*STABLE, *ALGEBRA)
 RULES: Final = (*BEFORE, *PRODUCTS)
-STEPS: Final = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
+STEPS: Final = (*FOLDING, *VIEWS, *LIFTS, *STENCILS, *REDUCTIONS, *CONTRACTIONS)
 
 
 def optimize(program: Program, *, numerics: str = "fast") -> Program:
@@ -44,9 +45,9 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
 
     results = inlined(program.results)
     results = trimmed(everywhere(results, joined))
-    results = improved(in_bodies(results, lambda outputs: improved(trimmed(outputs))))
+    results = improved(in_bodies(results, improved))
     # What the rules made needless, and what they made the same in every step.
-    return rewired(program, improved(trimmed(results)))
+    return rewired(program, trimmed(improved(trimmed(results))))
 
 
 def stabilize(outputs: Sequence[Node]) -> list[Node]:

@@ -177,6 +177,8 @@ def _norms(square: Callable[[Pattern], Pattern]) -> tuple[Rule, ...]:
         ),
         becomes(sqrt(square(x) + c), call("hypot", x, sqrt(c)), _positive),
         becomes(sqrt(total(square(x))), reduced("norm", x)),
+        becomes(square(reduced("norm", x)), total(square(x))),
+        becomes(square(call("hypot", x, y)), square(x) + square(y)),
         becomes(
             sqrt(total(square(x)) * s), reduced("norm", x) * sqrt(s), _is_reciprocal_count
         ),
@@ -204,6 +206,8 @@ MISCELLANEOUS: Final = (
         call("select", call("equal", x, 0), 1, sin(x * c) / (x * c)),
         call("sinc", x, order=0), _is_pi,
     ),
+    *(becomes(call("select", call("equal", x, 0), one, sin(x) / x),
+              call("sinc", x * (1 / math.pi), order=0)) for one in (1, 1 + x * 0, 1 + 0 * x)),
 )  # fmt: skip
 
 STABLE: Final = (*LOGARITHMS, *EXPONENTIALS, *NORMS, *MISCELLANEOUS)

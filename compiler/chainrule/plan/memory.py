@@ -1,4 +1,4 @@
-"""One arena: where every intermediate lives, planned before the first call.
+"""Placing buffers: from sizes and lifetimes to offsets.
 
 Lifetimes are intervals over the order of launches.  Buffers of known size share a region whose
 offsets are numbers; those whose size depends on named dims share slots, each as large as its first
@@ -8,23 +8,17 @@ tenant, taken over only by what provably fits.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
-from chainrule.ir.dims import Dim, Extent, names_of, size_of, substitute_extent
-from chainrule.ir.graph import Node
-from chainrule.loops.lower import Choose, Launch, Part, Repeat, Returns, Run, StripLoop
-from chainrule.loops.values import Place, Scratch
-from chainrule.ops.control import counted_name
-from chainrule.schedule.steps import Schedule
+from chainrule.ir.dims import Dim, Extent
 
-__all__ = ["Arena", "Offsets", "Plan", "Span", "plan_arena", "plan_memory"]
+__all__ = ["Plan", "Span", "plan_memory"]
 
 ALIGN: Final = 64
 "Bytes; a cache line and the widest vector register."
-POINTER: Final = 8
 FEW: Final = 512
 "Buffers up to which planning may take quadratic time."
 
@@ -221,161 +215,3 @@ def _bounds(large: Extent, small: Extent) -> bool:
     """Tell whether `large >= small` whatever the named dims are (they are at least 0)."""
     rest = large - small
     return rest >= 0 if isinstance(rest, int) else all(c >= 0 for _, c in rest.terms)
-
-
-Offsets: TypeAlias = dict["Place | tuple[int, Place]", Extent]
-"""Where intermediates lie; scratch memory belongs to one launch: (its number, scratch)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arena:
-    """The memory of a program or of a body.
-
-    Attributes:
-        offsets: Bytes from its start to each intermediate.
-        nbytes: Its size.
-        counted: Intermediates as long as a loop turns out to run; the offset is that of a pointer.
-        inside: The memory of the bodies, which lies in this one.
-    """
-
-    offsets: Offsets
-    nbytes: Extent
-    counted: tuple[Place, ...]
-    inside: dict[Part, Arena]
-
-
-def plan_arena(
-    schedule: Schedule, runs: Sequence[Run], bounds: Mapping[str, Extent] | None = None
-) -> Arena:
-    """Return where every intermediate lies, and the arena's size in bytes.
-
-    `bounds` says how long loops can get that stop after a given number of steps.
-    """
-    lives = _Lives(schedule, dict(bounds or {}))
-    for run in runs:
-        lives.run(run)
-    return lives.planned()
-
-
-class _Lives:
-    """Which launches touch what: built up in the order in which things run."""
-
-    def __init__(self, schedule: Schedule, bounds: dict[str, Extent]) -> None:
-        self.schedule, self.bounds = schedule, bounds
-        self.first: dict[Any, int] = {}
-        self.last: dict[Any, int] = {}
-        self.sizes: dict[Any, Extent] = {}
-        self.loops: list[tuple[int, int]] = []
-        self.counted: dict[Place, None] = {}
-        self.inside: dict[Part, Arena] = {}
-        self.now = 0
-
-    def run(self, run: Run) -> None:
-        match run:
-            case Launch():
-                self.touch_all(run.places)
-                self.now += 1
-            case Returns():
-                self.touch(run.place)
-                self.now += 1
-            case StripLoop():
-                self.strips(run)
-            case Repeat() | Choose():
-                self.control(run)
-
-    def touch_all(self, places: Iterable[Place], strips: StripLoop | None = None) -> None:
-        for p in places:
-            self.touch(p, strips)
-
-    def touch(self, place: Place, strips: StripLoop | None = None) -> None:
-        if isinstance(place, int):
-            return
-        key: Any = place
-        if isinstance(place, Scratch):
-            key = (self.now, place)
-        elif isinstance(place, Node) and (
-            place.op.name in ("input", "data") or place in self.schedule.targets
-        ):
-            return
-        size = size_of(place.shape) if isinstance(place, Node) else place.size
-        nbytes = substitute_extent(size * place.dtype.nbytes, self.bounds)
-        if strips is not None:
-            nbytes = substitute_extent(nbytes, {strips.dim: strips.rows})
-        if is_counted(nbytes):
-            # Only a pointer is in the arena.
-            self.counted[place] = None
-            nbytes = POINTER
-        self.first.setdefault(key, self.now)
-        self.last[key] = self.now
-        self.sizes[key] = nbytes
-
-    def strips(self, run: StripLoop) -> None:
-        begin, before = self.now, set(self.first)
-        for launch in run.body:
-            self.touch_all(launch.places, run)
-            self.now += 1
-        for key in before:
-            # What was made before the strips and is used in them serves every strip.
-            if self.last[key] >= begin:
-                self.last[key] = self.now - 1
-        self.loops.append((begin, self.now))
-
-    def control(self, run: Repeat | Choose) -> None:
-        """Everything a loop or a branch touches is there from its first copy to its end."""
-        if isinstance(run, Repeat):
-            bound = run.loop.node.attributes["bound"]
-            if bound is not None:
-                self.bounds[counted_name(run.loop.length)] = bound
-        copies = run.before if isinstance(run, Repeat) else run.index
-        begin = self.now
-        for launch in copies:
-            self.touch_all(launch.places)
-            self.now += 1
-        self.touch_all(whole.base for whole in run.args)
-        parts: tuple[Part | None, ...]
-        if isinstance(run, Repeat):
-            self.touch_all((*run.carries, *run.stacked, run.position))
-            if run.go is not None:
-                self.touch(run.go)
-            parts = (run.body, run.test)
-        else:
-            self.touch_all(run.results)
-            if run.chosen is not None:
-                self.touch(run.chosen)
-            parts = run.branches
-        for n in run.step.nodes:
-            self.touch(n)
-        for part in parts:
-            if part is not None:
-                arena = self.inside[part] = plan_arena(part.schedule, part.runs, self.bounds)
-                self.touch(part.inside)
-                self.sizes[part.inside] = arena.nbytes
-        # A carry is written by the first copies, while the other first values are still read.
-        for key, made in self.first.items():
-            if made >= begin:
-                self.first[key] = begin
-        for key, used in self.last.items():
-            if used >= begin:
-                self.last[key] = self.now
-        self.now += 1
-
-    def planned(self) -> Arena:
-        first, last = self.first, self.last
-        for begin, end in self.loops:
-            for key, made in first.items():
-                # A sum that is read after the strips must outlive every other strip's own buffers.
-                if begin <= made < end <= last[key]:
-                    first[key] = begin
-        for place in self.counted:
-            # Freed when all is done.
-            first[place], last[place] = 0, self.now
-        names = {key: f"{i:06d}" for i, key in enumerate(first)}
-        spans = [Span(names[k], self.sizes[k], first[k], last[k]) for k in first]
-        plan = plan_memory(spans)
-        offsets = {k: plan.offsets[names[k]] for k in first}
-        return Arena(offsets, plan.nbytes, tuple(self.counted), self.inside)
-
-
-def is_counted(nbytes: Extent) -> bool:
-    """Tell whether a size is known only when a loop has ended."""
-    return any(n.startswith("steps.") for n in names_of(nbytes))

@@ -365,6 +365,7 @@ class _Fusion:
             if one in self.stored and available:
                 continue
             if one.op.kind is Kind.VIEW and not available:
+                # Of a view that is copied somewhere later, too: from where its elements are.
                 waiting.append(one.args[0])
             elif self.cost.get(one) is not None:
                 waiting.extend(one.args)

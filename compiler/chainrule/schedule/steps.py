@@ -174,6 +174,7 @@ class Schedule:
         stored: Nodes that live in memory, in order of their making.
         targets: For program outputs written directly: which output each node is.
         overwriting: Those of the targets that take over a donated input, and which.
+        ordered: Whether a sum adds in the order that its own extents set, whatever runs beside it.
     """
 
     program: Program
@@ -182,6 +183,7 @@ class Schedule:
     stored: dict[Node, None]
     targets: dict[Node, int]
     overwriting: dict[Node, Node] = field(default_factory=dict)
+    ordered: bool = False
 
     def in_memory(self, node: Node, level: int) -> bool:
         """Tell whether `node` can be loaded by a step at `level`."""

@@ -15,16 +15,16 @@ from chainrule.solvers.factors import least_squares
 from chainrule.solvers.implicit import DENSE, implicitly
 from chainrule.solvers.record import NOT_FINITE, RUNNING, SMALL, Root
 from chainrule.solvers.roots import equations, tolerance_of
-from chainrule.transform import stop_gradient, while_loop
+from chainrule.transform import cond, stop_gradient, while_loop
 from chainrule.transform.inline import graph_for
-from chainrule.transform.transformed import Run, evaluated, has_traced
+from chainrule.transform.transformed import Run, evaluating, has_traced
 
 __all__ = ["anderson", "fixed_point"]
 
 
 def fixed_point(
     f: Callable[..., Any], x0: Any, *args: Any, memory: int = 5, tol: float | None = None,
-    max_steps: int = 1000, run: Run = evaluated,
+    max_steps: int = 1000, run: Run = evaluating,
 ) -> Root:  # fmt: skip
     """Find x with f(x, *args) = x by repeating f, faster.
 
@@ -56,8 +56,8 @@ def fixed_point(
     (0.739085133, True)
     """
     if not has_traced((x0, args)):
-        options = {"memory": memory, "tol": tol, "max_steps": max_steps}
-        found: Root = run(lambda x, given: fixed_point(f, x, *given, **options), (x0, args))  # type: ignore[arg-type]
+        options: dict[str, Any] = {"memory": memory, "tol": tol, "max_steps": max_steps}
+        found: Root = run(lambda x, given: fixed_point(f, x, *given, **options))(x0, args)
         return found
     graph = graph_for((x0, args))
     with tracing(graph):
@@ -115,7 +115,7 @@ def anderson(
         worse = ~(cnp.linalg.norm(after) <= 10 * cnp.linalg.norm(s.change))
         step = cnp.where(worse, s.change, step)
         x = s.x + step
-        after = cnp.where(worse, change(x), after)
+        after = cond(worse, lambda x, _: change(x), lambda _, found: found, x, after)
         status = _status(after, tol)
         steps, changes = s.steps, s.changes
         if memory:

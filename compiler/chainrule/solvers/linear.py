@@ -54,7 +54,9 @@ def conjugate_gradients(
         max_steps: The largest number of steps.
         preconditioner: Approximates the solution of A z = r, as a symmetric positive matrix does.
 
-    >>> conjugate_gradients(lambda v: 2 * v, cnp.ones(2), tol=1e-12, max_steps=5)  # doctest: +SKIP
+    >>> a = np.array([[2.0, 1.0], [1.0, 3.0]])
+    >>> conjugate_gradients(lambda v: a @ v, np.array([3.0, 4.0]), tol=1e-12, max_steps=5).round(9)
+    array([1., 1.])
     """
     least = tol * cnp.linalg.norm(b)
     z = preconditioner(b)
@@ -90,6 +92,12 @@ def gmres(matvec: MatVec, b: Any, *, tol: float, restart: int, max_restarts: int
         tol: The relative length of the residual at the end.
         restart: The dimension of the Krylov spaces: so many vectors are kept.
         max_restarts: The largest number of Krylov spaces.
+
+    >>> from chainrule.transform import evaluated
+    >>> a = np.array([[0.0, 2.0], [4.0, 1.0]])
+    >>> solve = lambda b: gmres(lambda v: a @ v, b, tol=1e-12, restart=2, max_restarts=3)
+    >>> evaluated(solve, (np.array([2.0, 5.0]),)).round(9)
+    array([1., 1.])
     """
     least = tol * cnp.linalg.norm(b)
 
@@ -154,6 +162,14 @@ def linear_solve(
         b: A vector, shape (n,).
         solver: `solver(matvec, b)`.
         symmetric: A is symmetric.
+
+    >>> from chainrule.transform import evaluated, grad
+    >>> def solver(matvec, b):
+    ...     return conjugate_gradients(matvec, b, tol=1e-12, max_steps=5)
+    >>> def total(w, b):
+    ...     return cnp.sum(linear_solve(lambda w, v: w[0] * v, [w], b, solver, symmetric=True))
+    >>> grad(total)(2.0, np.ones(2)).round(9)
+    np.float64(-0.5)
     """
     w_given = list(parameters)
     count = len(w_given)

@@ -13,12 +13,15 @@ from chainrule.solvers.linear import conjugate_gradients
 from chainrule.solvers.quasi_newton import Tolerances, largest, reason_to_stop, starting_status
 from chainrule.solvers.record import RUNNING, STALLED
 from chainrule.transform import linearize, vjp, while_loop
+from chainrule.transform.csr import CSR
 
-__all__ = ["JacobianOperator", "levenberg_marquardt_by_products"]
+__all__ = ["JacobianOperator", "compressed", "levenberg_marquardt_by_products"]
 
 
 class JacobianOperator(NamedTuple):
     """A Jacobian J by what it does to vectors.
+
+    Unknowns and residuals are flat here: the leaves of their trees, one after another.
 
     Attributes:
         matvec: `matvec(v)` is J v.
@@ -30,6 +33,22 @@ class JacobianOperator(NamedTuple):
     matvec: Callable[[Any], Any]
     rmatvec: Callable[[Any], Any]
     squares: Any = None
+
+
+def compressed(matrix: CSR) -> JacobianOperator:
+    """Return the products of a matrix in compressed sparse rows."""
+    count, n = matrix.shape
+    rows = np.repeat(np.arange(count), np.diff(matrix.indptr))
+    data, columns = matrix.data, matrix.indices
+
+    def summed(values: Any, into: Any, size: int) -> Any:
+        return cnp.zeros(size, data.dtype).at[into].add(values)
+
+    return JacobianOperator(
+        lambda v: summed(data * v[columns], rows, count),
+        lambda u: summed(data * u[rows], columns, n),
+        summed(data * data, columns, n),
+    )
 
 
 class _State(NamedTuple):

@@ -15,12 +15,14 @@ from chainrule.frontend.pytree import tree_flatten
 from chainrule.solvers.closed import Closed, Flat, close_over, split_arguments
 from chainrule.solvers.implicit import DENSE, implicitly
 from chainrule.solvers.least_squares import gauss_newton, levenberg_marquardt
+from chainrule.solvers.matrix_free import JacobianOperator, compressed
 from chainrule.solvers.newton import newton_cg
 from chainrule.solvers.quasi_newton import Tolerances, bfgs, lbfgs
 from chainrule.solvers.record import FLAT, SMALL, STEP, Minimum
 from chainrule.transform import grad, stop_gradient, value_and_grad
+from chainrule.transform.csr import CSR
 from chainrule.transform.inline import graph_for
-from chainrule.transform.transformed import Run, evaluated, has_traced
+from chainrule.transform.transformed import Run, evaluating, has_traced
 
 __all__ = ["METHODS", "minimize", "small_enough_for_dense"]
 
@@ -38,7 +40,7 @@ def minimize(
     fun: Callable[..., Any], x0: Any, *args: Any, method: str = "lbfgs", tol: float | None = None,
     xtol: float = 0.0, ftol: float = 0.0, max_steps: int | None = None,
     linear_solver: str | None = None, jacobian: Callable[..., Any] | None = None,
-    run: Run = evaluated,
+    run: Run = evaluating,
 ) -> Minimum:  # fmt: skip
     """Find where a function of many variables is least, near a start.
 
@@ -62,8 +64,9 @@ def minimize(
         linear_solver: For `levenberg-marquardt`: `qr` factors the Jacobian, `cg` takes products
             with it alone, for many variables.  By default `qr` up to 200 variables.  It also
             chooses whether derivatives form the Hessian (`qr`) or not (`cg`).
-        jacobian: For `cg`: `jacobian(x, *args)` returns a `solvers.JacobianOperator` in place of
-            products by forward and reverse mode; sparse ones plug in here.
+        jacobian: For `cg`: the Jacobian in place of products by forward and reverse mode, as
+            `sparse_jacobian(fun)`, or a function `jacobian(x, *args)` that returns a
+            `solvers.JacobianOperator`.  Its squares precondition the conjugate gradients.
         run: How plain values are computed with.
 
     Returns:
@@ -81,11 +84,13 @@ def minimize(
     >>> found.x.round(6).tolist(), bool(found.converged)
     ([0.0, 2.0], True)
     """
-    options = {"method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
-               "linear_solver": linear_solver, "jacobian": jacobian}  # fmt: skip
+    options: dict[str, Any] = {
+        "method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
+        "linear_solver": linear_solver, "jacobian": jacobian,
+    }  # fmt: skip
     _check(method, linear_solver, jacobian)
     if not has_traced((x0, args)):
-        found: Minimum = run(lambda x, given: minimize(fun, x, *given, **options), (x0, args))  # type: ignore[arg-type]
+        found: Minimum = run(lambda x, given: minimize(fun, x, *given, **options))(x0, args)
         return found
     graph = graph_for((x0, args))
     with tracing(graph):
@@ -196,7 +201,20 @@ def _residuals(result: Any, flat: Flat) -> Any:
 def _operator(
     jacobian: Callable[..., Any] | None, flat: Flat, nested: Callable[[Sequence[Any]], Any],
     count: int,
-) -> Callable[[Any, Sequence[Any]], Any] | None:  # fmt: skip
+) -> Callable[[Any, Sequence[Any]], JacobianOperator] | None:  # fmt: skip
     if jacobian is None:
         return None
-    return lambda x, w: jacobian(flat.unravel(x), *nested(w[:count]))
+
+    def at(x: Any, w: Sequence[Any]) -> JacobianOperator:
+        found = jacobian(flat.unravel(x), *nested(w[:count]))
+        if isinstance(found, CSR):
+            return compressed(found)
+        if not isinstance(found, JacobianOperator):
+            raise StructureError(
+                explain("minimize: jacobian= returns no Jacobian",
+                        f"returned  {type(found).__name__}",
+                        hint="return a solvers.JacobianOperator, or give sparse_jacobian(fun)")
+            )  # fmt: skip
+        return found
+
+    return at

@@ -5,6 +5,7 @@ function is traced, it is inlined, so transformations nest to any depth.
 """
 
 from chainrule.transform.batching import vmap
+from chainrule.transform.callbacks import callback
 from chainrule.transform.checkpointing import checkpoint
 from chainrule.transform.control import cond, fori_loop, scan, switch, while_loop
 from chainrule.transform.custom import custom_jvp, custom_vjp
@@ -15,6 +16,7 @@ from chainrule.transform.transformed import Transformed, evaluated, has_traced
 
 __all__ = [
     "Transformed",
+    "callback",
     "checkpoint",
     "cond",
     "custom_jvp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,21 @@ from chainrule.transform.inline import graph_for, inline, nodes_of
 from chainrule.transform.transformed import Transformed
 
 __all__ = ["vmap"]
+
+
+def _axes(entries: Sequence[Any], what: str, given: Any) -> list[int | None]:
+    """Return axes as integers, None where there is none.
+
+    Raises:
+        StructureError: An entry is no axis.
+    """
+    for entry in entries:
+        if entry is not None and (isinstance(entry, bool) or not hasattr(entry, "__index__")):
+            raise StructureError(
+                explain(f"vmap: {what} holds {entry!r}, which is no axis", f"{what}  {given!r}",
+                        hint="an axis is an integer; None stands for no axis of examples")
+            )  # fmt: skip
+    return [None if e is None else operator.index(e) for e in entries]
 
 
 def _front(node: Node, axis: int, path: str) -> Node:
@@ -44,22 +60,26 @@ def _common_size(nodes: Sequence[Node], paths: Sequence[str], axes: Sequence[int
             f"{p}  {show_extent(n.shape[0])} on axis {a}"
             for n, p, a in zip(nodes, paths, axes, strict=True)
         ]
+        named = not all(isinstance(n.shape[0], int) for n in nodes)
         raise ShapeError(
             explain(
                 "vmap: the arguments hold different numbers of examples",
                 *facts,
-                hint="the mapped axes have one extent; in_axes=None passes an argument whole",
+                hint="name both extents alike in dims= if they are equal at every call"
+                if named
+                else "the mapped axes have one extent; in_axes=None passes an argument whole",
             )
         )
     return size
 
 
-def _back(node: Node, mapped: bool, axis: int | None, size: Extent) -> Node:
+def _back(node: Node, mapped: bool, axis: int | None, size: Extent, path: str) -> Node:
     """Put the axis of examples where `out_axes` says."""
+    result = f"the result {path}" if path else "the result"
     if axis is None:
         if mapped:
             raise ShapeError(
-                explain("vmap: a result with out_axes=None depends on the example",
+                explain(f"vmap: {result} has out_axes=None and depends on the example",
                         f"result  {node.type}", hint="reduce it, or give it an axis in out_axes")
             )  # fmt: skip
         return node
@@ -68,8 +88,11 @@ def _back(node: Node, mapped: bool, axis: int | None, size: Extent) -> Node:
         node = node.graph.call("broadcast", node, shape=shape, axes=tuple(range(1, len(shape))))
     rank = node.type.rank
     if not -rank <= axis < rank:
-        raise ShapeError(explain(f"vmap: out_axes {axis} for a result of {rank} axes",
-                                 f"result  {node.type}"))  # fmt: skip
+        raise ShapeError(
+            explain(f"vmap: {result} has no place for examples at axis {axis}",
+                    f"result  {node.type}",
+                    hint=f"with the examples it has axes {-rank} to {rank - 1}")
+        )  # fmt: skip
     at = axis % rank
     rest = list(range(1, rank))
     return permuted(node, [*rest[:at], 0, *rest[at:]])
@@ -91,7 +114,8 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transfo
 
     Raises:
         ShapeError: Arguments hold different numbers of examples, or lack the axis.
-        StructureError: `in_axes` does not match the arguments, or maps none of them.
+        StructureError: `in_axes` does not match the arguments, or maps none of them; it or
+            `out_axes` holds something that is no axis.
 
     >>> import numpy as np
     >>> vmap(lambda a, b: a @ b, in_axes=(0, None))(np.ones((3, 2)), np.ones(2)).tolist()
@@ -100,10 +124,10 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transfo
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         axes_of_args = tuple(in_axes) if isinstance(in_axes, list) else in_axes
-        axes = broadcast_prefix(axes_of_args, args, "in_axes")
+        prefixed = broadcast_prefix(axes_of_args, args, "in_axes")
         leaves, tree = tree_flatten((args, kwargs))
-        axes += [0] * (len(leaves) - len(axes))
-        axes = [a if is_arraylike(x) else None for a, x in zip(axes, leaves, strict=True)]
+        entries = [*_axes(prefixed, "in_axes", in_axes), *[0] * (len(leaves) - len(prefixed))]
+        axes = [a if is_arraylike(x) else None for a, x in zip(entries, leaves, strict=True)]
         labels = _paths(fn, args, kwargs)
         at = [i for i, a in enumerate(axes) if a is not None]
         if not at:
@@ -112,7 +136,7 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transfo
                         hint="in_axes names the axis of examples of at least one argument")
             )  # fmt: skip
         graph = graph_for((args, kwargs))
-        mapped_axes = [axes[i] for i in at]
+        mapped_axes = [a for a in axes if a is not None]
         paths = [labels[i] for i in at]
         nodes = [
             _front(node, axis, path)
@@ -134,10 +158,10 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transfo
         graph.set_origin(None)
         many = batched(made.outputs, dict(zip(made.placeholders, nodes, strict=True)), size)
         skeleton = made.out_tree.unflatten([0] * len(many))
-        places = broadcast_prefix(out_axes, skeleton, "out_axes")
+        places = _axes(broadcast_prefix(out_axes, skeleton, "out_axes"), "out_axes", out_axes)
         results = [
-            Array(_back(node, mapped, place, size))
-            for (node, mapped), place in zip(many, places, strict=True)
+            Array(_back(node, mapped, place, size, path))
+            for (node, mapped), place, path in zip(many, places, made.out_tree.paths(), strict=True)
         ]
         return made.out_tree.unflatten(results)
 
@@ -146,7 +170,7 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transfo
 
 def _paths(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
     try:
-        names = [*bind_arguments(fn, args).names]
+        names = [*bind_arguments(fn, args, kwargs).names[: len(args)]]
     except StructureError:
         names = [f"arg{i}" for i in range(len(args))]
     trees = tree_flatten((args, kwargs))[1].children

@@ -14,15 +14,23 @@ from chainrule.frontend.operands import as_operand, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.dims import show_extent
 from chainrule.transform.inline import require_float
+from chainrule_runtime.bfloat16 import is_float
 
-__all__ = ["Chosen", "Paths", "choose"]
+__all__ = ["Chosen", "Paths", "choose", "choose_all"]
 
 Paths: TypeAlias = str | Sequence[str]
 """A path of a leaf, as `params/layers/0/W`, or several; parts may hold wildcards."""
 
 
 class Chosen:
-    """The arguments that a transformation is about, taken out of a call."""
+    """The arguments that a transformation is about, taken out of a call.
+
+    Attributes:
+        value: They, as a tuple.
+        tree: How they nest.
+        leaves: The leaves that move: all of them, unless `hold` has set integers apart.
+        paths: What those are called.
+    """
 
     def __init__(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
@@ -42,11 +50,22 @@ class Chosen:
         self.leaves, self.tree = tree_flatten(self.value)
         names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
         self.paths = [p for n, c in zip(names, self.tree.children, strict=True) for p in c.paths(n)]
+        self.all_paths, self.at = self.paths, list(range(len(self.leaves)))
+        self._all = self.leaves
+
+    def hold(self) -> None:
+        """Set leaves apart that are not of floating point: they do not move."""
+        self.at = [i for i, x in enumerate(self._all) if _holds_floats(x)]
+        self.leaves = [self._all[i] for i in self.at]
+        self.paths = [self.all_paths[i] for i in self.at]
 
     def call(self, leaves: Sequence[Any]) -> Any:
         """Call the function with other leaves in the chosen arguments."""
         args, kwargs = list(self.args), dict(self.kwargs)
-        for key, value in zip(self.keys, self.tree.unflatten(leaves), strict=True):
+        full = list(self._all)
+        for i, leaf in zip(self.at, leaves, strict=True):
+            full[i] = leaf
+        for key, value in zip(self.keys, self.tree.unflatten(full), strict=True):
             if isinstance(key, int):
                 args[key] = value
             else:
@@ -54,13 +73,21 @@ class Chosen:
         return self.fn(*args, **kwargs)
 
     def nested(self, leaves: Sequence[Any]) -> Any:
-        """Nest leaves as the chosen arguments; a single one is not in a tuple."""
-        tree = self.tree.unflatten(leaves)
+        """Nest leaves as the chosen arguments, None where one is held; a single one as itself."""
+        full: list[Any] = [None] * len(self._all)
+        for i, leaf in zip(self.at, leaves, strict=True):
+            full[i] = leaf
+        tree = self.tree.unflatten(full)
         return tree[0] if self.single else tree
 
     def taken_apart(self, vector: Any) -> tuple[Any, ...]:
         """Return what nests as the chosen arguments as a tuple, one for each."""
         return (vector,) if self.single else tuple(vector)
+
+
+def _holds_floats(leaf: Any) -> bool:
+    dtype = getattr(as_operand(leaf), "dtype", None)
+    return isinstance(leaf, float) if dtype is None else is_float(dtype)
 
 
 class ChosenLeaves(Chosen):
@@ -228,5 +255,20 @@ def choose(
         )
     else:
         chosen = ChosenLeaves(fn, args, kwargs, wrt, verb)
+    require_float(chosen.leaves, chosen.paths, verb)
+    return chosen
+
+
+def choose_all(fn: Callable[..., Any], args: tuple[Any, ...], verb: str) -> Chosen:
+    """Take all arguments out of a call; integers among them stay as they are.
+
+    Raises:
+        DTypeError: None of them is of floating point.
+    """
+    chosen = Chosen(fn, args, {}, tuple(range(len(args))), None)
+    if all(map(is_arraylike, chosen.leaves)):
+        chosen.hold()
+    if not chosen.leaves:
+        chosen = Chosen(fn, args, {}, tuple(range(len(args))), None)
     require_float(chosen.leaves, chosen.paths, verb)
     return chosen

@@ -19,7 +19,7 @@ from chainrule.frontend.value import Value
 from chainrule.ir.graph import Check, Graph, Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import Type
-from chainrule.ir.walk import reached, rebuild
+from chainrule.ir.walk import rebuild
 
 __all__ = ["Leaf", "Opened", "close", "leaves_of", "open_body"]
 
@@ -55,7 +55,7 @@ class Opened:
         outputs: Its results.
         tree: How they nest.
         weak: Which of them stand for Python numbers.
-        checks: The conditions that depend on its placeholders.
+        checks: The conditions that were checked in it.
     """
 
     graph: Graph
@@ -81,11 +81,8 @@ def open_body(
         leaves, tree = tree_flatten(result)
         outputs = result_nodes(graph, leaves, tree.paths())
         graph.set_origin(None)
-    own = set(inputs)
-    checks = [
-        c for c in graph.checks
-        if c not in before and not own.isdisjoint(reached([c.failed]))
-    ]  # fmt: skip
+    # Also those of values from outside only: a body that does not run fails no check.
+    checks = [c for c in graph.checks if c not in before]
     for check in checks:
         del graph.checks[check]
     graph.enclose(mark)

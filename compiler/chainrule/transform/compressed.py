@@ -32,6 +32,8 @@ Cut: TypeAlias = Literal["copies", "joined", "inputs"]
 Store: TypeAlias = Callable[[str, Array], Node]
 """Makes an array available to the program: as a constant, or as one more input."""
 
+SWEEPS: Final = 16
+"Sweeps up to which each is written out; more are one batched sweep."
 WRITTEN_OUT: Final = 4_000
 "Nodes that all sweeps together may have for being written out; above, they are batched."
 NEEDLESS: Final = -1
@@ -154,7 +156,7 @@ def swept(
     seeds = [x.graph.input("seed", x.type) for x in seeded]
     sweep = _sweep(ends, problem.fresh, mode, dict(zip(seeded, seeds, strict=True)))
     work = len(_own(sweep, ends))
-    if count * work <= WRITTEN_OUT:
+    if count <= SWEEPS and count * work <= WRITTEN_OUT:
         nodes = _written_out(ends, problem.fresh, mode, seeded, shades, count, store)
         return Pieces(nodes, len(sweep), batched=False)
     return Pieces(_batched(sweep, seeds, shades, count, store), len(sweep), batched=True)

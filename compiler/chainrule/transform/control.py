@@ -15,20 +15,20 @@ from chainrule.errors import DTypeError, ShapeError, StructureError, Unsupported
 from chainrule.frontend.arguments import is_arraylike, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
-from chainrule.frontend.operands import cast, common_dtype
+from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
-from chainrule.frontend.value import SymbolicExtent, Value, plain_extent, symbolic
+from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent, symbolic
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, Type
-from chainrule.ir.walk import rebuild
+from chainrule.ir.walk import reached, rebuild
 from chainrule.ops.control import fresh_length, results_of
 from chainrule.transform.checkpointing import in_segments, schedule_of
 from chainrule.transform.closing import Leaf, Opened, close, leaves_of, open_body
 from chainrule.transform.inline import graph_for
 from chainrule.transform.revolve import recomputing
-from chainrule.transform.transformed import Run, evaluated, has_traced
+from chainrule.transform.transformed import Run, evaluating, has_traced
 
 __all__ = ["cond", "fori_loop", "scan", "switch", "while_loop"]
 
@@ -57,6 +57,19 @@ class _Carries:
     @property
     def names(self) -> list[str]:
         return [p or "carry" for p in self.paths]
+
+    def opened(self, step: Callable[..., Any]) -> Opened:
+        """Trace a function of the position and the leaves of what is carried."""
+        types, weak = [POSITION, *self.types], [True, *self.weak]
+        return open_body(self.graph, step, types, weak, ["position", *self.names])
+
+    def settled(self, step: Callable[..., Any]) -> Opened:
+        """Trace a step until its results have the types of what it is given."""
+        while True:
+            opened = self.opened(step)
+            self.check_tree(opened.tree)
+            if not self.widened(opened.outputs, opened.weak):
+                return opened
 
     def widened(self, outputs: Sequence[Node], weak: Sequence[bool]) -> bool:
         """Let carries that began as Python numbers take the dtype that a step gives them."""
@@ -124,7 +137,7 @@ def _no(graph: Graph) -> Node:
 def scan(
     f: Callable[[Any, Any], Any], init: Any, xs: Any = None, length: Any = None,
     reverse: bool = False, *, checkpoint: str | int | tuple[str, int] | None = None,
-    run: Run = evaluated,
+    run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Carry a value through a loop over the rows of arrays.
 
@@ -143,7 +156,8 @@ def scan(
             which is run once again.  An integer: the same with segments of so many steps.
             `"binomial"` or `("binomial", snapshots)`: a few carries, from which steps are run again
             up to three times, or as often as it takes.
-        run: How plain values are computed with.
+        run: How plain values are computed with.  (With plain arrays the function is traced at each
+            call, at the cost of milliseconds: `jit` what is called often.)
 
     Returns:
         `(last carry, ys)`: `ys` nests as `y`, with the rows of all steps along a new axis 0.
@@ -159,7 +173,7 @@ def scan(
     (6.0, [1.0, 3.0, 6.0])
     """
     if not has_traced((init, xs)) and not isinstance(length, SymbolicExtent):
-        return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint), (init, xs))
+        return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint))(init, xs)
     graph = graph_for((init, xs))
     rows, row_tree = leaves_of(xs, graph)
     count = _length_of(rows, row_tree, length)
@@ -238,12 +252,18 @@ def _loop(
     return last, [Array(n) for n in results[len(inits) :]]
 
 
+def _described(x: Any) -> str:
+    return describe(x.node) if isinstance(x, Value) else f"{x!r:.60}"
+
+
 def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
     """Return the number of steps, on which all arrays agree."""
     if length is not None and not isinstance(length, int | Dim | np.integer):
         raise StructureError(
-            explain("scan: the length is no integer", f"length  {length!r:.60}",
-                    hint="for a number known only as the program runs, use while_loop")
+            explain("scan: the length is no integer", f"length  {_described(length)}",
+                    hint="an argument that says how many steps is a setting: name it in the "
+                    "static_argnames of jit, or close over it; for a number known only as the "
+                    "program runs, use while_loop")
         )  # fmt: skip
     if isinstance(length, np.integer):
         length = int(length)
@@ -270,13 +290,13 @@ def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
 
 
 def fori_loop(
-    lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, *, run: Run = evaluated
+    lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, *, run: Run = evaluating
 ) -> Any:
     """Apply a body for each integer from `lower` up to, not including, `upper`.
 
     Args:
         lower: The first integer.
-        upper: The end; if one of the two is a traced number, the loop is a `while_loop`.
+        upper: The end; with a traced number for one of the two, reverse mode is a `while_loop`'s.
         body: `body(i, value) -> value`; the value keeps structure, shapes and dtypes.
         init: The first value: a pytree of arrays.
         run: How plain values are computed with.
@@ -292,34 +312,40 @@ def fori_loop(
     >>> fori_loop(0, 5, lambda i, s: s + i, 0).item()
     10
     """
-    if not has_traced((lower, upper, init)):
-        return run(lambda x: fori_loop(int(lower), int(upper), body, x), (init,))
-    first, end = plain_extent(lower), plain_extent(upper)
-    if _static(lower) and _static(upper):
-        graph = graph_for((lower, upper, init))
-        start = symbolic(first, graph)
-        steps = end - first
-        if isinstance(steps, int):
-            steps = max(steps, 0)
-
-        def step(carry: tuple[Any, Any], _x: None) -> tuple[Any, None]:
-            i, value = carry
-            return (i + 1, body(i, value)), None
-
-        (_, last), _ = scan(step, (start, init), None, steps)
-        return last
     for x in (lower, upper):
-        if isinstance(x, Value) and x.node.dtype.kind not in ("int", "uint"):
-            raise DTypeError(explain("fori_loop: an end is no integer", f"end  {x!r}"))
+        _require_integer(x)
+    if not has_traced((lower, upper, init)):
+        return run(lambda x: fori_loop(int(lower), int(upper), body, x))(init)
+    graph = graph_for((lower, upper, init))
+    first, end = (int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper))
+    start = symbolic(first, graph) if _static(first) else lower
+    carries = _Carries("fori_loop", init, graph)
 
-    def more(state: tuple[Any, Any]) -> Any:
-        return state[0] < upper
+    def turn(position: Any, *leaves: Any) -> Any:
+        return body(start + position, carries.tree.unflatten(leaves))
 
-    def turn(state: tuple[Any, Any]) -> tuple[Any, Any]:
-        i, value = state
-        return i + 1, body(i, value)
+    opened = carries.settled(turn)
+    after = carries.matched(opened.outputs, opened.weak)
+    if _static(first) and _static(end):
+        steps = end - first
+        steps = max(steps, 0) if isinstance(steps, int) else steps
+        last, _ = _loop(carries, opened, after, [], steps)
+    else:
+        test = carries.opened(lambda position, *_: start + position < upper)
+        last, _ = _loop(carries, opened, after, [], fresh_length(), test=test)
+    return carries.tree.unflatten(last)
 
-    return while_loop(more, turn, (lower, init))[1]
+
+def _require_integer(x: Any) -> None:
+    """Raise unless an end of a loop is one integer."""
+    if _static(plain_extent(x)):
+        return
+    leaf = x if isinstance(x, Value) else as_operand(x)
+    kind = kind_of(leaf)
+    if np.dtype(kind).kind not in "iu":
+        raise DTypeError(explain("fori_loop: an end is no integer", f"end  {x!r:.60}"))
+    if shape_of(leaf):
+        raise ShapeError(explain("fori_loop: an end is not one integer", f"end  {x!r:.60}"))
 
 
 def _static(x: Any) -> bool:
@@ -328,7 +354,7 @@ def _static(x: Any) -> bool:
 
 def while_loop(
     cond: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, *,
-    max_steps: int | None = None, run: Run = evaluated,
+    max_steps: int | None = None, run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Apply a body as long as a condition holds.
 
@@ -354,24 +380,23 @@ def while_loop(
     192.0
     """
     if not has_traced(init):
-        return run(lambda x: while_loop(cond, body, x, max_steps=max_steps), (init,))
+        return run(lambda x: while_loop(cond, body, x, max_steps=max_steps))(init)
+    if max_steps is not None and not _is_count(max_steps):
+        raise StructureError(explain("while_loop: max_steps is no number of steps",
+                                     f"max_steps  {max_steps!r:.60}"))  # fmt: skip
     graph = graph_for(init)
     carries = _Carries("while_loop", init, graph)
 
     def of_leaves(fn: Callable[[Any], Any]) -> Callable[..., Any]:
         return lambda _position, *leaves: fn(carries.tree.unflatten(leaves))
 
-    while True:
-        types = [POSITION, *carries.types]
-        names, weak = ["position", *carries.names], [True, *carries.weak]
-        opened = open_body(graph, of_leaves(body), types, weak, names)
-        carries.check_tree(opened.tree)
-        if not carries.widened(opened.outputs, opened.weak):
-            break
-    test = open_body(graph, of_leaves(cond), types, weak, names)
+    opened = carries.settled(of_leaves(body))
+    test = carries.opened(of_leaves(cond))
     _require_truth("while_loop: the condition", test)
-    if test.checks:
-        graph.checks.update(dict.fromkeys(test.checks))
+    # What it checks of values from outside is checked before the loop: the condition always runs.
+    own = set(test.inputs)
+    graph.checks.update(dict.fromkeys(test.checks))
+    if any(not own.isdisjoint(reached([c.failed])) for c in test.checks):
         raise StructureError(
             explain("while_loop: the condition picks elements by an index of its own",
                     f"at  {user_line()}", hint="pick them in the body, and carry them")
@@ -379,6 +404,10 @@ def while_loop(
     after = carries.matched(opened.outputs, opened.weak)
     last, _ = _loop(carries, opened, after, [], fresh_length(), test=test, bound=max_steps)
     return carries.tree.unflatten(last)
+
+
+def _is_count(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool) and x >= 0
 
 
 def _require_truth(what: str, opened: Opened) -> None:
@@ -396,7 +425,7 @@ def _require_truth(what: str, opened: Opened) -> None:
 
 def cond(
     pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any,
-    run: Run = evaluated,
+    run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Run one of two functions.
 
@@ -422,7 +451,7 @@ def cond(
     6.0
     """
     if not has_traced((pred, operands)):
-        return run(lambda p, args: cond(p, true_fn, false_fn, *args), (pred, operands))
+        return run(lambda p, args: cond(p, true_fn, false_fn, *args))(pred, operands)
     if isinstance(pred, bool | np.bool_):
         return (true_fn if pred else false_fn)(*operands)
     graph = graph_for((pred, operands))
@@ -440,7 +469,7 @@ def cond(
 
 
 def switch(
-    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, run: Run = evaluated
+    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, run: Run = evaluating
 ) -> Any:
     """Run one of several functions.
 
@@ -467,7 +496,7 @@ def switch(
     if not branches:
         raise StructureError(explain("switch: there are no branches"))
     if not has_traced((index, operands)):
-        return run(lambda i, args: switch(i, branches, *args), (index, operands))
+        return run(lambda i, args: switch(i, branches, *args))(index, operands)
     if _static(index):
         return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
     graph = graph_for((index, operands))

@@ -9,13 +9,13 @@ from chainrule.differentiate.reverse import pull_back
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, broadcast_prefix, tree_flatten
 from chainrule.ir.graph import Node
-from chainrule.transform.choice import Paths, choose
+from chainrule.transform.choice import Paths, choose, choose_all
 from chainrule.transform.inline import Inlined, graph_for, inline
-from chainrule.transform.transformed import Run, Transformed, evaluated, has_traced
+from chainrule.transform.transformed import Run, Transformed, evaluating, has_traced, held
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = ["grad", "matched", "value_and_grad", "vjp"]
 
 
 def _scalar(made: Inlined, verb: str) -> Node:
@@ -47,9 +47,10 @@ def _scalar(made: Inlined, verb: str) -> Node:
     return value
 
 
-def _pulled(made: Inlined, cotangents: Sequence[Node]) -> list[Node]:
+def _pulled(made: Inlined, cotangents: Sequence[Node | None]) -> list[Node]:
     """Return the cotangents of the placeholders; zeros where nothing depends on them."""
-    found = pull_back(made.outputs, cotangents, made.placeholders)
+    given = [(y, g) for y, g in zip(made.outputs, cotangents, strict=True) if g is not None]
+    found = pull_back([y for y, _ in given], [g for _, g in given], made.placeholders)
     return [
         p.graph.full_like(p, 0.0) if g is None else g
         for p, g in zip(made.placeholders, found, strict=True)
@@ -144,21 +145,42 @@ def grad(
     return Transformed(traced, fn, "grad")
 
 
-def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node]:
-    """Return cotangents of the outputs, converted to their dtypes.
+def matched(given: Any, tree: TreeDef, what: str, of: str) -> list[Any]:
+    """Return the leaves of tangents or cotangents; None where None stands for one or several.
+
+    Raises:
+        StructureError: They nest otherwise than what they are of.
+    """
+    leaves, found = tree_flatten(given)
+    if found == tree:
+        return leaves
+    try:
+        spread = broadcast_prefix(given, tree.unflatten([0] * tree.leaves), what)
+    except StructureError:
+        spread = []
+    if not spread or sum(x is not None for x in spread) != len(leaves):
+        raise StructureError(
+            explain(f"the {what} otherwise than the {of}", f"{of}  {tree}",
+                    f"{what.split(maxsplit=1)[0]}  {found}", hint="None stands for zeros")
+        )  # fmt: skip
+    return spread
+
+
+def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node | None]:
+    """Return cotangents of the outputs, converted to their dtypes; None for zeros.
+
+    Those of integer outputs do not count.
 
     Raises:
         StructureError: They nest otherwise.
         ShapeError: One has another shape than its output.
     """
-    leaves, given = tree_flatten(cotangent)
-    if given != tree:
-        raise StructureError(
-            explain("the cotangent nests otherwise than the result",
-                    f"result  {tree}", f"cotangent  {given}")
-        )  # fmt: skip
-    nodes = []
+    leaves = matched(cotangent, tree, "cotangent nests", "result")
+    nodes: list[Node | None] = []
     for leaf, output in zip(leaves, made.outputs, strict=True):
+        if leaf is None or not output.dtype.is_float:
+            nodes.append(None)
+            continue
         node = node_of(as_operand(leaf), made.graph)
         if node.shape != output.shape:
             if node.shape:
@@ -171,7 +193,7 @@ def cotangent_nodes(made: Inlined, cotangent: Any, tree: TreeDef) -> list[Node]:
     return nodes
 
 
-def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluated) -> Any:
+def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluating) -> Any:
     """Return the value of `fn` and the function that pulls cotangents back through it.
 
     Args:
@@ -182,11 +204,13 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
 
     Returns:
         `(result, pullback)`, and the auxiliary results with `has_aux`.  `pullback` takes a
-        cotangent of the result's structure and shapes; it returns a tuple: one cotangent for each
-        argument.
+        cotangent of the result's structure and shapes, None for zeros; that of an integer result
+        does not count.  It returns a tuple: one cotangent for each argument, None for integers.
 
     Raises:
-        DTypeError: An argument is not of floating point.
+        DTypeError: No argument is of floating point.
+        StructureError: A cotangent nests otherwise than the result.
+        ShapeError: A cotangent has another shape than its result.
 
     >>> y, pullback = vjp(lambda a, b: a * b, 3.0, 4.0)
     >>> y.item(), tuple(g.item() for g in pullback(1.0))
@@ -200,15 +224,19 @@ def vjp(fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run =
         def pullback_of(given: Sequence[Any], cotangent: Any) -> Any:
             return vjp(fn, *given, has_aux=has_aux)[1](cotangent)
 
+        choose_all(fn, primals, "vjp")
+        primals = held(primals)
+        pulled = run(pullback_of)
+
         def pullback(cotangent: Any) -> Any:
             if has_traced(cotangent):
                 return pullback_of(primals, cotangent)
-            return run(pullback_of, (primals, cotangent))
+            return pulled(primals, cotangent)
 
-        result = run(value, primals)
+        result = run(value)(*primals)
         return (result[0], pullback, result[1]) if has_aux else (result, pullback)
 
-    chosen = choose(fn, primals, {}, tuple(range(len(primals))), None, "vjp")
+    chosen = choose_all(fn, primals, "vjp")
     graph = graph_for(primals)
     made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
     placed, aux = made.placed_with_aux(made.outputs)

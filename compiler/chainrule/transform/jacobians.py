@@ -10,6 +10,7 @@ from chainrule.errors import StructureError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, cast, node_of, reshape
 from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.value import Value
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I64, Type
 from chainrule.numpy.nodes import permuted
@@ -82,6 +83,10 @@ def jacrev(
                 units[i] = unit
                 return pullback(tree.unflatten(units))
 
+            if not type_.shape:
+                one = Array(graph.constant(1.0, type_.dtype))
+                rows.append(chosen.nested(list(row(one))))
+                continue
             pulled = vmap(row).traced(Array(_basis(graph, type_)))
             rows.append(
                 chosen.nested(
@@ -149,6 +154,8 @@ def _last_axis_first(tangents: Node, type_: Type) -> Node:
     """Move the axis of directions to the end and give it the argument's shape."""
     rank = tangents.type.rank
     moved = permuted(tangents, [*range(1, rank), 0])
+    if not moved.dtype.is_float:
+        moved = cast(moved, type_.dtype)  # an integer result: zeros, as in jacrev
     return reshape(moved, (*moved.shape[:-1], *type_.shape))
 
 
@@ -166,6 +173,8 @@ def hessian(
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the second derivatives of `fn`, forward over reverse.
 
+    That is one push of the gradient for each element of the arguments.
+
     Args:
         fn: A function that returns floating-point arrays; usually one number.
         argnums: Which positional arguments to differentiate with respect to.
@@ -182,7 +191,43 @@ def hessian(
     """
     inner = jacrev(fn, argnums, argnames=argnames, wrt=wrt)
     outer = jacfwd(inner.traced, argnums, argnames=argnames, wrt=wrt)
-    return Transformed(outer.traced, fn, "hessian")
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        chosen = choose(fn, args, kwargs, argnums, argnames, "hessian", wrt)
+        graph = graph_for((args, kwargs))
+        lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
+        results, tree = tree_flatten(chosen.call(lifted))
+        if tree.cls is None and isinstance(results[0], Value) and not results[0].node.shape:
+            return chosen.nested([chosen.nested(row) for row in _symmetric(chosen.call, lifted)])
+        return outer.traced(*args, **kwargs)
+
+    return Transformed(traced, fn, "hessian")
+
+
+def _symmetric(call: Callable[[Sequence[Any]], Any], leaves: Sequence[Array]) -> list[list[Array]]:
+    """Return the second derivatives of a number by each pair of leaves.
+
+    The slopes of the gradient along each direction are columns; being symmetric, they are taken as
+    rows, which need no transposing.
+    """
+    graph = leaves[0].node.graph
+
+    def gradient(*moved: Any) -> Any:
+        value, pullback = vjp(lambda *given: call(given), *moved)
+        return pullback(Array(graph.constant(1.0, value.node.dtype)))
+
+    rows = []
+    for i, leaf in enumerate(leaves):
+        type_ = leaf.node.type
+
+        def row(unit: Any, i: int = i) -> Any:
+            along = [_zero(graph, x.node.type) for x in leaves]
+            along[i] = unit
+            return jvp(gradient, leaves, along)[1]
+
+        pushed = vmap(row).traced(Array(_basis(graph, type_)))
+        rows.append([Array(reshape(g.node, (*type_.shape, *g.node.shape[1:]))) for g in pushed])
+    return rows
 
 
 def hvp(

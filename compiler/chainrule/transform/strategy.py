@@ -43,6 +43,7 @@ from chainrule.transform.reading import Entries, Places, laid, placed, regular
 __all__ = ["Colors", "Derivative", "hessian_of", "jacobian_of"]
 
 
+MODES: Final[tuple[Mode, ...]] = ("rows", "columns")
 CUTS: Final[tuple[Cut, ...]] = ("copies", "joined", "inputs")
 
 
@@ -147,10 +148,13 @@ def _jacobian_plan(outputs: Sequence[Node], wrt: Sequence[Node], known: Known) -
 
 def _works(problem: Problem) -> dict[Mode, int]:
     """Return the operations of one sweep of each mode that there is."""
-    works: dict[Mode, int] = {"rows": _work(sweep_nodes(problem, "rows"))}
-    # A derivative that the user gave may be one in reverse mode only.
-    with suppress(NotDifferentiableError):
-        works["columns"] = _work(sweep_nodes(problem, "columns"))
+    works: dict[Mode, int] = {}
+    for mode in MODES:
+        # A derivative that the user gave may be one in one mode only.
+        with suppress(NotDifferentiableError):
+            works[mode] = _work(sweep_nodes(problem, mode))
+    if not works:
+        sweep_nodes(problem, "rows")  # which says why
     return works
 
 

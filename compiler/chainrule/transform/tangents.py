@@ -6,31 +6,35 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chainrule.differentiate.forward import push_forward
-from chainrule.errors import ShapeError, StructureError, explain
+from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.arguments import is_arraylike
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.operands import as_operand, cast, graph_of, node_of
-from chainrule.frontend.pytree import tree_flatten, tree_map
+from chainrule.frontend.pytree import tree_map
 from chainrule.frontend.value import Value
 from chainrule.ir.graph import Node
-from chainrule.transform.choice import choose
+from chainrule.transform.choice import Chosen, choose_all
+from chainrule.transform.gradients import matched
 from chainrule.transform.inline import Inlined, graph_for, inline
-from chainrule.transform.transformed import Run, evaluated, has_traced
+from chainrule.transform.transformed import Run, evaluating, has_traced, held
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = ["jvp", "linearize", "stop_gradient"]
 
 
-def _tangent_nodes(made: Inlined, tangents: Any, tree: Any, paths: Sequence[str]) -> list[Node]:
-    """Return tangents of the placeholders, converted to their dtypes."""
-    leaves, given = tree_flatten(tuple(tangents))
-    if given != tree:
-        raise StructureError(
-            explain("the tangents nest otherwise than the arguments",
-                    f"arguments  {tree}", f"tangents  {given}")
-        )  # fmt: skip
-    nodes = []
-    for leaf, placeholder, path in zip(leaves, made.placeholders, paths, strict=True):
+def _tangent_nodes(made: Inlined, tangents: Any, chosen: Chosen) -> list[Node | None]:
+    """Return tangents of the placeholders, converted to their dtypes; None for zeros."""
+    leaves = matched(tuple(tangents), chosen.tree, "tangents nest", "arguments")
+    for i, (leaf, path) in enumerate(zip(leaves, chosen.all_paths, strict=True)):
+        if i not in chosen.at and leaf is not None:
+            _refuse_motion(leaf, path)
+    leaves = [leaves[i] for i in chosen.at]
+    nodes: list[Node | None] = []
+    for leaf, placeholder, path in zip(leaves, made.placeholders, chosen.paths, strict=True):
+        if leaf is None:
+            nodes.append(None)
+            continue
         node = node_of(as_operand(leaf), made.graph)
         if node.shape != placeholder.shape:
             raise ShapeError(
@@ -44,9 +48,21 @@ def _tangent_nodes(made: Inlined, tangents: Any, tree: Any, paths: Sequence[str]
     return nodes
 
 
-def _pushed(made: Inlined, tangents: Sequence[Node]) -> list[Node]:
+def _refuse_motion(tangent: Any, path: str) -> None:
+    """Raise where an argument of integers is told to move; integers as its tangent do not count."""
+    dtype = getattr(as_operand(tangent), "dtype", None)
+    if isinstance(tangent, float) if dtype is None else is_float(dtype):
+        raise DTypeError(
+            explain(f"{path} is of integers, which do not move: its tangent is None",
+                    f"tangent  {dtype or 'Python float'}",
+                    hint="convert the argument with .astype(float)")
+        )  # fmt: skip
+
+
+def _pushed(made: Inlined, tangents: Sequence[Node | None]) -> list[Node]:
     """Return the tangents of the outputs; zeros where they do not depend on the inputs."""
-    found = push_forward(made.outputs, dict(zip(made.placeholders, tangents, strict=True)))
+    given = zip(made.placeholders, tangents, strict=True)
+    found = push_forward(made.outputs, {p: t for p, t in given if t is not None})
     return [
         y.graph.full_like(y, 0) if t is None else t
         for y, t in zip(made.outputs, found, strict=True)
@@ -55,7 +71,7 @@ def _pushed(made: Inlined, tangents: Sequence[Node]) -> list[Node]:
 
 def jvp(
     fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any], *,
-    has_aux: bool = False, run: Run = evaluated,
+    has_aux: bool = False, run: Run = evaluating,
 ) -> Any:  # fmt: skip
     """Return the value of `fn` and its derivative along a direction.
 
@@ -64,17 +80,19 @@ def jvp(
     Args:
         fn: A function of pytrees of arrays that returns a pytree of arrays.
         primals: Its arguments, a tuple or a list.
-        tangents: The direction, of the arguments' structure and shapes.
+        tangents: The direction, of the arguments' structure and shapes; None for zeros, and for
+            integers, which do not move.
         has_aux: `fn` returns a pair `(result, auxiliary results)`.
         run: How plain values are computed with.
 
     Returns:
-        `(result, tangent of the result)`, and the auxiliary results with `has_aux`.
+        `(result, tangent of the result)`, and the auxiliary results with `has_aux`.  The tangent of
+        an integer result is zeros.
 
     Raises:
         StructureError: The tangents nest otherwise than the arguments.
         ShapeError: A tangent has another shape than its argument.
-        DTypeError: An argument is not of floating point.
+        DTypeError: No argument is of floating point, or one of integers has a tangent.
 
     >>> y, slope = jvp(lambda x: x**2, (3.0,), (1.0,))
     >>> y.item(), slope.item()
@@ -91,13 +109,13 @@ def jvp(
         def whole(given: Any, along: Any) -> Any:
             return jvp(fn, given, along, has_aux=has_aux)
 
-        return run(whole, (tuple(primals), tuple(tangents)))
+        return run(whole)(tuple(primals), tuple(tangents))
 
     args = tuple(primals)
-    chosen = choose(fn, args, {}, tuple(range(len(args))), None, "jvp")
+    chosen = choose_all(fn, args, "jvp")
     graph = graph_for((args, tangents))
     made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
-    pushed = _pushed(made, _tangent_nodes(made, tangents, chosen.tree, chosen.paths))
+    pushed = _pushed(made, _tangent_nodes(made, tangents, chosen))
     placed, aux = made.placed_with_aux([*made.outputs, *pushed])
     count = len(made.outputs)
     result = made.out_tree.unflatten(
@@ -107,19 +125,23 @@ def jvp(
     return (result, tangent, aux) if has_aux else (result, tangent)
 
 
-def linearize(fn: Callable[..., Any], *primals: Any, run: Run = evaluated) -> Any:
+def linearize(
+    fn: Callable[..., Any], *primals: Any, has_aux: bool = False, run: Run = evaluating
+) -> Any:
     """Return the value of `fn` and its derivative at that point, a linear function of directions.
 
     Args:
         fn: A function of pytrees of arrays that returns a pytree of arrays.
         primals: Its arguments.
+        has_aux: `fn` returns a pair `(result, auxiliary results)`.
         run: How plain values are computed with.
 
     Returns:
-        `(result, along)`; `along(*tangents)` is the tangent of the result.
+        `(result, along)`, and the auxiliary results with `has_aux`.  `along(*tangents)` is the
+        tangent of the result; calling it again computes, but traces and compiles nothing.
 
     Raises:
-        DTypeError: An argument is not of floating point.
+        DTypeError: No argument is of floating point.
 
     >>> y, along = linearize(lambda x: x**3, 2.0)
     >>> y.item(), along(1.0).item()
@@ -127,21 +149,35 @@ def linearize(fn: Callable[..., Any], *primals: Any, run: Run = evaluated) -> An
     """
     if not has_traced(primals):
 
+        def value(*given: Any) -> Any:
+            return fn(*given)
+
+        def tangent_of(given: Sequence[Any], tangents: Sequence[Any]) -> Any:
+            return jvp(fn, given, tangents, has_aux=has_aux)[1]
+
+        choose_all(fn, primals, "linearize")
+        primals = held(primals)
+        pushed = run(tangent_of)
+
         def along_plain(*tangents: Any) -> Any:
-            return jvp(fn, primals, tangents, run=run)[1]
+            if has_traced(tangents):
+                return tangent_of(primals, tangents)
+            return pushed(primals, tangents)
 
-        return run(fn, primals), along_plain
+        result = run(value)(*primals)
+        return (result[0], along_plain, result[1]) if has_aux else (result, along_plain)
 
-    chosen = choose(fn, primals, {}, tuple(range(len(primals))), None, "linearize")
-    made = inline(chosen.call, chosen.leaves, chosen.paths, graph_for(primals))
-    placed = made.placed(made.outputs)
+    chosen = choose_all(fn, primals, "linearize")
+    graph = graph_for(primals)
+    made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
+    placed, aux = made.placed_with_aux(made.outputs)
     out = made.out_tree.unflatten([Array(n, w) for n, w in zip(placed, made.weak, strict=True)])
 
     def along(*tangents: Any) -> Any:
-        nodes = _tangent_nodes(made, tangents, chosen.tree, chosen.paths)
+        nodes = _tangent_nodes(made, tangents, chosen)
         return made.out_tree.unflatten([Array(n) for n in made.placed(_pushed(made, nodes))])
 
-    return out, along
+    return (out, along, aux) if has_aux else (out, along)
 
 
 def stop_gradient(x: Any) -> Any:

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
-from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.known import known_leaves
+from chainrule.frontend.pytree import tree_flatten, tree_map
 from chainrule.frontend.trace import trace
 
-__all__ = ["Run", "Transformed", "evaluated", "has_traced"]
+__all__ = ["Run", "Transformed", "evaluated", "evaluating", "has_traced", "held"]
 
-Run: TypeAlias = Callable[[Callable[..., Any], Sequence[Any]], Any]
-"""How a function of traced values is run on plain ones: `run(function, arguments)`."""
+Run: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes of a function of traced values one of plain values."""
 
 
 def has_traced(tree: Any) -> bool:
@@ -41,6 +44,20 @@ def evaluated(
         return function(*positions, **keywords)
 
     return trace(of_arrays, *arrays).run(*arrays)
+
+
+def evaluating(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function of traced values one of plain values, which NumPy evaluates."""
+
+    def of_plain(*args: Any) -> Any:
+        return evaluated(function, args)
+
+    return of_plain
+
+
+def held(tree: Any) -> Any:
+    """Return arguments as they are now, whatever is written into their arrays later."""
+    return tree_map(lambda x: x.copy() if isinstance(x, np.ndarray) else x, tree)
 
 
 def _has_signature(function: Callable[..., Any]) -> bool:
@@ -80,6 +97,7 @@ class Transformed:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Inline or evaluate."""
         if has_traced((args, kwargs)):
+            args, kwargs = known_leaves((args, kwargs))
             return self.traced(*args, **kwargs)
         return evaluated(self.traced, args, kwargs)
 

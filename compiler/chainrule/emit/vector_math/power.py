@@ -107,7 +107,9 @@ def hypot(x: Lanes, y: Lanes) -> Lanes:
         larger = (larger < 1 << 52).choose(larger.constant(1 << 52), larger)
         larger = (larger > 2045 << 52).choose(larger.constant(2045 << 52), larger)
         down = (larger.constant(2046 << 52) - larger).as_float()
-        a, b = a * down, b * down
+        # The larger first: what is rounded twice must not hang on the order of the arguments.
+        first = a > b
+        a, b = first.choose(a, b) * down, first.choose(b, a) * down
         y = a.times_plus(a, b * b).sqrt() * larger.as_float()
     else:
         wide, other = a.widened(), b.widened()
