@@ -180,11 +180,9 @@ def array_for(op: Op, position: int, type_: Type, random: np.random.Generator) -
             spread = (random.permutation(count) + random.uniform(0.2, 0.8, count)) / max(count, 1)
             found = (low + (high - low) * spread).reshape(shape)
             if position == 0 and op.name in HEAVY:
-                found += (
-                    2
-                    * (shape[-1] + 1)
-                    * np.roll(np.eye(max(shape[-1], 1)), HEAVY[op.name], 0)[: shape[-1]]
-                )
+                # Well-conditioned, and of moderate size: determinants grow with the power.
+                heavy = np.roll(np.eye(max(shape[-1], 1)), HEAVY[op.name], 0)[: shape[-1]]
+                found = found / (shape[-1] + 1) + 2 * heavy
             return found.astype(type_.dtype.numpy)
         case "bool":
             return random.choice([False, True], shape)
