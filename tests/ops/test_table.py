@@ -200,7 +200,9 @@ def test_batching_equals_a_loop(op: Op) -> None:
                         **sample.attributes,
                     )) for k in range(size)
                 ])  # fmt: skip
-            np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12, err_msg=str(sample))
+            # NumPy solves stacks of matrices in another order than single ones.
+            near = 1e-6 if got.dtype == np.float32 else 1e-12
+            np.testing.assert_allclose(got, expected, rtol=near, atol=near, err_msg=str(sample))
 
 
 SPECIAL = [-math.inf, -1e300, -800.0, -1.5, -1e-9, -5e-324, -0.0, 0.0, 5e-324, 1e-9, 0.4, 1.0, 30.0,

@@ -82,25 +82,33 @@ class CompiledFunction:
         return evaluate_extent(extent, self.dims)
 
 
+def _numbers(traced: Traced, shapes: Sequence[Shape]) -> dict[str, int]:
+    """Return what the named extents are in arguments of these shapes."""
+    return {
+        str(extent): number
+        for node, shape in zip(traced.program.inputs, shapes, strict=False)
+        for extent, number in zip(node.shape, shape, strict=False)
+        if isinstance(extent, Dim) and isinstance(number, int)
+    }
+
+
 class LoweredFunction:
     """A function on its way to code; every stage can be printed."""
 
     def __init__(
         self, traced: Traced, lowered: Lowered | None, shapes: Sequence[Shape] = (), *,
-        donated: Sequence[str] = (), numerics: str = "fast",
+        donated: Sequence[str] = (), numerics: str = "fast", memory_budget: int | None = None,
     ) -> None:  # fmt: skip
         """Lower a traced program, unless that is done; `shapes` are those of actual arguments."""
         if lowered is None:
             pairs = donation_pairs(traced, donated)
             traced = replace(traced, program=replace(traced.program, donated=pairs))
-            lowered = lower_program(traced.program, numerics=numerics)
+            lowered = lower_program(
+                traced.program, numerics=numerics, memory_budget=memory_budget,
+                dims=_numbers(traced, shapes),
+            )  # fmt: skip
         self.traced, self.lowered = traced, lowered
-        self._dims = {
-            str(extent): number
-            for node, shape in zip(traced.program.inputs, shapes, strict=False)
-            for extent, number in zip(node.shape, shape, strict=False)
-            if isinstance(extent, Dim) and isinstance(number, int)
-        }
+        self._dims = _numbers(traced, shapes)
 
     def as_text(self, stage: Literal["expr", "loops", "llvm", "asm"]) -> str:
         """Return one stage as text: expressions, loops, LLVM IR, or assembly of the host."""

@@ -21,6 +21,7 @@ from chainrule.ir.dims import Extent, evaluate_extent, show_extent
 from chainrule.ir.show import show
 from chainrule.link.jit import load, object_code
 from chainrule.link.target import host, llvm_version
+from chainrule.optimize import all_nodes
 from chainrule.package.elf import ObjectFile, read_object
 from chainrule.package.header import write_header
 from chainrule.package.library import link_library
@@ -61,6 +62,7 @@ def write_package(
     # The typed function of the header has the name itself.
     program = replace(asked.traced.program, name=f"{name}_kernel")
     lowered = lower_program(program, numerics=asked.numerics)
+    _check_closed(name, lowered)
     signature = replace(runtime_signature(asked.traced, lowered.arena), name=name)
     budget = asked.budget if memory_budget is None else memory_budget
     _check_budget(signature, lowered.arena, asked.arguments, budget)
@@ -194,6 +196,21 @@ def _embed(module: Module, name: str, text: str) -> None:
     data = text.encode() + b"\0"
     body = "".join(f"\\{byte:02X}" for byte in data)
     module.add_global(name, f'constant [{len(data)} x i8] c"{body}", section ".chainrule", align 1')
+
+
+def _check_closed(name: str, lowered: Lowered) -> None:
+    """Raise for what no package can hold: functions of this process, memory of unknown size."""
+    for node in all_nodes(lowered.optimized.results):
+        if node.op.name == "callback":
+            raise ExportError(
+                explain(f"{name} calls back {node.attributes['function']}, "
+                        "a function of this process", hint="leave callbacks out of what is exported")
+            )  # fmt: skip
+    if "@realloc(" in lowered.module.text():
+        raise ExportError(
+            explain(f"{name} holds the gradient of a loop that records an unknown number of steps",
+                    hint="give while_loop a bound with max_steps: the record is then in the arena")
+        )  # fmt: skip
 
 
 def _check_freestanding(name: str, sizes: ObjectFile) -> None:
