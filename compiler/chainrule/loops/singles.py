@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainrule.ir.dims import Extent, named
+from chainrule.ir.dims import Extent, named, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
@@ -82,12 +82,34 @@ def lower_single(
             values = Values(in_memory)
             _copy(values, node.args[0], node, starts, shape, steps)
             return [fill(node, node.dtype, node.type.size, 0), values]
+        case "overlay":
+            return [_overlay(node, Values(in_memory))]
         case "concatenate":
             return _concatenate(node, schedule, step.level)
         case _ if node.op.kind is Kind.FACTOR:
             return [lower_factor(node, Values(in_memory), strict=strict)]
         case name:
             raise AssertionError(f"{name} has no loops")
+
+
+def _overlay(node: Node, values: Values) -> Values:
+    """Fill with zeros, then write the parts: all in one kernel, as parts may be short."""
+    starts, steps, shape = node.attrs
+    values.open("i0")
+    values.store(node, node.dtype, named("i0"), values.number(0, node.dtype))
+    values.close("i0", node.type.size, vector=True)
+    for number, (x, start, step) in enumerate(zip(node.args, starts, steps, strict=True)):
+        variables = [f"p{number}_{k}" for k in range(x.type.rank)]
+        index = tuple(named(v) for v in variables)
+        for v in variables:
+            values.open(v)
+        lead = len(index) - 1
+        row = flat_offset(tuple(shape[:lead]), index[:lead]) if lead else 0
+        at = row * size_of(shape[lead:]) + start + index[-1] * step
+        values.store(node, node.dtype, at, values.value(x, index))
+        for k, v in enumerate(reversed(variables)):
+            values.close(v, x.shape[-1 - k], vector=k == 0)
+    return values
 
 
 def _concatenate(node: Node, schedule: Schedule, level: int) -> list[Values]:

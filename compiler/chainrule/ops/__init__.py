@@ -11,6 +11,7 @@ from chainrule.ops import (
     cumulate,
     index,
     linalg,
+    overlay,
     pointwise,
     reduce,
     source,
@@ -19,5 +20,5 @@ from chainrule.ops import (
 )
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
+__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "overlay", "pointwise", "reduce",
            "source", "structure", "systems"]  # fmt: skip
