@@ -11,14 +11,14 @@ from chainrule.ops import (
     cumulate,
     index,
     linalg,
-    overlay,
     pointwise,
     reduce,
     source,
     structure,
     systems,
+    writing,
 )
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "overlay", "pointwise", "reduce",
-           "source", "structure", "systems"]  # fmt: skip
+__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
+           "source", "structure", "systems", "writing"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`overlay`: several parts laid into zeros at regular places, as the diagonals of a matrix are.
+"""Writing several parts at once: `overlay`, parts laid into zeros as diagonals are.
 
 Element j of part k, counted along its last axis, goes to place `starts[k] + j * steps[k]` of the
 axes of the result behind the shared leading ones, taken as one axis.  No two elements share a
