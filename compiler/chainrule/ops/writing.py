@@ -21,9 +21,7 @@ from chainrule.ops._declare import declare
 __all__ = ["overlay"]
 
 
-def _type(
-    *parts: Type, starts: tuple[int, ...], steps: tuple[int, ...], shape: Shape
-) -> Type:
+def _type(*parts: Type, starts: tuple[int, ...], steps: tuple[int, ...], shape: Shape) -> Type:
     assert len(parts) == len(starts) == len(steps), "a start and a step for each part"
     for part in parts:
         assert part.shape[:-1] == shape[: part.rank - 1], f"{part} does not match {shape}"

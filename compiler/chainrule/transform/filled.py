@@ -12,7 +12,11 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from chainrule.differentiate.dependence import Known, size_of
+from chainrule.differentiate.pattern import identity
+from chainrule.differentiate.sparsity import propagate
 from chainrule.errors import NotDifferentiableError, UnsupportedError
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import stable_forms
@@ -31,12 +35,12 @@ __all__ = ["filled_hessian"]
 
 SMALLEST: Final = 16
 LARGEST: Final = 1024
-"Extents between which a pattern is looked for: below, nothing is gained; above, tracing would slow."
+"Sizes between which a pattern is looked for: below, nothing is gained; above, tracing would slow."
 SPARSE: Final = 4
 "Elements of the argument that there must be for each sweep."
 NODES: Final = 500
 "Nodes of a program whose pattern is looked for."
-WIDE: Final = 64
+WIDE: Final = 8
 "Elements that any node may have for each of the argument."
 PARTS: Final = 32
 "Strided parts up to which a matrix is laid out by them."
@@ -82,12 +86,43 @@ def _is_plain(output: Node, x: Node) -> bool:
     if len(nodes) > NODES:
         return False
     most = WIDE * size_of(x)
-    for node in depends_on(nodes, [x]):
+    active = depends_on(nodes, [x])
+    for node in active:
         size = node.type.size
         dot = node.op.kind is Kind.CONTRACT and size == 1
         if not isinstance(size, int) or size > most or not (dot or node.op.kind in FOLLOWED):
             return False
-    return True
+    return _meet_few([n for n in nodes if n in active and _bends(n, active)], x)
+
+
+def _bends(node: Node, active: set[Node]) -> bool:
+    """Tell whether a node may have second derivatives by what its elements depend on."""
+    moving = [a in active for a in node.args]
+    match node.op.name:
+        case "add" | "sub" | "neg" | "cast" | "select" | "sum" | "contract":
+            return False
+        case "mul":
+            return all(moving)
+        case "div":
+            return moving[1]
+        case _:
+            return node.op.kind in (Kind.POINTWISE, Kind.REDUCE, Kind.COMPOSITE)
+
+
+def _meet_few(nodes: Sequence[Node], x: Node) -> bool:
+    """Tell whether no element depends on too many: so many as bend together need a sweep each.
+
+    This is found from the function itself, long before the pattern of its second derivatives.
+    """
+    size = size_of(x)
+    floats = [n for n in nodes if n.dtype.is_float]
+    if not floats:
+        return True
+    try:
+        patterns = propagate(floats, {x: identity(np.arange(size), size)}, Known({}))
+    except UnsupportedError:
+        return False
+    return all(int(p.lengths.max(initial=0)) * SPARSE <= size for p in patterns)
 
 
 def _laid(found: Symmetric, like: Node, x: Node) -> Node | None:
@@ -173,8 +208,8 @@ def _steady(group: Sequence[_Value]) -> Iterator[list[_Value]]:
     for v in group:
         if len(run) > 1 and _step(run[0], run[1]) != _step(run[-1], v):
             # Of two the second may begin what follows.
-            yield run[:1] if len(run) == 2 else run  # noqa: PLR2004
-            run = run[1:] if len(run) == 2 else []  # noqa: PLR2004
+            yield run[:1] if len(run) == 2 else run
+            run = run[1:] if len(run) == 2 else []
         run.append(v)
     if run:
         yield run
