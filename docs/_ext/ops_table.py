@@ -63,6 +63,7 @@ MEANINGS: Final = {
     "transpose": "axes in another order",
     "slice": "every step-th element from a start, along each axis",
     "place": "zeros, with the argument laid where `slice` would have read it",
+    "overlay": "zeros, with each argument laid where its start and step say",
     "concatenate": "arguments one after another along an axis",
     "equal": "x equal to y", "not_equal": "x not equal to y",
     "bit_and": "bitwise and; logical for truth values",

@@ -175,6 +175,8 @@ def test_moves() -> None:
     check(call("slice", x, starts=(N - 1, 3), shape=(N, 2), steps=(-1, -2)))
     check(call("slice", net.columns(s, x), starts=(1, 1), shape=(2, 2), steps=(2, 1)))
     check(call("place", v * 2, starts=(1,), shape=(7,), steps=(1,)))
+    check(call("overlay", v * 2, v, starts=(0, 18), steps=(5, -5), shape=(5, 4)))
+    check(call("overlay", x, net.columns(s, x), starts=(0, 1), steps=(2, 2), shape=(N, 2, 4)))
     check(call("concatenate", x, net.rows(v, x), axis=0))
     check(call("concatenate", x, net.columns(s, x), axis=1))
     check(call("reshape", x, shape=(N * 4,)))

@@ -151,6 +151,9 @@ def _with_named_axis(op: Op, sample: Sample, extent: int) -> Sample | None:
         if at is None or x.shape.count(n) != 1:
             return None
         attributes["shape"] = (*shape[:at], n * (shape[at] // extent), *shape[at + 1 :])
+    if op.name == "overlay" and any(t.shape[-1] == extent for t in sample.types):
+        # Parts have places for so many elements and no more.
+        return None
     if op.name == "place":
         steps = sample.attributes["steps"]
         if any(e is n and step != 1 for e, step in zip(x.shape, steps, strict=True)):

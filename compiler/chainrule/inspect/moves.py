@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from chainrule.inspect import algebra
 from chainrule.inspect.notation import Applied, Literal, Sliced, Tree
 from chainrule.inspect.place import Placed, full, place, shape_text, transposed, without_axis
-from chainrule.ir.dims import Extent, show_extent
+from chainrule.ir.dims import Extent, show_extent, size_of
 from chainrule.ir.graph import Node
 
 __all__ = ["MOVES", "dropped"]
@@ -103,6 +103,21 @@ def _concatenate(node: Node, args: Sequence[Placed]) -> Placed:
     return Placed(Applied("concatenate", tuple(trees), rank, (axis,)), tuple(range(rank)))
 
 
+def _overlay(node: Node, args: Sequence[Placed]) -> Placed:
+    """Print the parts as a sum of places, along one axis, in the shape of the whole."""
+    given, rank = node.attributes, node.type.rank
+    lead = node.args[0].type.rank - 1
+    flat = (*node.shape[:lead], size_of(node.shape[lead:]))
+    trees: list[Tree] = []
+    for a, x, start, step in zip(args, node.args, given["starts"], given["steps"], strict=True):
+        own = [slice_text(0, e, 1, e) for e in flat[:lead]]
+        index = ", ".join([*own, slice_text(start, x.shape[-1], step, flat[-1])])
+        extra = Literal(f"[{index}]"), Literal(shape_text(flat))
+        trees.append(Applied("place", (full(a, x.shape), *extra), lead + 1))
+    whole = Applied("reshape", (algebra.add(*trees), Literal(shape_text(node.shape))), rank)
+    return Placed(whole, tuple(range(rank)))
+
+
 MOVES: Final[Mapping[str, Builder]] = {
     "broadcast": _broadcast,
     "reshape": _reshape,
@@ -110,4 +125,5 @@ MOVES: Final[Mapping[str, Builder]] = {
     "slice": _slice,
     "place": _place,
     "concatenate": _concatenate,
+    "overlay": _overlay,
 }

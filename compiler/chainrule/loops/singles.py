@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainrule.ir.dims import Extent, named
+from chainrule.ir.dims import Extent, Shape, named, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
@@ -82,12 +82,41 @@ def lower_single(
             values = Values(in_memory)
             _copy(values, node.args[0], node, starts, shape, steps)
             return [fill(node, node.dtype, node.type.size, 0), values]
+        case "overlay":
+            return [_overlay(node, Values(in_memory))]
         case "concatenate":
             return _concatenate(node, schedule, step.level)
         case _ if node.op.kind is Kind.FACTOR:
             return [lower_factor(node, Values(in_memory), strict=strict)]
         case name:
             raise AssertionError(f"{name} has no loops")
+
+
+def _overlay(node: Node, values: Values) -> Values:
+    """Fill with zeros, then write the parts: all in one kernel, as parts may be short.
+
+    Parts of as many elements share a loop, and with it what they are computed from.  It has no
+    lanes: a scattered store takes longer than its elements one after the other.
+    """
+    starts, steps, shape = node.attrs
+    values.open("i0")
+    values.store(node, node.dtype, named("i0"), values.number(0, node.dtype))
+    values.close("i0", node.type.size, vector=True)
+    alike: dict[Shape, list[tuple[Node, int, int]]] = {}
+    for part in zip(node.args, starts, steps, strict=True):
+        alike.setdefault(part[0].shape, []).append(part)
+    for number, (extents, parts) in enumerate(alike.items()):
+        variables = [f"p{number}_{k}" for k in range(len(extents))]
+        index = tuple(named(v) for v in variables)
+        for v in variables:
+            values.open(v)
+        row = flat_offset(extents[:-1], index[:-1]) * size_of(shape[len(extents) - 1 :])
+        for x, start, step in parts:
+            at = row + start + index[-1] * step
+            values.store(node, node.dtype, at, values.value(x, index))
+        for v, extent in zip(reversed(variables), reversed(extents), strict=True):
+            values.close(v, extent, vector=False)
+    return values
 
 
 def _concatenate(node: Node, schedule: Schedule, level: int) -> list[Values]:

@@ -16,8 +16,9 @@ from chainrule.ops import (
     source,
     structure,
     systems,
+    writing,
 )
 from chainrule.ops._declare import OPS
 
 __all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
-           "source", "structure", "systems"]  # fmt: skip
+           "source", "structure", "systems", "writing"]  # fmt: skip

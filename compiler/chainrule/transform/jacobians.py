@@ -16,6 +16,7 @@ from chainrule.ir.types import I64, Type
 from chainrule.numpy.nodes import permuted
 from chainrule.transform.batching import vmap
 from chainrule.transform.choice import Paths, choose
+from chainrule.transform.filled import filled_hessian
 from chainrule.transform.gradients import grad, vjp
 from chainrule.transform.inline import graph_for
 from chainrule.transform.tangents import jvp
@@ -173,7 +174,9 @@ def hessian(
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the second derivatives of `fn`, forward over reverse.
 
-    That is one push of the gradient for each element of the arguments.
+    That is one push of the gradient for each element of the arguments; a few where `fn` is a number
+    whose second derivatives by one array are zero but near a few diagonals, rows and columns
+    (not with strict numerics).  Those that are zero whatever the argument are exactly 0 then.
 
     Args:
         fn: A function that returns floating-point arrays; usually one number.
@@ -198,7 +201,9 @@ def hessian(
         lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
         results, tree = tree_flatten(chosen.call(lifted))
         if tree.cls is None and isinstance(results[0], Value) and not results[0].node.shape:
-            return chosen.nested([chosen.nested(row) for row in _symmetric(chosen.call, lifted)])
+            whole = filled_hessian(chosen, lifted, graph)
+            rows = _symmetric(chosen.call, lifted) if whole is None else [[Array(whole)]]
+            return chosen.nested([chosen.nested(row) for row in rows])
         return outer.traced(*args, **kwargs)
 
     return Transformed(traced, fn, "hessian")

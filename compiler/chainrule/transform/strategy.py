@@ -40,7 +40,7 @@ from chainrule.transform.compressed import (
 )
 from chainrule.transform.reading import Entries, Places, laid, placed, regular
 
-__all__ = ["Colors", "Derivative", "hessian_of", "jacobian_of"]
+__all__ = ["Colors", "Derivative", "Symmetric", "hessian_of", "jacobian_of", "symmetric"]
 
 
 MODES: Final[tuple[Mode, ...]] = ("rows", "columns")
@@ -224,8 +224,49 @@ def _split(ids: Array, nodes: Sequence[Node]) -> tuple[Array, Array]:
 # Hessians
 
 
+class Symmetric(NamedTuple):
+    """How the second derivatives of a scalar are taken, before any sweep.
+
+    Attributes:
+        plan: The program, cut, and its colours.
+        ends: The gradient with respect to the copies.
+        entries: Where each nonzero will be found in the sweeps.
+        places: Which of them each value is.
+    """
+
+    plan: _Plan
+    ends: Sequence[Node]
+    entries: Entries
+    places: Places
+
+    @property
+    def sweeps(self) -> int:
+        """How many sweeps it takes."""
+        return int(self.plan.colors.max(initial=-1)) + 1
+
+    def swept(self, store: Store) -> Pieces:
+        """Take the sweeps."""
+        if not self.places.pattern.nnz:
+            return Pieces((), 0, batched=False)
+        return swept(self.plan.problem, "star", self.plan.colors, store, self.ends)
+
+    def uncut(self, node: Node) -> Node:
+        """Put the copies back into what was made of sweeps."""
+        problem = self.plan.problem
+        known = dict(zip(problem.fresh, problem.cuts, strict=True))
+        (made,), _ = rebuild([node], node.graph, lambda _n, _a: None, known)
+        return made
+
+
 def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) -> Derivative:
-    """Return the second derivatives of a scalar with respect to `wrt`, laid end to end.
+    """Return the second derivatives of a scalar with respect to `wrt`, laid end to end."""
+    made = symmetric(output, wrt, known)
+    pieces = made.swept(store)
+    return _finished(made.plan, output, pieces, made.entries, made.places, store)
+
+
+def symmetric(output: Node, wrt: Sequence[Node], known: Known) -> Symmetric:
+    """Choose the sweeps for the second derivatives of a scalar.
 
     Gradients with respect to copies are pushed forward along sums of their elements: a function
     that is a sum of terms of few variables has a Hessian of small blocks in its copies, which add
@@ -240,10 +281,7 @@ def hessian_of(output: Node, wrt: Sequence[Node], known: Known, store: Store) ->
             plan, ends, pattern = other
     problem, _, colors, _ = plan
     entries = _symmetric_entries(problem, pattern, colors)
-    places = placed(entries, (_columns_of(wrt),) * 2)
-    none = not places.pattern.nnz
-    pieces = Pieces((), 0, batched=False) if none else swept(problem, "star", colors, store, ends)
-    return _finished(plan, output, pieces, entries, places, store)
+    return Symmetric(plan, ends, entries, placed(entries, (_columns_of(wrt),) * 2))
 
 
 def _is_best(plan: _Plan, pattern: Pattern) -> bool:
