@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -121,7 +120,6 @@ def test_tries_grow_linearly() -> None:
 
 @pytest.mark.usefixtures("shallow_stack")
 def test_a_long_chain_needs_no_stack() -> None:
-    started = time.perf_counter()
     x, y = chain(100_000)
     (y,) = stabilize([y])
     (g,) = pull_back([y], [x.graph.full_like(x, 1.0)], [x])
@@ -134,7 +132,6 @@ def test_a_long_chain_needs_no_stack() -> None:
     at = np.array([0.1, -0.5, 0.9])
     for got, want in zip(evaluate(after, at), evaluate(before, at), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-6)
-    assert time.perf_counter() - started < 60, "seconds for 100,000 ops"
 
 
 def optimized(*outputs: Node) -> list[Node]:

@@ -140,7 +140,11 @@ class _Jitted:
                 return LoweredFunction(variant.traced, variant.lowered, shapes)
         traced = self._trace(args, kwargs, self._dims)
         return LoweredFunction(
-            traced, None, shapes, donated=self._donated, numerics=self._options["numerics"],
+            traced,
+            None,
+            shapes,
+            donated=self._donated,
+            numerics=self._options["numerics"],
             memory_budget=self._options["memory_budget"],
         )
 
