@@ -203,8 +203,9 @@ def _check_closed(name: str, lowered: Lowered) -> None:
     for node in all_nodes(lowered.optimized.results):
         if node.op.name == "callback":
             raise ExportError(
-                explain(f"{name} calls back {node.attributes['function']}, "
-                        "a function of this process", hint="leave callbacks out of what is exported")
+                explain(f"{name} calls a function of this process",
+                        f"callback  {node.attributes['function']}",
+                        hint="leave callbacks out of what is exported")
             )  # fmt: skip
     if "@realloc(" in lowered.module.text():
         raise ExportError(
