@@ -86,10 +86,9 @@ class Callback:
                     at += rank
                     arrays.append(_view(places[i], dtype, shape))
             count = len(self._inputs)
-            for a in arrays[:count]:
-                a.flags.writeable = False
             assert self._python is not None, "native functions are not called through Python"
-            self._run(self._python, arrays[:count], arrays[count:])
+            # Copies: a function may keep what it is given, and the memory is not its own.
+            self._run(self._python, [a.copy() for a in arrays[:count]], arrays[count:])
         except BaseException as exception:  # noqa: BLE001 (raised again once native code is left)
             keep_raised(exception)
             return 1

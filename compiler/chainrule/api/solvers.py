@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 
 from chainrule import solvers
 from chainrule.api.jit import jit, sharing
+from chainrule.api.transforms import without_run
 from chainrule.frontend.arguments import is_arraylike
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.transform import has_traced
@@ -58,7 +59,7 @@ def _run(verb: Callable[P, Any]) -> Callable[P, Any]:
             return verb(fn, x0, *args, **options)
         return _solve(verb, fn, x0, args, options)
 
-    return update_wrapper(called, verb)  # type: ignore[return-value]
+    return without_run(update_wrapper(called, verb))  # type: ignore[arg-type]
 
 
 find_root = _run(solvers.find_root)

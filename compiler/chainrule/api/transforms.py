@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper, wraps
 from typing import Any, Concatenate, ParamSpec
@@ -49,7 +50,15 @@ def _run(verb: Callable[P, Any]) -> Callable[P, Any]:
     def called(*args: P.args, **kwargs: P.kwargs) -> Any:
         return verb(*args, run=sharing, **kwargs)  # type: ignore[arg-type]
 
-    return update_wrapper(called, verb)
+    return without_run(update_wrapper(called, verb))
+
+
+def without_run(called: Callable[P, Any]) -> Callable[P, Any]:
+    """Leave out of a signature how plain values are computed with: here they are compiled."""
+    known = inspect.signature(called)
+    left = [p for name, p in known.parameters.items() if name != "run"]
+    called.__signature__ = known.replace(parameters=left)  # type: ignore[attr-defined]
+    return called
 
 
 scan = _run(transform.scan)

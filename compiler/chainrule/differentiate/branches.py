@@ -18,6 +18,7 @@ from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.types import I64, Type
+from chainrule.ir.walk import reached
 from chainrule.ops.control import Custom, results_of
 
 __all__ = ["batch_call", "batch_callback", "batch_switch", "pull_call", "pull_switch",
@@ -90,6 +91,7 @@ def pull_call(
     body: Body = y.attributes["body"]
     custom: Custom | None = y.attributes["custom"]
     if custom is not None:
+        _check_closed(custom, y, wanted)
         full = [
             cotangents.get(i, graph.full_like(o, 0.0)) if o.dtype.is_float else None
             for i, o in enumerate(results_of(y))
@@ -103,6 +105,23 @@ def pull_call(
     back = Body((*body.inputs, *given.values()), tuple(pulled))
     node = graph.call("call", *y.args, *cotangents.values(), body=back, custom=None, apart=True)
     return _spaced(results_of(node), asked)
+
+
+def _check_closed(custom: Custom, y: Node, wanted: Sequence[bool]) -> None:
+    """Raise where a derivative is asked for by what a custom function closes over."""
+    if not custom.closed:
+        return
+    pairs = list(zip(y.args, wanted, strict=True))[-custom.closed :]
+    for x, w in pairs:
+        if w and x.dtype.is_float and x.op.name != "stop_gradient":
+            raise NotDifferentiableError(
+                explain(
+                    f"{custom.name} closes over a value that is differentiated",
+                    f"value  {x.type}",
+                    hint="its derivative rule says nothing of that value: pass it as an argument, "
+                    "or close over stop_gradient of it",
+                )
+            )
 
 
 def _transposed(
@@ -128,6 +147,34 @@ def _transposed(
 
 
 # Forward mode
+
+
+def _transposed_pull(custom: Custom, y: Node, tangents: Sequence[Node | None]) -> list[Node | None]:
+    """Turn a given pull-back, which is linear in the cotangents, into a push-forward.
+
+    Raises:
+        NotDifferentiableError: It is not linear in them.
+    """
+    # The walk back is what reads this module's rules.
+    from chainrule.differentiate.reverse import pull_back
+
+    assert custom.pull is not None, "a custom derivative is a pull-back or a push-forward"
+    body: Body = y.attributes["body"]
+    given = [y.graph.input("cotangent", o.type) for o in body.outputs if o.dtype.is_float]
+    pulled = custom.pull(y.args, given)
+    pairs = [
+        (n, t) for n, t in zip(pulled, tangents, strict=True) if n is not None and t is not None
+    ]
+    found = list(pull_back([n for n, _ in pairs], [t for _, t in pairs], given))
+    if not set(given).isdisjoint(reached([n for n in found if n is not None])):
+        raise NotDifferentiableError(
+            explain(
+                f"{custom.name} has a pull-back that is not linear in the "
+                "cotangent, so no derivative in forward mode",
+                hint="give it one in forward mode with custom_jvp",
+            )
+        )
+    return found
 
 
 def push_switch(
@@ -163,23 +210,21 @@ def push_call(
     """Return the tangents of a call's results.
 
     Raises:
-        NotDifferentiableError: Only a pull-back was given.
+        NotDifferentiableError: Only a pull-back was given, which is not linear in the cotangents.
     """
     graph = y.graph
     body: Body = y.attributes["body"]
     custom: Custom | None = y.attributes["custom"]
     if custom is not None:
-        if custom.push is None:
-            raise NotDifferentiableError(
-                explain(
-                    f"{custom.name} has a derivative in reverse mode only",
-                    hint="give it one in forward mode with custom_jvp, which serves both modes",
-                )
-            )
-        full = [
-            graph.full_like(x, 0) if t is None else t for x, t in zip(y.args, tangents, strict=True)
-        ]
-        pushed = custom.push(y.args, full)
+        _check_closed(custom, y, [t is not None for t in tangents])
+        if custom.push is not None:
+            full = [
+                graph.full_like(x, 0) if t is None else t
+                for x, t in zip(y.args, tangents, strict=True)
+            ]
+            pushed = custom.push(y.args, full)
+        else:
+            pushed = _transposed_pull(custom, y, tangents)
         at = [i for i, o in enumerate(body.outputs) if o.dtype.is_float]
         return {i: t for i, t in zip(at, pushed, strict=True) if t is not None}
     moving = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chainrule.differentiate.reverse import pull_back
-from chainrule.errors import DTypeError, ShapeError, StructureError
+from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError
 from chainrule.errors import explain as message
 from chainrule.frontend.trace import trace
 from chainrule.inspect.formulas import Formula, formula
@@ -17,9 +17,10 @@ from chainrule.inspect.notation import Applied, Name, Tree
 from chainrule.inspect.page import page
 from chainrule.inspect.sources import Files, source_text
 from chainrule.ir.graph import Graph, Node, Origin
+from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.walk import topological
-from chainrule.optimize import stabilize
+from chainrule.optimize import all_nodes, inlined, stabilize
 
 __all__ = ["Explanation", "Term", "explain"]
 
@@ -125,6 +126,7 @@ def explain(
     ∂loss/∂w = 2 xᵀ (x w − y)
     """
     program = trace(fn, *args, dims=dims).program
+    _refuse_loops(program)
     leaf = _leaf(program, wrt)
     output = _scalar(program)
     (output,) = stabilize([output])
@@ -160,6 +162,17 @@ def _file_of(fn: Callable[..., Any]) -> str | None:
         return inspect.getsourcefile(inspect.unwrap(fn))
     except TypeError:
         return None
+
+
+def _refuse_loops(program: Program) -> None:
+    for node in all_nodes(inlined(program.outputs)):
+        if node.op.kind is Kind.CONTROL:
+            raise UnsupportedError(
+                message(
+                    f"{program.name} holds a {node.op.name}, which has no formula yet",
+                    hint="explain the function of one step, or of one branch",
+                )
+            )
 
 
 def _leaf(program: Program, wrt: str) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from chainrule.ir.dims import Extent, names_of
@@ -187,7 +187,7 @@ def _control(schedule: Schedule, step: Control, *, strict: bool) -> Repeat | Cho
         return _foreign(step)
     parts = tuple(
         Part(p, tuple(lower(p, strict=strict)), Kept(node, f"inside {i}", U8, 0))
-        for i, p in enumerate(step.parts)
+        for i, p in enumerate(replace(p, ordered=schedule.ordered) for p in step.parts)
     )
     args = tuple(whole for whole in step.args if whole is not None)
     count = len(step.args) - len(args)

@@ -18,6 +18,7 @@ from chainrule.ir.dims import Dim, Extent, evaluate_extent, named, names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special
 from chainrule.ir.types import BOOL, BUNDLE, I64, Array, Type
+from chainrule.ir.walk import rebuild
 from chainrule.ops._declare import declare
 
 __all__ = ["COUNT", "Custom", "Loop", "call", "callback", "counted_name", "fresh_length", "item",
@@ -261,27 +262,44 @@ class Custom:
         name: What the user's function is called.
         pull: Cotangents of the arguments from the arguments and the cotangents of the results.
         push: Tangents of the results from the arguments and their tangents.
+        closed: How many of the last arguments are what the user's function closes over: they have
+            no derivative, so none may be asked for.
     """
 
     name: str
     pull: Callable[[Sequence[Node], Sequence[Node]], Sequence[Node | None]] | None = None
     push: Callable[[Sequence[Node], Sequence[Node]], Sequence[Node | None]] | None = None
+    closed: int = 0
 
-    def with_constants(self, count: int) -> Custom:
-        """Return the derivatives of a call that takes so many constants after its arguments."""
-        if not count:
+    def with_constants(self, outer: Sequence[Node], *, asked: bool = False) -> Custom:
+        """Return the derivatives of a call that takes constants after its arguments.
+
+        The rules speak of the nodes `outer`; what stands for these in a call takes their place.  If
+        derivatives by them may be `asked` for, they are zero.
+        """
+        if not outer:
             return self
-        pull, push = self.pull, self.push
+        count, pull, push = len(outer), self.pull, self.push
+
+        def placed(found: Sequence[Node | None], args: Sequence[Node]) -> list[Node | None]:
+            known = {a: b for a, b in zip(outer, args[-count:], strict=True) if a is not b}
+            some = [n for n in found if n is not None]
+            if not known or not some:
+                return list(found)
+            left = iter(rebuild(some, some[0].graph, lambda _n, _a: None, known)[0])
+            return [None if n is None else next(left) for n in found]
 
         def pull_of(args: Sequence[Node], gs: Sequence[Node]) -> list[Node | None]:
             assert pull is not None, "asked only where there is one"
-            return [*pull(args[:-count], gs), *(None for _ in range(count))]
+            return [*placed(pull(args[:-count], gs), args), *(None for _ in range(count))]
 
-        def push_of(args: Sequence[Node], ts: Sequence[Node]) -> Sequence[Node | None]:
+        def push_of(args: Sequence[Node], ts: Sequence[Node]) -> list[Node | None]:
             assert push is not None, "asked only where there is one"
-            return push(args[:-count], ts[:-count])
+            return placed(push(args[:-count], ts[:-count]), args)
 
-        return Custom(self.name, pull_of if pull else None, push_of if push else None)
+        return Custom(
+            self.name, pull_of if pull else None, push_of if push else None, 0 if asked else count
+        )
 
 
 def _call_type(*args: Type, body: Body, custom: Custom | None, apart: bool) -> Type:

@@ -28,6 +28,8 @@ __all__ = ["Attempt", "fitted"]
 
 ATTEMPTS: Final = 64
 "Values that are computed again, at most."
+PATIENCE: Final = 12
+"Values computed again without any gain, until no gain is expected."
 SHOWN: Final = 8
 "Values that a message lists."
 
@@ -57,15 +59,17 @@ def fitted(
     """
     best = now = first
     sizes = _Sizes(dims)
+    since = 0
     for _ in range(ATTEMPTS):
         if sizes.of(best.nbytes) <= budget:
             return best
-        program = _smaller(now, sizes)
+        program = _smaller(now, sizes) if since < PATIENCE else None
         if program is None:
             break
         now = plan(program)
+        since += 1
         if sizes.of(now.nbytes) < sizes.of(best.nbytes):
-            best = now
+            best, since = now, 0
     if sizes.of(best.nbytes) <= budget:
         return best
     raise UnsupportedError(_too_large(best, budget, sizes))

@@ -36,7 +36,7 @@ def call_with(
     # Stable forms now: done later, the call would differ from the one that rules ask for.
     closed = joined(stabilize(closed) if stable_forms() else closed)
     body = Body((*opened.inputs, *fixed), tuple(closed))
-    own = custom.with_constants(len(outer))
+    own = custom.with_constants(outer, asked=True)
     node = graph.call("call", *(x.node for x in given), *outer, body=body, custom=own, apart=False)
     made.append(node)
     found = results_of(node)

@@ -27,13 +27,15 @@ from chainrule.ir.graph import Node
 from chainrule.ops.control import Custom
 from chainrule.solvers.calls import call_with, same_call
 from chainrule.solvers.closed import floating
-from chainrule.solvers.linear import conjugate_gradients, gmres, linear_solve
+from chainrule.solvers.linear import MatVec, conjugate_gradients, gmres, linear_solve
 from chainrule.transform import jacfwd, jvp
 
 __all__ = ["DENSE", "implicitly", "solve_by_jacobian"]
 
 DENSE: Final = 200
 "The largest number of unknowns for which a Jacobian is formed, unless a caller says otherwise."
+KRYLOV: Final = 300
+"Vectors kept by GMRES between restarts, where derivatives are solved for."
 
 Residual = Callable[[Any, Sequence[Any]], Any]
 
@@ -104,11 +106,23 @@ def solve_by_jacobian(
     return linear_solve(family, [x, *parameters], b, iterative(x, symmetric), symmetric=symmetric)
 
 
-def iterative(x: Any, symmetric: bool) -> Callable[[Any, Any], Any]:
-    """Return a solver of systems as large as a vector, to about the last digits."""
+def iterative(x: Any, symmetric: bool) -> Callable[[MatVec, Any], Any]:
+    """Return a solver of systems as large as a vector, to about the last digits.
+
+    Where it does not get near them the result is NaN: a derivative that is a few percent off would
+    not be noticed.
+    """
     n = x.shape[0]
-    tol = 10 * float(np.finfo(x.dtype).eps)
-    if symmetric:
-        return lambda matvec, b: conjugate_gradients(matvec, b, tol=tol, max_steps=4 * n)
-    restart = min(n, 30) if isinstance(n, int) else 30
-    return lambda matvec, b: gmres(matvec, b, tol=tol, restart=restart, max_restarts=100)
+    eps = float(np.finfo(x.dtype).eps)
+    tol, enough = 10 * eps, eps**0.5
+    restart = min(n, KRYLOV) if isinstance(n, int) else KRYLOV
+
+    def solve(matvec: MatVec, b: Any) -> Any:
+        if symmetric:
+            y = conjugate_gradients(matvec, b, tol=tol, max_steps=20 * n)
+        else:
+            y = gmres(matvec, b, tol=tol, restart=restart, max_restarts=20)
+        near = cnp.linalg.norm(b - matvec(y)) <= enough * cnp.linalg.norm(b)
+        return cnp.where(near, y, np.nan)
+
+    return solve

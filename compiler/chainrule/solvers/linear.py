@@ -22,7 +22,7 @@ from chainrule.solvers.closed import floating, number
 from chainrule.solvers.factors import least_squares
 from chainrule.transform import fori_loop, jvp, vjp, while_loop
 
-__all__ = ["conjugate_gradients", "gmres", "linear_solve"]
+__all__ = ["MatVec", "conjugate_gradients", "gmres", "linear_solve"]
 
 MatVec = Callable[[Any], Any]
 Family = Callable[[Sequence[Any], Any], Any]

@@ -35,6 +35,9 @@ SQUARES: Final[dict[str, Callable[..., tuple[Any, Any, Any, Any]]]] = {
 }
 METHODS: Final = (*GRADIENT, *SQUARES)
 
+BOTTOMLESS: Final = -1e15
+"A value below which a function is taken to have no minimum."
+
 
 def minimize(
     fun: Callable[..., Any], x0: Any, *args: Any, method: str = "lbfgs", tol: float | None = None,
@@ -71,7 +74,10 @@ def minimize(
 
     Returns:
         A `Minimum`: `x`, `fun`, `nit`, `converged`, `grad_norm`, `status`, and in words `message`.
-        Nothing is raised where the search fails: look at `converged`.
+        Nothing is raised where the search fails: look at `converged` (false below -1e15 too).
+
+    On plain arrays the search is compiled once for each `fun` and kept: what `fun` closes over is
+    read when it is first traced, as by `jit`.
 
     Raises:
         StructureError: The method is unknown, or `x0` is not a pytree of arrays.
@@ -136,8 +142,11 @@ def _solved(
     x, size, nit, status = implicitly(
         solve, stationary, flat.vector, parameters, name="minimize", symmetric=True, dense=dense
     )
+    value = objective(x, parameters)
     met = (status == SMALL) | (status == STEP) | (status == FLAT)
-    return Minimum(flat.unravel(x), objective(x, parameters), nit, met, stop_gradient(size), status)
+    # A gradient is small beside a value like that wherever a function falls without end.
+    met = met & (value > BOTTOMLESS)
+    return Minimum(flat.unravel(x), value, nit, met, stop_gradient(size), status)
 
 
 def _check(method: str, linear_solver: str | None, jacobian: Any) -> None:

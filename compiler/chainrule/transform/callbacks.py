@@ -25,11 +25,11 @@ __all__ = ["callback"]
 def callback(function: Callable[..., Any], result: Any, *args: Any) -> Any:
     """Call a function of arrays that the compiler does not see into.
 
-    A Python function gets NumPy arrays that it must not change, and returns arrays.  It should have
-    no effects: what is not needed is not called, and what is needed twice may be called twice.  A
-    native function (a `ctypes` function of type `chainrule_runtime.callbacks.NATIVE`) is called
-    without Python.  Programs with callbacks cannot be exported.  They have no derivative of their
-    own: give one with `custom_vjp` or `custom_jvp`.  Under `vmap` it is called once an example.
+    A Python function gets NumPy arrays of its own and returns arrays.  It should have no effects:
+    what is not needed is not called, and what is needed twice may be called twice.  A native
+    function (a `ctypes` function of type `chainrule_runtime.callbacks.NATIVE`) is called without
+    Python.  Programs with callbacks cannot be exported.  They have no derivative of their own: give
+    one with `custom_vjp` or `custom_jvp`.  Under `vmap` it is called once an example.
 
     Args:
         function: What to call, with one array for each leaf of the arguments.

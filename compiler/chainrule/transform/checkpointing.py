@@ -78,7 +78,7 @@ def called(
     flags = [c.failed for c in opened.checks]
     outer, (fixed,), (closed,) = close(graph, [([*opened.outputs, *flags], opened.mark)])
     if custom is not None:
-        custom = custom.with_constants(len(outer))
+        custom = custom.with_constants(outer)
     body = Body((*opened.inputs, *fixed), tuple(closed))
     node = graph.call(
         "call", *(x.node for x in given), *outer, body=body, custom=custom, apart=False

@@ -6,16 +6,20 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, Final
 
+import numpy as np
+
 from chainrule.errors import ShapeError, StructureError, explain
 from chainrule.frontend.arguments import is_arraylike, name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.value import Value
 from chainrule.ir.graph import Node
 from chainrule.ops.control import Custom
 from chainrule.transform.checkpointing import called
 from chainrule.transform.transformed import has_traced
+from chainrule_runtime.bfloat16 import is_float
 
 __all__ = ["custom_jvp", "custom_vjp"]
 
@@ -54,23 +58,42 @@ class _Given:
         arrays = [is_arraylike(x) for x in leaves]
         shape = _Shape(tree, leaves, arrays)
         # What the results nest as is known once the function has run.
-        out: list[TreeDef] = []
+        out: list[_Out] = []
 
         def of_rest(*given: Any) -> Any:
             result = self.fn(*self._joined(settings, given))
-            out.append(tree_flatten(result)[1])
+            out.append(_Out(*tree_flatten(result)))
             return result
 
         of_rest.__name__ = self.name
         return called(of_rest, tuple(rest), {}, self._custom(settings, shape, out))
 
-    def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[TreeDef]) -> Custom:
+    def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[_Out]) -> Custom:
         raise NotImplementedError
 
     def _missing(self, what: str) -> StructureError:
         return StructureError(
             explain(f"{self!r} has no derivative yet", hint=f"give it one with {what}")
         )
+
+
+class _Out:
+    """How results nest, and which of them have derivatives."""
+
+    def __init__(self, leaves: Sequence[Any], tree: TreeDef) -> None:
+        self.tree = tree
+        self.floats = [_is_float(x) for x in leaves]
+
+    def nested(self, cotangents: Sequence[Node]) -> Any:
+        """Return cotangents as the results nest, None for integers and truth values."""
+        left = iter(cotangents)
+        return self.tree.unflatten([Array(next(left)) if f else None for f in self.floats])
+
+
+def _is_float(leaf: Any) -> bool:
+    if isinstance(leaf, Value):
+        return leaf.node.dtype.is_float
+    return is_float(np.asarray(leaf).dtype)
 
 
 class _Shape:
@@ -124,7 +147,7 @@ class custom_vjp(_Given):  # noqa: N801 (a decorator, by the name users know)
         """Give the derivative."""
         self._rules = forward, backward
 
-    def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[TreeDef]) -> Custom:
+    def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[_Out]) -> Custom:
         if self._rules is None:
             raise self._missing("defvjp(forward, backward)")
         forward, backward = self._rules
@@ -139,7 +162,7 @@ class custom_vjp(_Given):  # noqa: N801 (a decorator, by the name users know)
                     raise StructureError(explain(
                         f"{self!r}: the forward rule must return a pair (result, residuals)",
                         f"returned  {type(pair).__name__}"))  # fmt: skip
-                cotangent = out[0].unflatten([Array(g) for g in cotangents])
+                cotangent = out[0].nested(cotangents)
                 found = backward(*settings, pair[1], cotangent)
                 return _spread(found, given, self)
 
@@ -197,7 +220,7 @@ class custom_jvp(_Given):  # noqa: N801 (a decorator, by the name users know)
         """Give the derivative."""
         self._rule = rule
 
-    def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[TreeDef]) -> Custom:
+    def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[_Out]) -> Custom:
         if self._rule is None:
             raise self._missing("defjvp(rule)")
         rule = self._rule
@@ -215,7 +238,7 @@ class custom_jvp(_Given):  # noqa: N801 (a decorator, by the name users know)
                 if len(moved) != len(results):
                     raise StructureError(
                         explain(f"{self!r}: the tangent nests otherwise than the result",
-                                f"result   {out[0]}", f"tangent  {tree}")
+                                f"result   {out[0].tree}", f"tangent  {tree}")
                     )  # fmt: skip
                 return [
                     _as_node(t, r, "a tangent")

@@ -177,13 +177,14 @@ class _Backward:
         loop, graph = self.loop, self.graph
         length = loop.length
         assert isinstance(length, int), "the table is as long as the loop"
-        table = np.array(list(actions(length, self.snapshots)), np.int64).reshape(-1, 3)
+        table = np.array(list(actions(length, self.snapshots)), np.int32).reshape(-1, 3)
         if loop.node.attributes["reverse"]:
             table[:, 1] = length - 1 - table[:, 1]
         branches = [self._advance, self._store, self._restore, self._discard, self._reverse]
 
         def turn(carry: Any, action: Any) -> tuple[Any, None]:
-            return switch(action[0], branches, carry, action[1], action[2]), None
+            step, slot = (Array(_cast(action[i].node, I64)) for i in (1, 2))
+            return switch(action[0], branches, carry, step, slot), None
 
         slots = [self._slot(x) for x in self.inits]
         zero = graph.full_like
@@ -195,7 +196,7 @@ class _Backward:
             "shared": [Array(zero(x, 0.0)) for x in self.shared],
             "along": [Array(graph.full((length, *x.shape), 0.0, x.dtype)) for x in self.along],
         }  # fmt: skip
-        end, _ = scan(turn, start, Array(graph.array(table, I64)))
+        end, _ = scan(turn, start, Array(graph.array(table, I32)))
         found: dict[Node, Node] = {
             loop.carried[k]: x.node for k, x in zip(self.floats, end["next"], strict=True)
         }
