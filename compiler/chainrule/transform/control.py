@@ -155,7 +155,8 @@ def scan(
             between segments of about sqrt(length) steps (32 where the length is an extent), each of
             which is run once again.  An integer: the same with segments of so many steps.
             `"binomial"` or `("binomial", snapshots)`: a few carries, from which steps are run again
-            up to three times, or as often as it takes.
+            up to three times, or as often as it takes; its order of steps is a constant of 12 bytes
+            a step that is run.
         run: How plain values are computed with.  (With plain arrays the function is traced at each
             call, at the cost of milliseconds: `jit` what is called often.)
 

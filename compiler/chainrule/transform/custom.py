@@ -207,7 +207,7 @@ class custom_jvp(_Given):  # noqa: N801 (a decorator, by the name users know)
     >>> @custom_jvp
     ... def f(x):
     ...     return x * x
-    >>> f.defjvp(lambda primals, tangents: (f(*primals), 100.0 * tangents[0]))
+    >>> _ = f.defjvp(lambda primals, tangents: (f(*primals), 100.0 * tangents[0]))
     >>> grad(f)(3.0).item()
     100.0
     """
@@ -216,9 +216,10 @@ class custom_jvp(_Given):  # noqa: N801 (a decorator, by the name users know)
         super().__init__(fn, nondiff_argnums)
         self._rule: Callable[..., Any] | None = None
 
-    def defjvp(self, rule: Callable[..., Any]) -> None:
-        """Give the derivative."""
+    def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the derivative; return the rule, so that this may decorate it."""
         self._rule = rule
+        return rule
 
     def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[_Out]) -> Custom:
         if self._rule is None:
