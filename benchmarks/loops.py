@@ -1,4 +1,4 @@
-"""Value and gradient of loops, compiled: chainrule's `scan` against JAX's, and checkpoints by bytes.
+"""Value and gradient of loops, compiled: chainrule's `scan` against that of JAX.
 
     taskset -c 1 python benchmarks/loops.py
 
