@@ -11,11 +11,12 @@ from typing import Any, Final, cast
 from chainrule.api import variant
 from chainrule.frontend.trace import Traced
 from chainrule.ir.body import Body
-from chainrule.ir.dims import Dim, Extent, named, names_of, substitute_extent
+from chainrule.ir.dims import Dim, Extent, named, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import Type
 from chainrule.ir.walk import topological
+from chainrule.ops.control import counted_names
 
 __all__ = ["lend", "structure"]
 
@@ -62,9 +63,8 @@ def _plain(value: Any, names: dict[str, Extent]) -> Hashable:
             order, nodes = _listed(value.inputs, value.outputs, names)
             return nodes, tuple([order[y] for y in value.outputs])
         case Dim():
-            for name in sorted(names_of(value)):
-                if name.startswith("steps."):
-                    names.setdefault(name, named(f"steps {len(names)}"))
+            for name in sorted(counted_names(value)):
+                names.setdefault(name, named(f"steps {len(names)}"))
             return substitute_extent(value, names)
         case Type():
             return value.dtype, _plain(value.shape, names)

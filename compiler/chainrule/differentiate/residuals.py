@@ -15,11 +15,11 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
-from chainrule.ir.dims import names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BUNDLE
 from chainrule.ir.walk import depends_on, topological
+from chainrule.ops.control import counted_names
 from chainrule.ops.cost import flops_of, typical
 
 __all__ = ["residuals"]
@@ -75,14 +75,9 @@ def _size(node: Node) -> int:
 
 def _keeping(node: Node) -> float:
     """Return the bytes that keeping a node moves; what has a size of its own cannot be kept."""
-    if node.dtype is BUNDLE or any(_is_counted(e) for e in node.shape):
+    if node.dtype is BUNDLE or any(counted_names(e) for e in node.shape):
         return math.inf
     return TRAFFIC * max(_size(node), 1) * node.dtype.nbytes
-
-
-def _is_counted(extent: object) -> bool:
-    """Tell whether an extent is the number of steps of a loop, another one at each turn."""
-    return any(n.startswith("steps.") for n in names_of(extent))  # type: ignore[arg-type]
 
 
 def _computing(node: Node) -> float:

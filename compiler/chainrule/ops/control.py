@@ -21,8 +21,8 @@ from chainrule.ir.types import BOOL, BUNDLE, I64, Array, Type
 from chainrule.ir.walk import rebuild
 from chainrule.ops._declare import declare
 
-__all__ = ["COUNT", "Custom", "Loop", "call", "callback", "counted_name", "fresh_length", "item",
-           "loop", "results_of", "switch"]  # fmt: skip
+__all__ = ["COUNT", "Custom", "Loop", "call", "callback", "counted_name", "counted_names",
+           "fresh_length", "item", "loop", "results_of", "switch"]  # fmt: skip
 
 COUNT: Final = -1
 "The item of a loop with a test that tells how many steps it took."
@@ -30,9 +30,18 @@ COUNT: Final = -1
 _SERIALS: Final = itertools.count()
 
 
+_MADE: Final = "steps."
+"How the names of dims begin that loops bind; no name of a user's holds a dot."
+
+
 def fresh_length() -> Dim:
     """Return the number of steps of a loop with a test: a dim that the loop binds as it ends."""
-    return named(f"steps.{next(_SERIALS)}")
+    return named(f"{_MADE}{next(_SERIALS)}")
+
+
+def counted_names(extent: Extent) -> set[str]:
+    """Return the dims in an extent that are known only when a loop has ended."""
+    return {n for n in names_of(extent) if n.startswith(_MADE)}
 
 
 def counted_name(length: Extent) -> str:

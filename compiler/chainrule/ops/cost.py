@@ -10,6 +10,7 @@ from chainrule.ir.dims import Extent, evaluate_extent, names_of, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.walk import topological
+from chainrule.ops.control import counted_names
 
 __all__ = ["NOMINAL", "flops", "flops_of", "typical"]
 
@@ -67,6 +68,6 @@ def typical(extent: Extent) -> int:
 def flops(nodes: Iterable[Node], dims: Mapping[str, int]) -> int:
     """Return the operations of all `nodes`, each counted once; of a loop with a test, one step."""
     found = [flops_of(n) for n in nodes]
-    loose = {n for e in found for n in names_of(e)} - set(dims)
-    known = {**dims, **{n: 1 for n in loose if n.startswith("steps.")}}
+    loose = {n for e in found for n in counted_names(e)} - set(dims)
+    known = {**dims, **dict.fromkeys(loose, 1)}
     return sum(evaluate_extent(e, known) for e in found)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from chainrule.ir.dims import Extent, names_of, size_of, substitute_extent
+from chainrule.ir.dims import Extent, size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.lower import Choose, Foreign, Launch, Part, Repeat, Returns, Run, StripLoop
 from chainrule.loops.values import Place, Scratch
-from chainrule.ops.control import counted_name
+from chainrule.ops.control import counted_name, counted_names
 from chainrule.plan.memory import Span, plan_memory
 from chainrule.schedule.steps import Schedule
 
@@ -105,7 +105,7 @@ class _Lives:
         nbytes = substitute_extent(size * place.dtype.nbytes, self.bounds)
         if strips is not None:
             nbytes = substitute_extent(nbytes, {strips.dim: strips.rows})
-        if is_counted(nbytes):
+        if counted_names(nbytes):
             # Only a pointer is in the arena.
             self.counted[place] = None
             nbytes = POINTER
@@ -172,8 +172,3 @@ def _of(run: Repeat | Choose) -> tuple[Sequence[Launch], list[Place], list[Part]
         return run.before, own, [run.body, *([run.test] if run.test else [])]
     chosen = [run.chosen] if run.chosen else []
     return run.index, [*run.results, *chosen], list(run.branches)
-
-
-def is_counted(nbytes: Extent) -> bool:
-    """Tell whether a size is known only when a loop has ended."""
-    return any(n.startswith("steps.") for n in names_of(nbytes))
