@@ -104,7 +104,9 @@ def jax_kit() -> Kit:
     import jax
     from jax import lax
 
-    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    # Untyped where it is installed, Any where it is not.
+    config: Any = jax.config
+    config.update("jax_enable_x64", True)
 
     def while_loop(cond: Any, body: Any, init: Any, *, max_steps: int | None = None) -> Any:
         if max_steps is None:
