@@ -5,12 +5,13 @@ function is traced, it is inlined, so transformations nest to any depth.
 """
 
 from chainrule.transform.batching import vmap
+from chainrule.transform.branches import cond, switch
 from chainrule.transform.callbacks import callback
 from chainrule.transform.checkpointing import checkpoint
-from chainrule.transform.control import cond, fori_loop, scan, switch, while_loop
 from chainrule.transform.custom import custom_jvp, custom_vjp
 from chainrule.transform.gradients import grad, value_and_grad, vjp
 from chainrule.transform.jacobians import hessian, hvp, jacfwd, jacobian, jacrev
+from chainrule.transform.loops import fori_loop, scan, while_loop
 from chainrule.transform.tangents import jvp, linearize, stop_gradient
 from chainrule.transform.transformed import Transformed, evaluated, has_traced
 

@@ -11,17 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import result_nodes
 from chainrule.frontend.value import Value
+from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Check, Graph, Node
 from chainrule.ir.op import Kind
-from chainrule.ir.types import Type
+from chainrule.ir.types import BOOL, Type
 from chainrule.ir.walk import rebuild
 
-__all__ = ["Leaf", "Opened", "close", "leaves_of", "open_body"]
+__all__ = ["Leaf", "Opened", "close", "conditions", "is_static", "leaves_of", "never", "open_body",
+           "report"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +145,25 @@ def _is_constant(node: Node) -> bool:
     while node.op.kind is Kind.VIEW:
         node = node.args[0]
     return node.op.kind is Kind.SOURCE and node.op.name != "input"
+
+
+def conditions(opened: Opened) -> list[Node]:
+    """Return the conditions of the checks made in a body."""
+    return [c.failed for c in opened.checks]
+
+
+def report(graph: Graph, opened: Sequence[Opened], flags: Sequence[Node]) -> None:
+    """Check the conditions that came out of bodies."""
+    messages = [c.message for o in opened for c in o.checks]
+    for failed, message in zip(flags, messages, strict=True):
+        graph.check(failed, message)
+
+
+def never(graph: Graph) -> Node:
+    """Return what a check is that does not fail: before the first step, in another branch."""
+    return graph.constant(False, BOOL)
+
+
+def is_static(x: Any) -> bool:
+    """Tell whether an integer is known while tracing, at least as an extent."""
+    return isinstance(x, int | np.integer | Dim) and not isinstance(x, bool)

@@ -172,7 +172,8 @@ class _Backward:
 
     def run(self) -> list[Node | None]:
         """Return the cotangents of the loop's arguments."""
-        from chainrule.transform.control import scan, switch
+        from chainrule.transform.branches import switch
+        from chainrule.transform.loops import scan
 
         loop, graph = self.loop, self.graph
         length = loop.length

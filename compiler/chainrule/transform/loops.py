@@ -1,4 +1,4 @@
-"""Loops and branches of the compiled program: `scan`, `fori_loop`, `while_loop`, `cond`, `switch`.
+"""Loops of the compiled program: `scan`, `fori_loop`, `while_loop`.
 
 A Python loop is followed while a function is traced, so its program grows with the number of turns.
 These do not: the body is traced once.
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError, explain
-from chainrule.frontend.arguments import is_arraylike, name_of
+from chainrule.frontend.arguments import name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef
 from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent, symbolic
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
@@ -25,17 +25,24 @@ from chainrule.ir.types import BOOL, I64, Type
 from chainrule.ir.walk import reached, rebuild
 from chainrule.ops.control import fresh_length, results_of
 from chainrule.transform.checkpointing import in_segments, schedule_of
-from chainrule.transform.closing import Leaf, Opened, close, leaves_of, open_body
+from chainrule.transform.closing import (
+    Leaf,
+    Opened,
+    close,
+    conditions,
+    is_static,
+    leaves_of,
+    never,
+    open_body,
+    report,
+)
 from chainrule.transform.inline import graph_for
 from chainrule.transform.revolve import recomputing
 from chainrule.transform.transformed import Run, evaluating, has_traced
 
-__all__ = ["cond", "fori_loop", "scan", "switch", "while_loop"]
+__all__ = ["fori_loop", "scan", "while_loop"]
 
 POSITION = Type(I64, ())
-
-
-# Loops
 
 
 class _Carries:
@@ -116,22 +123,6 @@ class _Carries:
                 explain(f"{self.verb}: what is carried nests otherwise after a step",
                         f"before  {self.tree}", f"after   {tree}", f"at  {user_line()}")
             )  # fmt: skip
-
-
-def _flags(opened: Opened) -> list[Node]:
-    """Return the conditions of the checks made in a body."""
-    return [c.failed for c in opened.checks]
-
-
-def _report(graph: Graph, opened: Sequence[Opened], flags: Sequence[Node]) -> None:
-    """Check the conditions that came out of bodies."""
-    messages = [c.message for o in opened for c in o.checks]
-    for failed, message in zip(flags, messages, strict=True):
-        graph.check(failed, message)
-
-
-def _no(graph: Graph) -> Node:
-    return graph.constant(False, BOOL)
 
 
 def scan(
@@ -218,7 +209,7 @@ def _loop(
 ) -> tuple[list[Array], list[Array]]:  # fmt: skip
     """Make the loop from its traced body; return the last carries and what was stacked."""
     graph, split = carries.graph, len(carries.leaves)
-    flags = _flags(opened)
+    flags = conditions(opened)
     failed = [graph.input("failed", Type(BOOL, ())) for _ in flags]
     body = [*after, *(a | b for a, b in zip(failed, flags, strict=True)), *opened.outputs[split:]]
     parts = [(body, opened.mark)]
@@ -233,7 +224,7 @@ def _loop(
         known = dict(zip([*test.inputs, *fixed[1]], [*own, *fixed[0]], strict=True))
         found, _ = rebuild(closed[1], graph, lambda _n, _a: None, known)
         ending = Body(inputs, tuple(found))
-    inits = [x.node for x in carries.leaves] + [_no(graph) for _ in flags]
+    inits = [x.node for x in carries.leaves] + [never(graph) for _ in flags]
     node = graph.call(
         "loop", *inits, *(x.node for x in rows), *outer, body=Body(inputs, tuple(closed[0])),
         test=ending, carries=len(inits), mapped=len(rows), length=length, bound=bound,
@@ -248,7 +239,7 @@ def _loop(
                         hint='use checkpoint="sqrt", or give the length as a number')
             )  # fmt: skip
         results = recomputing(results, *snapshots)
-    _report(graph, [opened], results[split : len(inits)])
+    report(graph, [opened], results[split : len(inits)])
     last = [Array(n, w) for n, w in zip(results[:split], carries.weak, strict=True)]
     return last, [Array(n) for n in results[len(inits) :]]
 
@@ -319,7 +310,7 @@ def fori_loop(
         return run(lambda x: fori_loop(int(lower), int(upper), body, x))(init)
     graph = graph_for((lower, upper, init))
     first, end = (int(x) if isinstance(x, np.integer) else plain_extent(x) for x in (lower, upper))
-    start = symbolic(first, graph) if _static(first) else lower
+    start = symbolic(first, graph) if is_static(first) else lower
     carries = _Carries("fori_loop", init, graph)
 
     def turn(position: Any, *leaves: Any) -> Any:
@@ -327,7 +318,7 @@ def fori_loop(
 
     opened = carries.settled(turn)
     after = carries.matched(opened.outputs, opened.weak)
-    if _static(first) and _static(end):
+    if is_static(first) and is_static(end):
         steps = end - first
         steps = max(steps, 0) if isinstance(steps, int) else steps
         last, _ = _loop(carries, opened, after, [], steps)
@@ -339,7 +330,7 @@ def fori_loop(
 
 def _require_integer(x: Any) -> None:
     """Raise unless an end of a loop is one integer."""
-    if _static(plain_extent(x)):
+    if is_static(plain_extent(x)):
         return
     leaf = x if isinstance(x, Value) else as_operand(x)
     kind = kind_of(leaf)
@@ -347,10 +338,6 @@ def _require_integer(x: Any) -> None:
         raise DTypeError(explain("fori_loop: an end is no integer", f"end  {x!r:.60}"))
     if shape_of(leaf):
         raise ShapeError(explain("fori_loop: an end is not one integer", f"end  {x!r:.60}"))
-
-
-def _static(x: Any) -> bool:
-    return isinstance(x, int | np.integer | Dim) and not isinstance(x, bool)
 
 
 def while_loop(
@@ -419,170 +406,3 @@ def _require_truth(what: str, opened: Opened) -> None:
     if types[0].dtype is not BOOL:
         raise DTypeError(explain(f"{what} is no truth value", f"returned  {types[0]}",
                                  hint="compare, for instance x > 0"))  # fmt: skip
-
-
-# Branches
-
-
-def cond(
-    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], *operands: Any,
-    run: Run = evaluating,
-) -> Any:  # fmt: skip
-    """Run one of two functions.
-
-    Only the one that is chosen runs.  (Under `vmap` with a condition that differs between examples
-    both run, for all examples.)
-
-    Args:
-        pred: One truth value.
-        true_fn: What to run if it holds, a function of the operands.
-        false_fn: What to run if not; its results have the same structure, shapes and dtypes.
-        operands: Pytrees of arrays.
-        run: How plain values are computed with.
-
-    Returns:
-        The result of the function that was chosen.
-
-    Raises:
-        StructureError: The functions return different structures.
-        ShapeError: They return different shapes, or `pred` has axes.
-        DTypeError: They return different dtypes, or `pred` is no truth value.
-
-    >>> cond(True, lambda x: x + 1, lambda x: x - 1, 5.0).item()
-    6.0
-    """
-    if not has_traced((pred, operands)):
-        return run(lambda p, args: cond(p, true_fn, false_fn, *args))(pred, operands)
-    if isinstance(pred, bool | np.bool_):
-        return (true_fn if pred else false_fn)(*operands)
-    graph = graph_for((pred, operands))
-    (leaf,), _ = leaves_of(pred, graph)
-    if leaf.node.shape:
-        raise ShapeError(explain("cond: the condition is not one truth value",
-                                 f"condition  {leaf.node.type}",
-                                 hint="use cnp.where to choose element by element"))  # fmt: skip
-    if leaf.node.dtype is not BOOL:
-        raise DTypeError(explain("cond: the condition is no truth value",
-                                 f"condition  {leaf.node.type}",
-                                 hint="compare, for instance x > 0"))  # fmt: skip
-    index = graph.call("cast", leaf.node, dtype=I64)
-    return _branch("cond", graph, index, [false_fn, true_fn], operands)
-
-
-def switch(
-    index: Any, branches: Sequence[Callable[..., Any]], *operands: Any, run: Run = evaluating
-) -> Any:
-    """Run one of several functions.
-
-    Only the one that is chosen runs.  (Under `vmap` with an index that differs between examples all
-    run, for all examples.)
-
-    Args:
-        index: Which: one integer.  Below 0 the first runs, beyond the last the last.
-        branches: Functions of the operands, whose results have one structure, shapes and dtypes.
-        operands: Pytrees of arrays.
-        run: How plain values are computed with.
-
-    Returns:
-        The result of the function that was chosen.
-
-    Raises:
-        StructureError: No branches, or they return different structures.
-        ShapeError: They return different shapes, or `index` has axes.
-        DTypeError: They return different dtypes, or `index` is no integer.
-
-    >>> switch(2, [lambda x: x, lambda x: x + 1, lambda x: x * 10], 4.0).item()
-    40.0
-    """
-    if not branches:
-        raise StructureError(explain("switch: there are no branches"))
-    if not has_traced((index, operands)):
-        return run(lambda i, args: switch(i, branches, *args))(index, operands)
-    if _static(index):
-        return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
-    graph = graph_for((index, operands))
-    (leaf,), _ = leaves_of(index, graph)
-    if leaf.node.shape:
-        raise ShapeError(explain("switch: the index is not one integer",
-                                 f"index  {leaf.node.type}"))  # fmt: skip
-    if leaf.node.dtype.kind not in ("int", "uint"):
-        raise DTypeError(explain("switch: the index is no integer", f"index  {leaf.node.type}"))
-    wide = cast(leaf.node, I64)
-    if len(branches) == 1:
-        return branches[0](*operands)
-    return _branch("switch", graph, wide, list(branches), operands)
-
-
-def _branch(
-    verb: str, graph: Graph, index: Node, functions: Sequence[Callable[..., Any]],
-    operands: tuple[Any, ...],
-) -> Any:  # fmt: skip
-    leaves, tree = tree_flatten(operands)
-    # What is no array goes to every branch as it is.
-    at = [i for i, x in enumerate(leaves) if is_arraylike(x)]
-    given, _ = leaves_of([leaves[i] for i in at], graph)
-
-    def of_leaves(fn: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*handles: Any) -> Any:
-            full = list(leaves)
-            for i, x in zip(at, handles, strict=True):
-                full[i] = x
-            return fn(*tree.unflatten(full))
-
-        return call
-
-    types, weak = [x.node.type for x in given], [x.weak for x in given]
-    names = [tree.paths()[i] or "operand" for i in at]
-    opened = [open_body(graph, of_leaves(f), types, weak, names) for f in functions]
-    outputs, kept = _agreed(verb, opened, functions)
-    all_flags = [c for o in opened for c in _flags(o)]
-    parts = []
-    for o, own in zip(opened, outputs, strict=True):
-        mine = _flags(o)
-        parts.append(([*own, *(f if f in mine else _no(graph) for f in all_flags)], o.mark))
-    outer, fixed, closed = close(graph, parts)
-    bodies = tuple(
-        Body((*o.inputs, *f), tuple(c)) for o, f, c in zip(opened, fixed, closed, strict=True)
-    )
-    node = graph.call("switch", index, *(x.node for x in given), *outer, branches=bodies)
-    results = results_of(node)
-    count = len(outputs[0])
-    _report(graph, opened, results[count:])
-    return opened[0].tree.unflatten(
-        [Array(n, w) for n, w in zip(results[:count], kept, strict=True)]
-    )
-
-
-def _agreed(
-    verb: str, opened: Sequence[Opened], functions: Sequence[Callable[..., Any]]
-) -> tuple[list[list[Node]], list[bool]]:
-    """Return the branches' results in common dtypes, and which stand for Python numbers."""
-    first = opened[0]
-    names = [name_of(f) for f in functions]
-    for o, name in zip(opened, names, strict=True):
-        if o.tree != first.tree:
-            raise StructureError(
-                explain(f"{verb}: the branches return different structures",
-                        f"{names[0]}  {first.tree}", f"{name}  {o.tree}", f"at  {user_line()}")
-            )  # fmt: skip
-    outputs = [list(o.outputs) for o in opened]
-    weak = []
-    for i, path in enumerate(first.tree.paths()):
-        shapes = [o.outputs[i].type for o in opened]
-        facts = [f"{n}  {t}" for n, t in zip(names, shapes, strict=True)]
-        where = f" in {path}" if path else ""
-        if any(t.shape != shapes[0].shape for t in shapes):
-            raise ShapeError(explain(f"{verb}: the branches return different shapes{where}",
-                                     *facts, f"at  {user_line()}"))  # fmt: skip
-        values = [Array(o.outputs[i], o.weak[i]) for o in opened]
-        dtype = common_dtype(values)
-        for v, t in zip(values, shapes, strict=True):
-            if t.dtype is not dtype and not v.weak:
-                raise DTypeError(
-                    explain(f"{verb}: the branches return different dtypes{where}", *facts,
-                            f"at  {user_line()}", hint="convert one with .astype(...)")
-                )  # fmt: skip
-        for own in outputs:
-            own[i] = cast(own[i], dtype)
-        weak.append(all(v.weak for v in values))
-    return outputs, weak
