@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chainrule.differentiate.loops import POSITION, Batched, Building, spread
+from chainrule.differentiate.loops import Batched, Building, spread
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.types import I64, Type
-from chainrule.ops.control import COUNT, Loop, counted_name, fresh_length
+from chainrule.ops.control import COUNT, POSITION, Loop, counted_name, fresh_length
 
 __all__ = ["batch_loop"]
 

@@ -17,9 +17,9 @@ from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
-from chainrule.ir.types import I64, Type
+from chainrule.ir.types import Type
 from chainrule.ir.walk import reached
-from chainrule.ops.control import Custom, results_of
+from chainrule.ops.control import POSITION, Custom, results_of
 
 __all__ = ["batch_call", "batch_callback", "batch_switch", "pull_call", "pull_switch",
            "push_call", "push_switch"]  # fmt: skip
@@ -324,7 +324,7 @@ def batch_callback(
 ) -> dict[int, tuple[Node, bool]]:
     """Return the results of a callback that is called for one example after the other."""
     graph = y.graph
-    position = graph.input("position", Type(I64, ()))
+    position = graph.input("position", POSITION)
     rows = [x for x, f in zip(args, flags, strict=True) if f]
     elements = [graph.input("x", Type(x.dtype, x.shape[1:])) for x in rows]
     whole = [x for x, f in zip(args, flags, strict=True) if not f]

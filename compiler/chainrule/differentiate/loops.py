@@ -15,11 +15,11 @@ from chainrule.differentiate.residuals import residuals
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
-from chainrule.ir.types import BUNDLE, I64, Type
+from chainrule.ir.types import BUNDLE
 from chainrule.ir.walk import reached, rebuild, topological
-from chainrule.ops.control import COUNT, Loop, results_of
+from chainrule.ops.control import COUNT, POSITION, Loop, results_of
 
-__all__ = ["POSITION", "Batched", "Building", "PullBack", "PushForward", "pull_loop", "push_loop",
+__all__ = ["Batched", "Building", "PullBack", "PushForward", "pull_loop", "push_loop",
            "spread", "substitute_within"]  # fmt: skip
 
 PullBack: TypeAlias = Callable[
@@ -27,9 +27,6 @@ PullBack: TypeAlias = Callable[
 ]
 PushForward: TypeAlias = Callable[[Sequence[Node], Mapping[Node, Node]], Sequence[Node | None]]
 Batched: TypeAlias = Callable[..., list[tuple[Node, bool]]]
-
-
-POSITION = Type(I64, ())
 
 
 # What depends on what

@@ -16,7 +16,7 @@ from chainrule.ir.dims import size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.ir import show
 from chainrule.loops.lower import Launch, Part, Returns, StripLoop
-from chainrule.loops.values import Place, Scratch
+from chainrule.loops.values import Place, Scratch, nbytes_of
 from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
 from chainrule_runtime.errors import NO_MEMORY
@@ -123,10 +123,11 @@ class Frame:
     def allocate(self, places: Iterable[Place]) -> None:
         """Allocate those of the places whose size has just become known."""
         for place in places:
-            if place in self.arena.counted and place not in self.allocated:
-                size = size_of(place.shape) if isinstance(place, Node) else place.size  # type: ignore[union-attr]
-                nbytes = size * place.dtype.nbytes  # type: ignore[union-attr]
-                self.resize(place, emit_extent(self.b, nbytes, self.names))
+            # Outputs, which go by number, are the caller's.
+            if isinstance(place, int) or place in self.allocated:
+                continue
+            if place in self.arena.counted:
+                self.resize(place, emit_extent(self.b, nbytes_of(place), self.names))
 
     def resize(self, place: Place, nbytes: Value) -> None:
         """Give a place so many bytes, keeping what it holds; return NO_MEMORY if there are none."""

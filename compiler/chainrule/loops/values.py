@@ -25,7 +25,7 @@ from chainrule.loops.ir import (
 )
 from chainrule.schedule.access import Index, follow
 
-__all__ = ["Kept", "Place", "Scratch", "Values"]
+__all__ = ["Kept", "Place", "Scratch", "Values", "nbytes_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,12 @@ class Kept:
 
 Place = Node | Scratch | Kept | int
 "What a buffer stands for: a stored node, other memory, or an output of the program by number."
+
+
+def nbytes_of(place: Node | Scratch | Kept) -> Extent:
+    """Return the bytes that a place takes."""
+    size = place.type.size if isinstance(place, Node) else place.size
+    return size * place.dtype.nbytes
 
 
 @dataclass(slots=True)

@@ -21,11 +21,14 @@ from chainrule.ir.types import BOOL, BUNDLE, I64, Array, Type
 from chainrule.ir.walk import rebuild
 from chainrule.ops._declare import declare
 
-__all__ = ["COUNT", "Custom", "Loop", "call", "callback", "counted_name", "counted_names",
-           "fresh_length", "item", "loop", "results_of", "switch"]  # fmt: skip
+__all__ = ["COUNT", "POSITION", "Custom", "Loop", "call", "callback", "counted_name",
+           "counted_names", "fresh_length", "item", "loop", "results_of", "switch"]  # fmt: skip
 
 COUNT: Final = -1
 "The item of a loop with a test that tells how many steps it took."
+
+POSITION: Final = Type(I64, ())
+"Of the number of a step, and of how many there are."
 
 _SERIALS: Final = itertools.count()
 
@@ -170,7 +173,7 @@ def _loop_type(
     bound: Extent | None, reverse: bool, counted: bool,
 ) -> Type:  # fmt: skip
     seen = [x.type for x in body.inputs]
-    assert seen[0] == Type(I64, ()), "the first input of a loop's body is the position"
+    assert seen[0] == POSITION, "the first input of a loop's body is the position"
     assert len(seen) == 1 + len(args), f"{len(args)} arguments for {len(seen) - 1} inputs"
     for i, (given, own) in enumerate(zip(args, seen[1:], strict=True)):
         row = carries <= i < carries + mapped
@@ -184,7 +187,7 @@ def _loop_type(
         assert not reverse, "a loop with a test runs forward"
         assert isinstance(length, Dim), "the number of steps is not known before"
     if counted:
-        assert args[-1] == Type(I64, ()), "the last argument is the number of steps"
+        assert args[-1] == POSITION, "the last argument is the number of steps"
     return Type(BUNDLE, ())
 
 

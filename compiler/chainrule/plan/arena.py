@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from chainrule.ir.dims import Extent, size_of, substitute_extent
+from chainrule.ir.dims import Extent, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.lower import Choose, Foreign, Launch, Part, Repeat, Returns, Run, StripLoop
-from chainrule.loops.values import Place, Scratch
+from chainrule.loops.values import Place, Scratch, nbytes_of
 from chainrule.ops.control import counted_name, counted_names
 from chainrule.plan.memory import Span, plan_memory
 from chainrule.schedule.steps import Schedule
@@ -101,8 +101,7 @@ class _Lives:
             place.op.name in ("input", "data") or place in self.schedule.targets
         ):
             return
-        size = size_of(place.shape) if isinstance(place, Node) else place.size
-        nbytes = substitute_extent(size * place.dtype.nbytes, self.bounds)
+        nbytes = substitute_extent(nbytes_of(place), self.bounds)
         if strips is not None:
             nbytes = substitute_extent(nbytes, {strips.dim: strips.rows})
         if counted_names(nbytes):

@@ -21,9 +21,9 @@ from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_exte
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.types import BOOL, I64, Type
+from chainrule.ir.types import BOOL, Type
 from chainrule.ir.walk import reached, rebuild
-from chainrule.ops.control import fresh_length, results_of
+from chainrule.ops.control import POSITION, fresh_length, results_of
 from chainrule.transform.checkpointing import in_segments, schedule_of
 from chainrule.transform.closing import (
     Leaf,
@@ -41,8 +41,6 @@ from chainrule.transform.revolve import recomputing
 from chainrule.transform.transformed import Run, evaluating, has_traced
 
 __all__ = ["fori_loop", "scan", "while_loop"]
-
-POSITION = Type(I64, ())
 
 
 class _Carries:
