@@ -2,13 +2,15 @@
 
 Each slice of an argument hands back zeros with its cotangent laid in.  Two such that together cover
 everything are one array in parts: the first alone, the sum where they overlap, the second alone.
-That fills no zeros, and no sum of whole arrays is taken.
+That fills no zeros, and no sum of whole arrays is taken.  So it is with several that lie side by
+side, as the gates of a recurrent cell hand back.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
@@ -62,4 +64,46 @@ def _part(x: Node, axis: int, start: int, end: int) -> Node:
 
 
 # A sum with 0 turns -0 into 0, which a part alone keeps.
-STENCILS: Final = (Step(("add",), _sum_of_places, Keeps.REALS),)
+PARTS: Final = 16
+"Terms of a sum that are looked at, to see whether they lie side by side."
+
+
+def _side_by_side(node: Node) -> Node | None:
+    """Take a sum of arrays placed side by side, which fill the whole, as their concatenation."""
+    parts: list[Node] = []
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if one.op.name == "add":
+            waiting.extend(one.args)
+        elif one.op.name == "place" and len(parts) < PARTS:
+            parts.append(one)
+        else:
+            return None
+    rank = node.type.rank
+    if len(parts) < 2 or any(p.attrs[2] != (1,) * rank for p in parts):
+        return None
+    axes = {i for p in parts for i in range(rank) if p.args[0].shape[i] != node.shape[i]}
+    if len(axes) != 1:
+        return None
+    (axis,) = axes
+    by_start = {p.attrs[0][axis]: p.args[0] for p in parts}
+    if len(by_start) != len(parts):
+        return None
+    found: list[Node] = []
+    at: Extent = 0
+    while at in by_start:
+        x = by_start.pop(at)
+        found.append(x)
+        at = at + x.shape[axis]
+        if x.shape[axis] == 0:
+            return None
+    if by_start or at != node.shape[axis]:
+        return None
+    return node.graph.call("concatenate", *found, axis=axis)
+
+
+STENCILS: Final = (
+    Step(("add",), _sum_of_places, Keeps.REALS),
+    Step(("add",), _side_by_side, Keeps.REALS),
+)

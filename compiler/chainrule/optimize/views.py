@@ -7,7 +7,6 @@ from typing import Final
 from chainrule.ir.dims import Extent, Shape
 from chainrule.ir.graph import Node, constant_value
 from chainrule.optimize.rewrite import Step
-from chainrule.optimize.rule import Keeps
 
 __all__ = ["VIEWS"]
 
@@ -198,45 +197,6 @@ def _source(node: Node) -> Node:
     return node.args[0] if node.op.name == "broadcast" else node
 
 
-PARTS: Final = 16
-"Terms of a sum that are looked at, to see whether they lie side by side."
-
-
-def _side_by_side(node: Node) -> Node | None:
-    """Take a sum of arrays placed side by side, which fill the whole, as their concatenation."""
-    parts: list[Node] = []
-    waiting = [node]
-    while waiting:
-        one = waiting.pop()
-        if one.op.name == "add":
-            waiting.extend(one.args)
-        elif one.op.name == "place" and len(parts) < PARTS:
-            parts.append(one)
-        else:
-            return None
-    rank = node.type.rank
-    if len(parts) < 2 or any(p.attrs[2] != (1,) * rank for p in parts):
-        return None
-    axes = {i for p in parts for i in range(rank) if p.args[0].shape[i] != node.shape[i]}
-    if len(axes) != 1:
-        return None
-    (axis,) = axes
-    by_start = {p.attrs[0][axis]: p.args[0] for p in parts}
-    if len(by_start) != len(parts):
-        return None
-    found: list[Node] = []
-    at: Extent = 0
-    while at in by_start:
-        x = by_start.pop(at)
-        found.append(x)
-        at = at + x.shape[axis]
-        if x.shape[axis] == 0:
-            return None
-    if by_start or at != node.shape[axis]:
-        return None
-    return node.graph.call("concatenate", *found, axis=axis)
-
-
 VIEWS: Final = (
     Step(("broadcast", "reshape", "transpose", "slice"), _of_constant),
     Step(("broadcast",), _broadcast),
@@ -246,5 +206,4 @@ VIEWS: Final = (
     Step(("slice",), _slice),
     Step(("place",), _place),
     Step(("concatenate",), _concatenate),
-    Step(("add",), _side_by_side, Keeps.REALS),
 )
