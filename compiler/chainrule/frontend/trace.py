@@ -25,10 +25,10 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
 from chainrule.frontend.operands import as_operand, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
-from chainrule.ir.dims import Extent, evaluate_extent
+from chainrule.ir.dims import Dim, Extent, evaluate_extent, show_extent
 from chainrule.ir.evaluate import bind_dims, evaluate
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.program import Program
+from chainrule.ir.program import Program, guarded
 from chainrule.ir.types import Type
 from chainrule.ir.walk import reached
 from chainrule.ops import OPS
@@ -151,6 +151,7 @@ def trace(
     shapes = named_shapes(paths, types, dims)
     graph = Graph(OPS)
     inputs = _inputs(graph, paths, types, shapes)
+    graph.numbers.update(_numbers(types, shapes))
     handles = [Array(n, t.weak) for n, t in zip(inputs, types, strict=True)]
     with tracing(graph, stable=numerics != "strict"):
         result = bound.call(in_tree.unflatten(handles))
@@ -158,13 +159,36 @@ def trace(
         output_paths = out_tree.paths()
         outputs = result_nodes(graph, results, output_paths)
     _refuse_strangers(outputs, inputs, output_paths)
+    checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))
     program = Program(
         name=name or name_of(fn), inputs=tuple(inputs), outputs=tuple(outputs),
         paths=tuple(paths), output_paths=tuple(output_paths), guards=tuple(graph.guards),
-        checks=tuple(c for c in graph.checks if not _strangers([c.failed], inputs)),
+        checks=checks,
     )  # fmt: skip
+    program = guarded(program)
+    _require_guards(program, graph.numbers)
     weak = tuple([t.weak for t in types])
     return Traced(program, in_tree, out_tree, bound.names, weak, bound.static)
+
+
+def _numbers(
+    types: Sequence[LeafType], shapes: Sequence[tuple[Extent, ...]]
+) -> dict[str, int]:
+    """Return what the named dims are in the arguments, where these are arrays."""
+    return {
+        show_extent(name): number
+        for leaf, shape in zip(types, shapes, strict=True)
+        for name, number in zip(shape, leaf.type.shape, strict=True)
+        if isinstance(name, Dim) and name.is_name and isinstance(number, int)
+    }
+
+
+def _require_guards(program: Program, numbers: Mapping[str, int]) -> None:
+    """Raise ShapeError for sizes that the arguments at hand make impossible."""
+    for guard in program.guards:
+        if guard.names <= numbers.keys() and not guard.holds(numbers):
+            facts = [f"{name}  {numbers[name]}" for name in sorted(guard.names)]
+            raise ShapeError(explain(f"{program.name}: {guard.text}", *facts))
 
 
 def _inputs(

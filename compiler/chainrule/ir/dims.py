@@ -64,6 +64,16 @@ class Dim:
     def _make(self, terms: tuple[tuple[Monomial, int], ...]) -> Self:
         return type(self)(terms)
 
+    @property
+    def is_name(self) -> bool:
+        """Tell whether this is one named dim and nothing else."""
+        return self._is_factor and isinstance(self.terms[0][0][0], str)
+
+    @property
+    def _is_factor(self) -> bool:
+        """Tell whether this needs no brackets in a product."""
+        return len(self.terms) == 1 and self.terms[0][1] == 1 and len(self.terms[0][0]) == 1
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -305,13 +315,9 @@ def _show_atom(atom: Atom) -> str:
     if atom.kind not in _SIGNS:
         return f"{atom.kind}({show_extent(atom.left)}, {show_extent(atom.right)})"
     left, right = (
-        f"({show_extent(e)})" if isinstance(e, Dim) and not _is_name(e) else show_extent(e)
+        f"({show_extent(e)})" if isinstance(e, Dim) and not e._is_factor else show_extent(e)  # noqa: SLF001
         for e in (atom.left, atom.right)
     )
     return (
         f"{left}{_SIGNS[atom.kind]}{right}" if _SIGNS[atom.kind] == "//" else f"({left} % {right})"
     )
-
-
-def _is_name(dim: Dim) -> bool:
-    return len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import divisible
+from chainrule.frontend.assume import at_least, divisible
 from chainrule.frontend.dispatch import array_function, first_traced, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
@@ -79,6 +79,9 @@ def reshape(
     given = plain_shape(tuple(wanted) if isinstance(wanted, Sequence) else (wanted,))
     extents = [e if isinstance(e, Dim) else int(e) for e in given]
     free = [i for i, e in enumerate(extents) if e == -1]
+    for e in extents:
+        if e != -1:
+            at_least(node.graph, e, 0, f"cannot reshape to {shown(extents)}: {e} is negative")
     if len(free) > 1:
         raise ShapeError(explain("only one extent can be -1", f"shape  {tuple(extents)}",
                                  f"at  {user_line()}"))  # fmt: skip
