@@ -13,11 +13,11 @@ from typing import Final
 from chainrule.errors import ChainruleError, ShapeError, explain
 from chainrule.frontend.locate import user_line
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Extent, evaluate_extent, names_of, show_extent
+from chainrule.ir.dims import Extent, evaluate_extent, has_quotient, names_of, show_extent
 from chainrule.ir.graph import Graph, Guard
 from chainrule.ir.sizes import facts_of, not_negative
 
-__all__ = ["at_least", "at_most", "clamped", "decide", "divisible"]
+__all__ = ["at_least", "at_most", "clamped", "decide", "divisible", "equal"]
 
 _LARGE: Final = 1 << 20
 "What every dim is taken to be where no call says: programs without numbers are for long arrays."
@@ -75,6 +75,20 @@ def at_most(graph: Graph, extent: Extent, number: int, why: str) -> None:
     at_least(graph, number, extent, f"{why}: {show_extent(extent)}")
 
 
+def equal(graph: Graph, a: Extent, b: Extent, why: str) -> None:
+    """Require that two extents are equal, which a division leaves open.
+
+    Raises:
+        ShapeError: They differ, in the call under way or whatever the dims are.
+    """
+    guard = Guard("eq", a, b, why)
+    known = guard.names <= graph.numbers.keys()
+    if not (guard.holds(graph.numbers) if known else has_quotient(a) or has_quotient(b)):
+        facts = (f"{show_extent(a)} is not {show_extent(b)}", *_numbers(graph, a, b))
+        raise ShapeError(explain(why, *facts, f"at  {user_line()}"))
+    graph.guards[guard] = None
+
+
 def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
     """Return `extent / by`, which must leave no remainder.
 
@@ -88,9 +102,7 @@ def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
     known = guard.names <= graph.numbers.keys()
     if known and not guard.holds(graph.numbers):
         facts = (f"{show_extent(extent)} is not a multiple of {show_extent(by)}",)
-        raise ShapeError(
-            explain(why, *facts, *_numbers(graph, extent, by), f"at  {user_line()}")
-        )
+        raise ShapeError(explain(why, *facts, *_numbers(graph, extent, by), f"at  {user_line()}"))
     graph.guards[guard] = None
     return extent // by
 

@@ -171,9 +171,7 @@ def trace(
     return Traced(program, in_tree, out_tree, bound.names, weak, bound.static)
 
 
-def _numbers(
-    types: Sequence[LeafType], shapes: Sequence[tuple[Extent, ...]]
-) -> dict[str, int]:
+def _numbers(types: Sequence[LeafType], shapes: Sequence[tuple[Extent, ...]]) -> dict[str, int]:
     """Return what the named dims are in the arguments, where these are arrays."""
     return {
         show_extent(name): number

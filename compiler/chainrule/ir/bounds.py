@@ -32,6 +32,8 @@ def _proved(extent: Extent, facts: tuple[Extent, ...], depth: int) -> bool:
         return extent >= 0
     if all(c > 0 and _factors_signed(m, facts, depth) for m, c in extent.terms):
         return True
+    if any(isinstance(more := extent - f, int) and more >= 0 for f in facts):
+        return True
     if depth == 0:
         return False
     atom = next((f for m, _ in extent.terms for f in m if isinstance(f, Atom)), None)
@@ -122,7 +124,7 @@ def _without(factors: Monomial, part: Monomial) -> tuple[Factor, ...] | None:
     """Return a monomial divided by another, unless something of that would remain."""
     left = list(factors)
     for f in part:
-        if f not in left or isinstance(f, Atom):
+        if f not in left:
             return None
         left.remove(f)
     return None if any(isinstance(f, Atom) for f in left) else tuple(left)

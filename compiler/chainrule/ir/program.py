@@ -84,7 +84,9 @@ def check(program: Program) -> None:
     assert len(program.paths) == len(program.inputs), "inputs and their names differ in number"
     assert len(program.output_paths) == len(program.outputs), "outputs and their names differ"
     _check_nodes(graph, program.nodes, inputs, bound)
-    loose = size_guards(all_nodes(program.results), [x.type for x in program.inputs], program.guards)
+    loose = size_guards(
+        all_nodes(program.results), [x.type for x in program.inputs], program.guards
+    )
     assert not loose, f"neither proved nor guarded: {loose[0]}"
     for given, result in program.donated:
         a, b = program.inputs[given], program.outputs[result]

@@ -120,7 +120,7 @@ def requirements(node: Node) -> Iterator[Requirement]:
 
 
 def size_guards(
-    nodes: Iterable[Node], inputs: Sequence[Type], known: Iterable[Guard] = ()
+    nodes: Iterable[Node], inputs: Sequence[Type], known: Sequence[Guard] = ()
 ) -> list[Guard]:
     """Return guards for all that `nodes` require and neither arithmetic nor `known` proves.
 
@@ -129,6 +129,7 @@ def size_guards(
     """
     bound = {name for t in inputs for e in t.shape for name in names_of(e)}
     facts, largest = facts_of(known), _largest(inputs, known)
+    limits = [g.left - g.right for g in known if g.left == GUARDED]
     found: dict[Extent, Guard] = {}
     certain: set[Extent] = set()
     sizes: dict[Type, Node] = {}
@@ -145,7 +146,9 @@ def size_guards(
     guards = list(found.values())
     for type_, node in _dominant(sizes):
         nbytes = type_.size * type_.dtype.nbytes
-        if not names_of(nbytes) - bound and not _fits(nbytes, largest):
+        if names_of(nbytes) - bound or _fits(nbytes, largest):
+            continue
+        if not never_negative(LARGEST - nbytes, limits):
             guards.append(Guard("ge", GUARDED, nbytes, _placed(f"{type_} is too large", node)))
     return guards
 
@@ -161,7 +164,8 @@ def _largest(inputs: Iterable[Type], known: Iterable[Guard]) -> dict[Monomial, i
     for g in known:
         terms = g.right.terms if g.left == GUARDED and isinstance(g.right, Dim) else ()
         if all(c > 0 for _, c in terms):
-            found.update((m, GUARDED // c) for m, c in terms if m)
+            for factors, number in terms:
+                found[factors] = min(GUARDED // number, found.get(factors, GUARDED))
     for t in inputs:
         size = t.size
         if isinstance(size, Dim) and len(size.terms) == 1:

@@ -13,7 +13,16 @@ from chainrule.ir.body import Body, bodies_of, with_bodies
 from chainrule.ir.graph import Check, Graph, Node
 from chainrule.ir.op import Kind
 
-__all__ = ["all_nodes", "by_need", "depends_on", "reached", "rebuild", "substitute", "topological", "users"]
+__all__ = [
+    "all_nodes",
+    "by_need",
+    "depends_on",
+    "reached",
+    "rebuild",
+    "substitute",
+    "topological",
+    "users",
+]
 
 
 def reached(outputs: Iterable[Node]) -> set[Node]:

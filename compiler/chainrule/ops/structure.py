@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from chainrule.errors import ShapeError, explain
-from chainrule.ir.dims import Dim, Extent, Shape, ceil_div, larger, show_extent, size_of
+from chainrule.ir.dims import Extent, Shape, ceil_div, has_quotient, larger, show_extent, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Requirement, Special
 from chainrule.ir.types import Array, Type
@@ -75,14 +75,8 @@ broadcast: Final[Op] = declare(
 # reshape, transpose
 
 
-def _is_quotient(extent: Extent) -> bool:
-    """Tell whether a guard, not arithmetic, has to say that an extent equals another."""
-    factors = [f for m, _ in extent.terms for f in m] if isinstance(extent, Dim) else []
-    return not all(isinstance(f, str) for f in factors)
-
-
 def _reshape_type(x: Type, *, shape: Shape) -> Type:
-    if size_of(shape) != x.size and not (_is_quotient(x.size) or _is_quotient(size_of(shape))):
+    if size_of(shape) != x.size and not (has_quotient(x.size) or has_quotient(size_of(shape))):
         raise ShapeError(
             explain(
                 "cannot reshape: the number of elements differs",
