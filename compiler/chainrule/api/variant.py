@@ -17,7 +17,7 @@ from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.records import records
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
-from chainrule.ir.dims import Dim, show_extent
+from chainrule.ir.dims import show_extent
 from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load
@@ -197,8 +197,9 @@ def _within_budget(lowered: Lowered, budget: int | None) -> tuple[Guard, ...]:
     """Have the entry refuse extents with which the call would need more than the budget."""
     if budget is None or isinstance(lowered.arena, int):
         return ()
+    name = lowered.program.name
     text = explain(
-        f"{lowered.program.name} needs more memory than its memory_budget for arguments of these extents",
+        f"{name} needs more memory than its memory_budget for arguments of these extents",
         f"budget  {budget} bytes", f"needs   {show_extent(lowered.arena)} bytes",
     )  # fmt: skip
     return (Guard("ge", budget, lowered.arena, text),)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chainrule.emit.builder import BOOL, I8, I64, Builder, Value
+from chainrule.emit.builder import BOOL, I8, Builder, Value
 from chainrule.emit.extents import emit_extent
-from chainrule.ir.dims import Extent
 from chainrule.loops.ir import Buffer, Operand, Tile
 
 __all__ = ["Bounds"]
