@@ -88,12 +88,12 @@ def array_function(*numpy_functions: Any) -> Callable[[Callable[P, Any]], Callab
 
 
 def newer(name: str) -> Callable[..., Any]:
-    """Return a function that only newer versions of NumPy have, or one that says so."""
+    """Return a function that not every version of NumPy has, or one that says so."""
 
     def absent(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UnsupportedError(
-            explain(f"NumPy {np.__version__} has no {name}", hint="install a newer NumPy")
+            explain(f"NumPy {np.__version__} has no {name}", hint="install another version of NumPy")
         )
 
     found: Callable[..., Any] = getattr(np, name, absent)

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import DTypeError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
@@ -103,9 +103,9 @@ trunc = _rounding("trunc", np.trunc)
 rint = _rounding("rint", np.rint)
 
 
-@array_function(np.fix)
+@array_function(newer("fix"))
 def fix(x: Any) -> Array:
-    """Round towards 0, as `numpy.fix`."""
+    """Round towards 0, as `numpy.fix`, which newer versions of NumPy advise against: `trunc`."""
     return _through(trunc, x)
 
 
