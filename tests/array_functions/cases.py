@@ -257,7 +257,6 @@ UPDATES = [
 ]  # fmt: skip
 
 
-
 def _current(case: Case) -> bool:
     """Tell whether this NumPy has the case's functions and does not advise against them."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):

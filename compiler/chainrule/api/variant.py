@@ -108,7 +108,8 @@ class Variant:
                     return str(extent) not in self.inferred
         if self.inferred:
             # What tracing assumed of names we made up must not refuse what numbers would allow.
-            return all(g.holds(dims) for g in self.traced.program.guards)
+            known = self.traced.numbers(shapes)
+            return all(g.holds(known) for g in self.traced.program.guards)
         return True
 
     def call(self, leaves: Sequence[Any], out: Any) -> Any:

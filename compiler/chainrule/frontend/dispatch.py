@@ -93,7 +93,9 @@ def newer(name: str) -> Callable[..., Any]:
     def absent(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UnsupportedError(
-            explain(f"NumPy {np.__version__} has no {name}", hint="install another version of NumPy")
+            explain(
+                f"NumPy {np.__version__} has no {name}", hint="install another version of NumPy"
+            )
         )
 
     found: Callable[..., Any] = getattr(np, name, absent)

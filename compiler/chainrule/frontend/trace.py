@@ -11,21 +11,21 @@ import numpy as np
 import chainrule.numpy  # noqa: F401  (the functions that operators and methods stand for)
 from chainrule.errors import ShapeError, StructureError, explain
 from chainrule.frontend.arguments import (
-    Dims,
     LeafType,
     Spec,
     as_array,
     bind_arguments,
     leaf_type,
     name_of,
-    named_shapes,
     spec,
 )
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
+from chainrule.frontend.naming import Dims, named_shapes, solved_guards
 from chainrule.frontend.operands import as_operand, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
-from chainrule.ir.dims import Extent, evaluate_extent
+from chainrule.ir.binding import bind
+from chainrule.ir.dims import Extent, Shape, evaluate_extent
 from chainrule.ir.evaluate import bind_dims, evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
@@ -83,6 +83,10 @@ class Traced:
         self._check_shapes(arrays)
         return self.out_tree.unflatten(evaluate(self.program, *arrays))
 
+    def numbers(self, shapes: Sequence[Shape]) -> dict[str, int]:
+        """Return what the named dims are in arguments of these shapes, as far as they tell."""
+        return bind([node.shape for node in self.program.inputs], shapes) if shapes else {}
+
     def _check_shapes(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
         inputs, paths = self.program.inputs, self.program.paths
         for node, array, path in zip(inputs, arrays, paths, strict=True):
@@ -121,8 +125,8 @@ def trace(
     Args:
         fn: A function of pytrees of arrays that returns a pytree of arrays.
         args: Arrays, numbers or `spec(...)`, nested as the function takes them.
-        dims: Names of extents: `{"x": ("batch", 8)}`.  None entries and missing arguments mean the
-            extent given.
+        dims: Names of extents: `{"x": ("batch", 8)}`, or expressions of names: `{"x": ("2*n",)}`.
+            None entries and missing arguments mean the extent given.
         static_argnames: Arguments that stay Python values.
         kwargs: Arguments by name.
         name: What to call the program; the function's name unless given.
@@ -150,6 +154,7 @@ def trace(
     types = [leaf_type(x, p) for x, p in zip(leaves, paths, strict=True)]
     shapes = named_shapes(paths, types, dims)
     graph = Graph(OPS)
+    graph.guards.update(dict.fromkeys(solved_guards(shapes)))
     inputs = _inputs(graph, paths, types, shapes)
     handles = [Array(n, t.weak) for n, t in zip(inputs, types, strict=True)]
     with tracing(graph, stable=numerics != "strict"):
