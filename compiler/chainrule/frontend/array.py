@@ -8,11 +8,12 @@ from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
+from chainrule.errors import StructureError, explain
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, apply_ufunc, call_traced
-from chainrule.frontend.locate import locate
+from chainrule.frontend.locate import locate, user_line
 from chainrule.frontend.methods import Methods
 from chainrule.frontend.updates import Updates
-from chainrule.frontend.value import refuse, symbolic
+from chainrule.frontend.value import describe, refuse, symbolic
 from chainrule.ir.dims import Dim, show_extent
 from chainrule.ir.graph import Node
 
@@ -218,7 +219,14 @@ class Array(Methods):
     def __iter__(self) -> Iterator[Array]:
         shape = self.node.type.shape
         if not shape:
-            raise TypeError("iteration over an array without axes")
+            raise StructureError(
+                explain(
+                    "an array without axes cannot be iterated over",
+                    f"value  {describe(self.node)}",
+                    f"at  {user_line()}",
+                    hint="it is one number: use it as it is",
+                )
+            )
         if isinstance(shape[0], Dim):
             refuse(
                 f"a Python loop over an axis of extent {show_extent(shape[0])}, "
