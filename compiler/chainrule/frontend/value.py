@@ -12,8 +12,8 @@ from chainrule.frontend.locate import user_line
 from chainrule.ir.dims import Dim, Extent, Monomial, Shape
 from chainrule.ir.graph import Graph, Node
 
-__all__ = ["SymbolicExtent", "Value", "describe", "known_extent", "plain_extent", "plain_shape", "refuse",
-           "symbolic"]  # fmt: skip
+__all__ = ["SymbolicExtent", "Value", "describe", "known_extent", "plain_extent", "plain_shape",
+           "refuse", "symbolic"]  # fmt: skip
 
 
 class Value(InGraph):
