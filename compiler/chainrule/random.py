@@ -18,11 +18,12 @@ dtype('float32')
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
 import chainrule.numpy as cnp
+from chainrule.errors import absent, public_names
 from chainrule.ir.dims import Dim
 from chainrule.ir.types import F64, dtype_of
 from chainrule.transform.loops import fori_loop
@@ -353,3 +354,12 @@ def _product(x: Array, factor: np.uint32) -> tuple[Array, Array]:
     second = lower * factor_upper + cnp.bitwise_and(middle, mask)
     whole = upper * factor_upper + cnp.right_shift(middle, half) + cnp.right_shift(second, half)
     return whole, x * factor
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

@@ -13,7 +13,7 @@ from chainrule.api.calls import MISSED, Direct
 from chainrule.emit.builder import Module
 from chainrule.emit.entry import emit_entry
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
 from chainrule.frontend.records import records
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
@@ -157,7 +157,10 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
     if given != tree:
         raise StructureError(
             explain(
-                "out= does not have the structure of the result", f"result  {tree}", f"out  {given}"
+                "out= does not have the structure of the result",
+                f"result  {tree}",
+                f"out  {given}",
+                difference(tree, given, "the result", "out"),
             )
         )
     return leaves

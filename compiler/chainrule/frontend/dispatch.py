@@ -13,9 +13,9 @@ from typing import Any, Final, ParamSpec
 
 import numpy as np
 
-from chainrule.errors import ChainruleError, UnsupportedError, explain
+from chainrule.errors import ChainruleError, UnsupportedError, explain, ours
 from chainrule.frontend.locate import locate, user_line
-from chainrule.frontend.options import reconciled, refuse_out
+from chainrule.frontend.options import name_of_function, reconciled, refuse_out
 from chainrule.ir.graph import Graph
 
 __all__ = ["IMPLEMENTATIONS", "InGraph", "apply_ufunc", "array_function", "call_traced",
@@ -110,11 +110,15 @@ def call_traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """
     implementation = IMPLEMENTATIONS.get(function)
     if implementation is None:
+        name = name_of_function(function)
+        place = ours(name)
         raise UnsupportedError(
             explain(
-                f"{getattr(function, '__name__', function)} is not available for traced values",
+                f"{name} is not available for traced values",
                 f"at  {user_line()}",
-                hint="write it with the functions of chainrule.numpy, "
+                hint=f"{place} takes traced values"
+                if place
+                else "write it with the functions of chainrule.numpy, "
                 "or compute it outside the traced function",
             )
         )

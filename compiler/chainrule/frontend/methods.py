@@ -7,9 +7,10 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from chainrule.errors import close, explain, ours
 from chainrule.frontend.dispatch import call_traced
 from chainrule.frontend.locate import user_line
-from chainrule.frontend.value import Value, refuse
+from chainrule.frontend.value import Value, describe, refuse
 
 __all__ = ["Methods"]
 
@@ -39,6 +40,19 @@ class Methods(Value):
         """The elements one by one, in C order."""
         elements: Any = self.reshape(-1)
         return iter(elements)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        near = close(name, dir(type(self)))
+        place = ours(name)
+        hint = f"did you mean {near}?" if near else f"{place} is a function" if place else ""
+        raise AttributeError(
+            explain(
+                f"a traced array has no attribute {name}", f"value  {describe(self.node)}",
+                f"at  {user_line()}", hint=hint,
+            )
+        )  # fmt: skip
 
     def _apply(self, function: Any, *args: Any, **kwargs: Any) -> Self:
         result: Self = call_traced(function, (self, *args), kwargs)

@@ -6,7 +6,6 @@ any other is refused by its name.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from chainrule.errors import StructureError, UnsupportedError, explain
+from chainrule.errors import StructureError, UnsupportedError, close, explain
 from chainrule.frontend.locate import user_line
 
 __all__ = ["name_of_function", "reconciled", "refuse_out"]
@@ -151,12 +150,12 @@ def _refused(function: Any, name: str, value: Any) -> Exception:
 
 
 def _unknown(function: Any, name: str, known: Any) -> Exception:
-    near = difflib.get_close_matches(name, list(known), 1)
+    near = close(name, known)
     return StructureError(
         explain(
             f"{name_of_function(function)} has no parameter {name}",
             f"parameters  {', '.join(known)}",
             f"at  {user_line()}",
-            hint=f"did you mean {near[0]}?" if near else "",
+            hint=f"did you mean {near}?" if near else "",
         )
     )

@@ -23,7 +23,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
 from chainrule.frontend.naming import Dims, named_shapes, solved_guards
 from chainrule.frontend.operands import as_operand, node_of
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
 from chainrule.ir.binding import bind
 from chainrule.ir.dims import Extent, Shape, evaluate_extent
 from chainrule.ir.evaluate import bind_dims, evaluate
@@ -77,6 +77,7 @@ class Traced:
                     f"{self.program.name}: the arguments nest otherwise than traced",
                     f"traced  {self.in_tree}",
                     f"given  {tree}",
+                    difference(self.in_tree, tree, "the trace", "the call"),
                 )
             )
         arrays = [as_array(x, p) for x, p in zip(leaves, self.program.paths, strict=True)]
