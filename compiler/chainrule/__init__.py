@@ -48,6 +48,8 @@ from chainrule.errors import (
     ShapeError,
     StructureError,
     UnsupportedError,
+    absent,
+    public_names,
 )
 from chainrule.frontend.pytree import (
     register_pytree_node,
@@ -102,8 +104,8 @@ def __getattr__(name: str) -> Any:
     for module, names in _LATER.items():
         if name in names:
             return getattr(import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise absent(__name__, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return public_names(__name__)

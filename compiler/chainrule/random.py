@@ -18,12 +18,16 @@ dtype('float32')
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
 import chainrule.numpy as cnp
+from chainrule.errors import absent, public_names
+from chainrule.ir.dims import Dim
 from chainrule.ir.types import F64, dtype_of
+from chainrule.transform.loops import fori_loop
+from chainrule.transform.transformed import has_traced
 from chainrule.typing import Array, DType, Key, Shape
 
 __all__ = [
@@ -265,11 +269,13 @@ def permutation(key: Key, x: Array | int) -> Array:
     """Shuffle the numbers 0 to x - 1, or the rows of an array.
 
     Sorts by random words; two equal words of 32 bits (probability below n**2 / 2**33 in all)
-    leave their two elements in order.
+    leave their two elements in order.  Inside a trace the words are sorted bit by bit, in 32 steps
+    of time proportional to n each: the same permutation.
 
     Args:
         key: uint32[2].
-        x: A number of elements, or an array to shuffle along its first axis.
+        x: A number of elements, which may be an extent, or an array to shuffle along its first
+            axis.
 
     Returns:
         int64[x], or an array like `x`.
@@ -277,9 +283,32 @@ def permutation(key: Key, x: Array | int) -> Array:
     >>> sorted(permutation(key(0), 5).tolist())
     [0, 1, 2, 3, 4]
     """
-    n = x if isinstance(x, int) else x.shape[0]
-    order = cnp.argsort(bits(key, (n,)), stable=True)
-    return order if isinstance(x, int) else cnp.take(x, order, axis=0)
+    counted = isinstance(x, int | Dim)
+    words = bits(key, (x if counted else x.shape[0],))
+    order = _order(words) if has_traced(words) else cnp.argsort(words, stable=True)
+    return order if counted else cnp.take(x, order, axis=0)
+
+
+def _order(words: Array) -> Array:
+    """Return the stable order of 32-bit words: by each bit in turn, the lowest first.
+
+    The sort of H. H. Goldstine's and J. von Neumann's punched cards: those with a 0 keep their
+    order before those with a 1.
+    """
+    count = words.shape[0]
+
+    def step(bit: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        words, order = state
+        one = cnp.bitwise_and(cnp.right_shift(words, bit.astype(np.uint32)), np.uint32(1)) == 1
+        ones = one.astype(np.int64)
+        before = cnp.cumsum(ones) - ones
+        zeros = count - cnp.sum(ones)
+        to = cnp.where(one, zeros + before, cnp.arange(count) - before)
+        # Each place is met once: added, which is cheaper than to look for the last one set.
+        return cnp.zeros_like(words).at[to].add(words), cnp.zeros_like(order).at[to].add(order)
+
+    order: Array = fori_loop(0, 32, step, (words, cnp.arange(count) + cnp.zeros_like(words)))[1]
+    return order
 
 
 def _words(key: Key, count: Any, stream: int) -> tuple[Array, Array]:
@@ -325,3 +354,12 @@ def _product(x: Array, factor: np.uint32) -> tuple[Array, Array]:
     second = lower * factor_upper + cnp.bitwise_and(middle, mask)
     whole = upper * factor_upper + cnp.right_shift(middle, half) + cnp.right_shift(second, half)
     return whole, x * factor
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

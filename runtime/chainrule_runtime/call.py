@@ -80,9 +80,12 @@ def bind_dims(signature: Signature, leaves: Sequence[Array]) -> tuple[int, ...]:
         ))  # fmt: skip
     bound: dict[int, int] = {}
     # Twice: an expression may use a dim that only a later argument binds.
-    for _ in range(2):
-        for leaf, array in zip(signature.inputs, leaves, strict=True):
-            match_shape(array.shape, leaf, bound, signature.dims)
+    for leaf, array in zip(signature.inputs, leaves, strict=True):
+        match_shape(array.shape, leaf, bound, signature.dims)
+    for solved in signature.solved:
+        bound[solved.dim] = solved.value([a.shape for a in leaves], bound)
+    for leaf, array in zip(signature.inputs, leaves, strict=True):
+        match_shape(array.shape, leaf, bound, signature.dims)
     for guard in signature.guards:
         if not guard.holds(bound):
             values = (f"{name} = {bound[i]}" for i, name in enumerate(signature.dims))

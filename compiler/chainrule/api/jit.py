@@ -22,13 +22,14 @@ from chainrule.api.calls import (
     not_hashable,
 )
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
-from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
+from chainrule.frontend.arguments import Arguments, bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.known import known_leaves
+from chainrule.frontend.naming import Dims
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
-from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.ir.dims import Extent, named, show_extent
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.native_callable import attach, callable_type
 
@@ -246,7 +247,7 @@ class _Jitted:
         options: Any = {
             "inferred": inferred, "donated": self._donated, "cache": self._cache(),
             "numerics": self._options["numerics"], "memory_budget": self._options["memory_budget"],
-            "numbers": _numbers(traced, shapes),
+            "numbers": traced.numbers(shapes),
         }  # fmt: skip
         if self._options["lenient"]:
             # Of transformed functions many are made that compute the same.
@@ -292,7 +293,7 @@ class _Jitted:
         compiled for as they are.  Returns the program, the names made up, and the reason.
         """
         names = _Names(before.inferred)
-        dims: dict[str, tuple[str | int | None, ...]] = {}
+        dims: dict[str, tuple[Extent | None, ...]] = {}
         for path, node, shape in zip(labels, before.traced.program.inputs, shapes, strict=True):
             if shape:
                 axes = enumerate(zip(node.shape, shape, strict=True))
@@ -300,7 +301,8 @@ class _Jitted:
         reason = "; ".join(names.changes) or "other extents"
         with suppress(ChainruleError):
             traced = self._trace(args, kwargs, dims)
-            if all(g.holds(names.numbers) for g in traced.program.guards):
+            numbers = traced.numbers(shapes)
+            if all(g.holds(numbers) for g in traced.program.guards):
                 return traced, frozenset(names.made), reason
         # Outside of the handler: an error of the numbers themselves stands alone.
         traced = self._trace(args, kwargs, self._dims)
@@ -333,16 +335,6 @@ class _Jitted:
             )  # fmt: skip
 
 
-def _numbers(traced: Traced, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-    """Return what the named extents are in this call."""
-    return {
-        str(extent): number
-        for node, shape in zip(traced.program.inputs, shapes, strict=False)
-        for extent, number in zip(node.shape, shape, strict=False)
-        if isinstance(extent, Dim) and isinstance(number, int)
-    }
-
-
 Jitted = callable_type(_Jitted)
 
 
@@ -355,7 +347,7 @@ class _Names:
 
     Attributes:
         made: The names that are not the user's.
-        numbers: What the named extents are in this call.
+        numbers: What those are in this call.
         changes: What changed, for people.
     """
 
@@ -365,16 +357,15 @@ class _Names:
         self.numbers: dict[str, int] = {}
         self._fresh: dict[tuple[Extent, int], str] = {}
 
-    def of(self, path: str, axis: int, old: Extent, new: int) -> str | int | None:
+    def of(self, path: str, axis: int, old: Extent, new: int) -> Extent | None:
         """Return what `dims` says of an axis that was `old` and is `new`: a name, or a number."""
         if isinstance(old, int):
             if old == new:
                 return new
-        elif str(old) not in self.made:
-            self.numbers[str(old)] = new
-            return show_extent(old)
-        elif new != 1 and self.numbers.setdefault(str(old), new) == new:
-            return str(old)
+        elif str(old) not in self.made or (
+            new != 1 and self.numbers.setdefault(str(old), new) == new
+        ):
+            return old
         change = f"{path} axis {axis} is {new}, was {show_extent(old)}"
         if 1 in (old, new):
             self.changes.append(change)
@@ -383,7 +374,7 @@ class _Names:
         self.made.add(name)
         self.numbers[name] = new
         self.changes.append(f"{change}: named {name}")
-        return name
+        return named(name)
 
 
 class Options(TypedDict, total=False):
@@ -413,9 +404,10 @@ def jit(
 
     Args:
         fn: A function of pytrees of arrays.  It runs once for each compilation, on traced values.
-        dims: Names of extents that may change from call to call: `{"x": ("batch", 8)}`.  Without
-            it, an extent that changes at a later call becomes a named dim, at the cost of one more
-            compilation; after that, none.
+        dims: Names of extents that may change from call to call: `{"x": ("batch", 8)}`, or
+            expressions of names, `{"x": ("n",), "y": ("2*n + 1",)}`; a name that no axis has alone
+            is solved for where they are linear in it.  Without `dims`, an extent that changes at a
+            later call becomes a named dim, at the cost of one more compilation; after that, none.
         static_argnames: Arguments that stay Python values; each value compiles anew.
         donate_argnames: Arguments whose memory the results may take over: the same arrays come
             back, updated in place.

@@ -13,7 +13,7 @@ from chainrule.api.calls import MISSED, Direct
 from chainrule.emit.builder import Module
 from chainrule.emit.entry import emit_entry
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
 from chainrule.frontend.records import records
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
@@ -112,7 +112,8 @@ class Variant:
                     # told when it is called; if we made it up, another compilation.
                     return str(extent) not in self.inferred
         # What tracing decided for other numbers must not refuse what these would allow.
-        return all(g.holds(dims) for g in self.guards)
+        known = self.traced.numbers(shapes)
+        return all(g.holds(known) for g in self.guards)
 
     def call(self, leaves: Sequence[Any], out: Any) -> Any:
         """Check and convert the arguments in Python, then run."""
@@ -155,7 +156,10 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
     if given != tree:
         raise StructureError(
             explain(
-                "out= does not have the structure of the result", f"result  {tree}", f"out  {given}"
+                "out= does not have the structure of the result",
+                f"result  {tree}",
+                f"out  {given}",
+                difference(tree, given, "the result", "out"),
             )
         )
     return leaves

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.frontend.trace import Traced
+from chainrule.ir.binding import solutions
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Guard
 from chainrule_runtime import abi
@@ -57,6 +58,12 @@ def runtime_signature(traced: Traced, arena: Extent, guards: Sequence[Guard]) ->
         ),
         donated=program.donated,
         arena=abi_extent(arena, dims),
+        solved=tuple(
+            abi.Solved(
+                dims.index(s.name), s.weights, abi_extent(s.rest, dims), abi_extent(s.divisor, dims)
+            )
+            for s in solutions([node.shape for node in program.inputs])
+        ),
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_extent",
     "has_quotient",
     "larger",
+    "loop_variables",
     "named",
     "names_of",
     "show_extent",
@@ -146,6 +147,11 @@ Shape: TypeAlias = tuple[Extent, ...]
 def named(name: str) -> Dim:
     """Return the dim called `name`."""
     return Dim((((name,), 1),))
+
+
+def loop_variables(letter: str, count: int) -> list[str]:
+    """Return names of loop variables: they hold a dot, which no name of a user's dim does."""
+    return [f"{letter}.{k}" for k in range(count)]
 
 
 def _terms(extent: Extent) -> Iterable[tuple[Monomial, int]]:

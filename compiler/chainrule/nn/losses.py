@@ -46,22 +46,29 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     [0.6931, 1000.0]
     """
     logits, labels = cnp.asarray(logits), cnp.asarray(labels)
+    _require_fitting(logits, labels)
     log_p = special.log_softmax(logits, axis=-1)
     if labels.ndim == logits.ndim:
         # Only 0 * -inf is taken out: elsewhere the slope for the labels stays -log p.
         impossible = cnp.logical_and(labels == 0, log_p == -np.inf)
         return -cnp.sum(labels * cnp.where(impossible, 0.0, log_p), axis=-1)
+    picked = cnp.take_along_axis(log_p, cnp.expand_dims(labels, -1), axis=-1)
+    return -cnp.squeeze(picked, axis=-1)
+
+
+def _require_fitting(logits: Array, labels: Array) -> None:
     facts = (
         f"logits  {logits.dtype}{list(logits.shape)}",
         f"labels  {labels.dtype}{list(labels.shape)}",
     )
     hint = "labels are integers of shape (batch,), or probabilities of shape (batch, classes)"
-    if labels.ndim != logits.ndim - 1:
+    both = zip(logits.shape, labels.shape, strict=False)
+    if labels.ndim not in (logits.ndim, logits.ndim - 1) or any(
+        isinstance(n, int) and isinstance(m, int) and 1 not in (n, m) and n != m for n, m in both
+    ):
         raise ShapeError(explain("labels do not fit the logits", *facts, hint=hint))
-    if not np.issubdtype(labels.dtype, np.integer):
+    if labels.ndim < logits.ndim and not np.issubdtype(labels.dtype, np.integer):
         raise DTypeError(explain("labels are not integers", *facts, hint=hint))
-    picked = cnp.take_along_axis(log_p, cnp.expand_dims(labels, -1), axis=-1)
-    return -cnp.squeeze(picked, axis=-1)
 
 
 def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:

@@ -20,7 +20,8 @@ from chainrule.frontend.operands import (
     shape_of,
 )
 from chainrule.frontend.operands import reshape as reshape_node
-from chainrule.frontend.value import describe, plain_extent
+from chainrule.frontend.options import refuse_out
+from chainrule.frontend.value import describe, known_extent
 from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Node
 from chainrule.ir.types import dtype_of
@@ -43,7 +44,7 @@ def concatenate(
     Raises:
         ShapeError: Other extents differ, or there are no arrays.
     """
-    del out
+    refuse_out(np.concatenate, out)
     if isinstance(arrays, Array):
         arrays = list(arrays)
     operands = [as_strong(x) for x in arrays]
@@ -94,7 +95,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None) -> 
     Raises:
         ShapeError: The shapes differ.
     """
-    del out
+    refuse_out(np.stack, out)
     if isinstance(arrays, Array):
         arrays = list(arrays)
     operands = [as_strong(x) for x in arrays]
@@ -187,7 +188,7 @@ def _cut(ary: Any, sections: Any, axis: int, *, exact: bool) -> list[Array]:
         sizes = [extent // count + (i < extent % count) for i in range(count)]
         places: list[Any] = [sum(sizes[:i]) for i in range(1, count)]
     else:
-        places = [plain_extent(p) for p in sections]
+        places = [known_extent(p) for p in sections]
     ends: list[Any] = [*places, None]
     parts = []
     for s, e in zip([None, *places], ends, strict=True):

@@ -17,9 +17,10 @@ from chainrule.frontend.operands import (
     broadcast_to_shape,
     node_of,
 )
-from chainrule.frontend.value import plain_extent
-from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.frontend.value import known_extent
+from chainrule.ir.dims import Dim, Extent, larger, show_extent
 from chainrule.ir.graph import Node
+from chainrule.numpy.indexing import take
 from chainrule.numpy.nodes import joined, normalized_axes, part, to_node
 
 __all__ = [
@@ -56,7 +57,7 @@ def _broadcast_pairs(width: Any, rank: int) -> list[Pair]:
 
 def _pair(entry: Any) -> Pair:
     values = [*entry] if isinstance(entry, Sequence | np.ndarray) else [entry]
-    both = [plain_extent(v) if isinstance(v, Dim) else int(v) for v in values]
+    both = [known_extent(v) if isinstance(v, Dim) else int(v) for v in values]
     return (both[0], both[-1])
 
 
@@ -68,7 +69,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
 
     Raises:
         UnsupportedError: Another mode.
-        ShapeError: A width is negative, or a reflection or a wrap is longer than the axis.
+        ShapeError: A width is negative, an axis without elements is to be continued, or a named one
+            is shorter than its reflection.
     """
     node = to_node(array)
     pairs = _pairs(pad_width, node)
@@ -83,8 +85,21 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
             )
         )
     for axis, (before, after) in enumerate(pairs):
-        node = _ENDS[mode](node, axis, before, after)
+        if (before, after) != (0, 0):
+            places = _repeated(mode, node.shape[axis], before, after)
+            if places is None:
+                node = _ENDS[mode](node, axis, before, after)
+            else:
+                node = take(Array(node), places, axis).node
     return Array(node)
+
+
+def _repeated(mode: str, extent: Extent, before: Extent, after: Extent) -> Any:
+    """Return where elements come from if an axis is shorter than its reflection, else None."""
+    numbers = isinstance(extent, int) and isinstance(before, int) and isinstance(after, int)
+    if not numbers or mode == "edge" or not 0 < extent <= larger(before, after):
+        return None
+    return np.pad(np.arange(extent), (before, after), mode)  # type: ignore[call-overload]
 
 
 def _pad_constant(node: Node, pairs: Sequence[Pair], values: Any) -> Node:

@@ -53,13 +53,11 @@ def ndim(a: Any) -> int:
 
 
 @array_function(np.size)
-def size(a: Any, axis: int | None = None) -> Any:
-    """Return the number of elements, as `numpy.size`."""
+def size(a: Any, axis: Any = None) -> Any:
+    """Return the number of elements, all or along axes, as `numpy.size`."""
     node = to_node(a)
-    extent = (
-        node.type.size if axis is None else node.shape[normalized_axes(axis, node.type.rank)[0]]
-    )
-    return symbolic(extent, node.graph)
+    axes = normalized_axes(axis, node.type.rank)
+    return symbolic(size_of(node.shape[i] for i in axes), node.graph)
 
 
 @array_function(np.reshape)

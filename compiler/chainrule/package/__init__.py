@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from chainrule.errors import absent, public_names
 from chainrule.package.report import ExportReport
 
 __all__ = ["ExportReport", "export"]
@@ -59,3 +60,12 @@ def export(
     return write_package(
         fn, args, Path(path), name, targets, numerics, optimize, memory_budget, selftest, debug
     )
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

@@ -17,7 +17,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
-from chainrule.frontend.pytree import TreeDef
+from chainrule.frontend.pytree import TreeDef, difference
 from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent, symbolic
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
@@ -120,7 +120,9 @@ class _Carries:
         if tree != self.tree:
             raise StructureError(
                 explain(f"{self.verb}: what is carried nests otherwise after a step",
-                        f"before  {self.tree}", f"after   {tree}", f"at  {user_line()}")
+                        f"before  {self.tree}", f"after   {tree}",
+                        difference(self.tree, tree, "it", "after the step it"),
+                        f"at  {user_line()}")
             )  # fmt: skip
 
 

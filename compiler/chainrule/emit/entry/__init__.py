@@ -47,7 +47,7 @@ def emit_entry(
 
     Raises:
         ValueError: A tree has a node that only Python can handle (use `signature.flat()`), an
-            output is missing from its tree or there twice, or a dim is bare in no input.
+            output is missing from its tree or there twice, or nothing tells what a dim is.
     """  # fmt: skip
     _check(signature)
     size = len(slot_names(signature))

@@ -185,10 +185,11 @@ class Frame:
             return self.dims[extent[1]]
         if extent not in self._extents:
             a, b = self.extent(extent[1]), self.extent(extent[2])
-            self._extents[extent] = self._operation(extent[0], a, b)
+            self._extents[extent] = self.operation(extent[0], a, b)
         return self._extents[extent]
 
-    def _operation(self, operator: str, a: Value, b: Value) -> Value:
+    def operation(self, operator: str, a: Value, b: Value) -> Value:
+        """Return the value of an operator of extents; what does not fit 64 bits is a mismatch."""
         if operator in ("add", "sub", "mul"):
             result, overflow = self.b.checked(operator, a, b)
             self.require(self.b.xor(overflow, self.b.const(overflow.type, True)))
