@@ -8,7 +8,6 @@
 [0.0, 1.0]
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from chainrule import numpy, special
@@ -35,6 +34,7 @@ from chainrule.api import (
     vmap,
     while_loop,
 )
+from chainrule.api.loading import load
 from chainrule.errors import (
     AliasError,
     CacheError,
@@ -98,10 +98,10 @@ _LATER: Final = {
 
 def __getattr__(name: str) -> Any:
     if name in ("datasets", "solvers"):
-        return import_module(f"chainrule.{name}")
+        return load(f"chainrule.{name}")
     for module, names in _LATER.items():
         if name in names:
-            return getattr(import_module(module), name)
+            return getattr(load(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

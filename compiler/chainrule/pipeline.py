@@ -13,7 +13,8 @@ from chainrule.emit.program import emit_program, workspace_of
 from chainrule.ir.dims import Extent
 from chainrule.ir.program import Program
 from chainrule.link.cache import Cache
-from chainrule.link.jit import Loaded, cached_code, load, object_code
+from chainrule.link.jit import cached_code, object_code
+from chainrule.link.libraries import Loaded, load
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
 from chainrule.optimize import expand, optimize, widen
@@ -62,7 +63,7 @@ class Lowered:
     def load(self, cache: Cache | None = None) -> Loaded:
         """Compile, or take the code from the cache, and load it into this process."""
         code = cached_code(self.module.text(), self.target, cache)
-        return load(code, (self.entry,))
+        return load(code, (self.entry,), shared=True)
 
 
 def lower_program(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,6 +20,7 @@ from chainrule.api.calls import (
     make_form,
     not_hashable,
 )
+from chainrule.api.loading import load_compiler
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
@@ -30,6 +30,7 @@ from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.transform.transformed import has_traced
+from chainrule_runtime.forks import LongLock
 from chainrule_runtime.native_callable import attach, callable_type
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class _Jitted:
         self._groups: dict[Group, tuple[Variant, Callable[..., Any]]] = {}
         # Code of an equal program that another function was compiled for.
         self._lent: set[Variant] = set()
-        self._lock = threading.RLock()
+        self._lock = LongLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call natively if a compilation fits, else by way of Python."""
@@ -131,6 +132,7 @@ class _Jitted:
         >>> print(lowered.as_text("expr").splitlines()[2].strip())
         %1 = mul(%0, 2.0)  : f64[3]
         """
+        load_compiler()
         from chainrule.api.stages import LoweredFunction
 
         form, _, leaves, tree = self._take_apart(args, kwargs)
@@ -199,7 +201,7 @@ class _Jitted:
         self, key: Key, form: Form, tree: TreeDef, shapes: list[Any], args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
-        with self._lock:
+        with self._lock.held():
             known = self._variants.get(key, [])
             static = form.static_key(args, kwargs)
             for i, variant in enumerate(known):
@@ -232,7 +234,7 @@ class _Jitted:
         args: Sequence[Any], kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
-        # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
+        load_compiler()
         from chainrule.api.shared import lend
         from chainrule.api.variant import Compilation, compile_variant
 
@@ -266,6 +268,7 @@ class _Jitted:
         return variant
 
     def _cache(self) -> Cache | None:
+        load_compiler()
         from chainrule.link.cache import default_cache
 
         return default_cache() if self._options["cache"] else None

@@ -20,7 +20,8 @@ from chainrule.frontend.trace import Traced
 from chainrule.ir.dims import Dim, show_extent
 from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
-from chainrule.link.jit import Loaded, cached_code, load
+from chainrule.link.jit import cached_code
+from chainrule.link.libraries import Loaded, load
 from chainrule.ops.cost import flops
 from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program

@@ -19,7 +19,8 @@ from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Extent, evaluate_extent, show_extent
 from chainrule.ir.show import show
-from chainrule.link.jit import load, object_code
+from chainrule.link.jit import object_code
+from chainrule.link.libraries import load
 from chainrule.link.target import host, llvm_version
 from chainrule.optimize import all_nodes
 from chainrule.package.elf import ObjectFile, read_object
