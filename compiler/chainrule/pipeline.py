@@ -12,6 +12,7 @@ from chainrule.emit.builder import Module
 from chainrule.emit.program import emit_program, workspace_of
 from chainrule.ir.dims import Extent
 from chainrule.ir.program import Program
+from chainrule.link import interrupts
 from chainrule.link.cache import Cache
 from chainrule.link.jit import cached_code, object_code
 from chainrule.link.libraries import Loaded, load
@@ -42,6 +43,7 @@ class Lowered:
         entry: Name of the function in it.
         arena: Bytes of scratch memory a call needs, in the named dims.
         kernels: Number of different kernels.
+        cell: Name of the cell for the function that long loops ask for interrupts, if any does.
         seconds: Time spent in each stage.
     """
 
@@ -55,6 +57,7 @@ class Lowered:
     kernels: int
     target: Target
     seconds: dict[str, float]
+    cell: str | None = None
 
     def code(self) -> bytes:
         """Return the object code."""
@@ -63,7 +66,11 @@ class Lowered:
     def load(self, cache: Cache | None = None) -> Loaded:
         """Compile, or take the code from the cache, and load it into this process."""
         code = cached_code(self.module.text(), self.target, cache)
-        return load(code, (self.entry,), shared=True)
+        if self.cell is None:
+            return load(code, (self.entry,), shared=True)
+        loaded = load(code, (self.entry, self.cell), shared=True)
+        interrupts.tell(loaded.addresses[self.cell], cache)
+        return loaded
 
 
 def lower_program(
@@ -75,11 +82,13 @@ def lower_program(
     strips: bool = True,
     memory_budget: int | None = None,
     dims: Mapping[str, int] | None = None,
+    interruptible: bool = False,
 ) -> Lowered:
     """Run every stage once, in order; `observe(stage, result)` sees each on the way.
 
     With a `memory_budget`, what does not fit is scheduled again with values computed twice; `dims`
-    are the numbers that named dims are taken to be.
+    are the numbers that named dims are taken to be.  `interruptible` is for code that Python calls:
+    long loops look for interrupts.
 
     Raises:
         UnsupportedError: The program cannot be made to fit the budget.
@@ -128,10 +137,14 @@ def lower_program(
     see("plan", arena)
 
     module, entry = Module(), symbol(program.name)
-    kernels = emit_program(module, target.machine, entry, schedule, runs, plan)
+    cell = f"{entry}.look" if interruptible and interrupts.possible() else None
+    done = emit_program(module, target.machine, entry, schedule, runs, plan, cell=cell)
     clock.lap("emit")
     see("emit", module)
-    return Lowered(program, plain, schedule, runs, module, entry, arena, kernels, target, seconds)
+    return Lowered(
+        program, plain, schedule, runs, module, entry, arena, done.kernels, target, seconds,
+        cell if done.looks else None,
+    )  # fmt: skip
 
 
 def symbol(name: str) -> str:

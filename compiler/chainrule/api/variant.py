@@ -22,7 +22,7 @@ from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
 from chainrule.link.jit import cached_code
 from chainrule.link.libraries import Loaded, load
-from chainrule.ops.cost import flops
+from chainrule.ops.cost import flops, unbounded
 from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
@@ -172,8 +172,9 @@ def compile_variant(
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
     lowered = lower_program(
-        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers
-    )
+        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers,
+        interruptible=True,
+    )  # fmt: skip
     traced = _within_budget(traced, lowered, memory_budget)
     began = time.perf_counter()
     if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
@@ -218,7 +219,8 @@ def _bind(
 ) -> Binding:
     module = Module()
     typical = dict.fromkeys(signature.dims, 64)
-    long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
+    endless = unbounded(all_nodes(lowered.optimized.results))
+    long = endless or flops(lowered.optimized.nodes, typical) > LONG_FLOPS
     emit_entry(module, signature, None, ENTRY, long)
     # The entry runs once a call: generating it fast matters more than its own speed.
     code = cached_code(module.text(), lowered.target, cache, level=0)

@@ -12,7 +12,7 @@ from chainrule.ir.op import Kind
 from chainrule.ir.walk import topological
 from chainrule.ops.control import counted_names
 
-__all__ = ["NOMINAL", "flops", "flops_of", "typical"]
+__all__ = ["NOMINAL", "flops", "flops_of", "typical", "unbounded"]
 
 NOMINAL: Final = 64
 "What a named extent counts as where its number is not known."
@@ -71,3 +71,8 @@ def flops(nodes: Iterable[Node], dims: Mapping[str, int]) -> int:
     loose = {n for e in found for n in counted_names(e)} - set(dims)
     known = {**dims, **dict.fromkeys(loose, 1)}
     return sum(evaluate_extent(e, known) for e in found)
+
+
+def unbounded(nodes: Iterable[Node]) -> bool:
+    """Tell whether one of the nodes is a loop that runs until its test ends it."""
+    return any(n.op.name == "loop" and counted_names(n.attributes["length"]) for n in nodes)
