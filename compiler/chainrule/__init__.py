@@ -45,6 +45,7 @@ from chainrule.errors import (
     NotDifferentiableError,
     OutOfMemoryError,
     OutOfRangeError,
+    RecursionLimitError,
     ShapeError,
     StructureError,
     UnsupportedError,
@@ -75,7 +76,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
     "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfMemoryError",
-    "OutOfRangeError", "ShapeError", "StructureError", "TracedFunction", "UnsupportedError",
+    "OutOfRangeError", "RecursionLimitError", "ShapeError", "StructureError", "TracedFunction",
+    "UnsupportedError",
     "callback", "checkpoint", "cond", "custom_jvp", "custom_vjp", "datasets", "explain", "export",
     "find_root", "fixed_point", "fori_loop", "from_sympy", "function", "grad", "gradient",
     "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn",

@@ -10,6 +10,7 @@ from chainrule_runtime.errors import (
     NotDifferentiableError,
     OutOfMemoryError,
     OutOfRangeError,
+    RecursionLimitError,
     ShapeError,
     StructureError,
     UnsupportedError,
@@ -18,6 +19,6 @@ from chainrule_runtime.errors import (
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
-    "UnsupportedError", "explain",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "RecursionLimitError",
+    "ShapeError", "StructureError", "UnsupportedError", "explain",
 ]  # fmt: skip

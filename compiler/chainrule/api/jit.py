@@ -20,6 +20,7 @@ from chainrule.api.calls import (
     make_form,
     not_hashable,
 )
+from chainrule.api.limit import within_recursion_limit
 from chainrule.api.loading import load_compiler
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
@@ -29,6 +30,7 @@ from chainrule.frontend.known import known_leaves
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.plan.amounts import Budget, as_bytes
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.forks import LongLock
 from chainrule_runtime.native_callable import attach, callable_type
@@ -140,7 +142,8 @@ class _Jitted:
         for variant in self._variants.get(self._key(form, tree, kinds, args, kwargs), []):
             if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):
                 return LoweredFunction(variant.traced, variant.lowered, shapes)
-        traced = self._trace(args, kwargs, self._dims)
+        with within_recursion_limit(self._fn):
+            traced = self._trace(args, kwargs, self._dims)
         return LoweredFunction(
             traced,
             None,
@@ -212,7 +215,8 @@ class _Jitted:
                         return self._variants[key][i]
                     return variant
             labels = leaf_paths(form.names, tree)
-            variant = self._compile(key, known, labels, shapes, args, kwargs)
+            with within_recursion_limit(self._fn):
+                variant = self._compile(key, known, labels, shapes, args, kwargs)
             if variant not in self._lent:
                 self._take_over(known, key, form, static)
                 self._link(variant, form, static)
@@ -397,7 +401,7 @@ class Options(TypedDict, total=False):
     donate_argnames: Sequence[str] | str
     threads: int | None
     numerics: str
-    memory_budget: int | None
+    memory_budget: Budget | None
     cache: bool
     lenient: bool
 
@@ -409,7 +413,7 @@ def jit(fn: None = None, **options: Unpack[Options]) -> Callable[[Callable[..., 
 def jit(
     fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
     static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),
-    threads: int | None = None, numerics: str = "fast", memory_budget: int | None = None,
+    threads: int | None = None, numerics: str = "fast", memory_budget: Budget | None = None,
     cache: bool = True, lenient: bool = False,
 ) -> Any:  # fmt: skip
     """Compile `fn` on its first call for each signature: structure, dtypes, ranks, fixed extents.
@@ -424,7 +428,8 @@ def jit(
             back, updated in place.
         threads: Number of threads; 1 is the only one there is so far.
         numerics: `"fast"`, `"strict"` or `"reproducible"`.
-        memory_budget: Bytes of scratch memory a call may use.  What does not fit is made to, by
+        memory_budget: Bytes of scratch memory a call may use, as a number or a text such as
+            `"512 MB"` or `"1.5 GiB"`.  What does not fit is made to, by
             computing values again (for extents named in `dims`: those of the first call).
         cache: Keep object code on disk, so that a later process need not generate it again.
         lenient: Treat arguments that are no arrays as static.
@@ -450,7 +455,8 @@ def jit(
     options = {
         "dims": dims, "static_argnames": _names(static_argnames),
         "donate_argnames": _names(donate_argnames), "numerics": numerics,
-        "memory_budget": memory_budget, "cache": cache, "lenient": lenient, "shared": False,
+        "memory_budget": None if memory_budget is None else as_bytes(memory_budget),
+        "cache": cache, "lenient": lenient, "shared": False,
     }  # fmt: skip
     if fn is None:
         return lambda function: Jitted(function, **options)
