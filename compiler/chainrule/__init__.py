@@ -10,6 +10,9 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+# First: in a sub-interpreter all the rest may crash.
+from chainrule_runtime import interpreters as _interpreters  # noqa: F401  # isort: skip
+
 from chainrule import numpy, special
 from chainrule.api import (
     Jitted,

@@ -144,7 +144,7 @@ def _as_array(value: object, leaf: Leaf) -> Array:
     if is_masked_array(value):
         if np.ma.is_masked(value):
             _refuse_dtype(leaf, "a masked array with masked elements")
-        return np.asarray(np.ma.getdata(value))
+        return np.asarray(np.ma.getdata(cast("Any", value)))
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
     elif isinstance(value, bool | int | float | complex):
