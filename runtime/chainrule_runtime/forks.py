@@ -106,13 +106,13 @@ def require_intact(name: str) -> None:
 
 def _before() -> None:
     here = _FORKING
-    here.taken, here.missed = [], []
+    # All are missed until they are taken: a signal may end this at any point.
+    here.taken, here.missed = [], [one.name for one in _short]
     end = time.monotonic() + PATIENCE
     for one in _short:
         if one.lock.acquire(timeout=max(0.0, end - time.monotonic())):
             here.taken.append(one)
-        else:
-            here.missed.append(one.name)
+            here.missed.remove(one.name)
 
 
 def _release() -> None:

@@ -95,7 +95,12 @@ def test_a_function_that_another_thread_is_compiling_compiles_anew_in_the_child(
     thread = threading.Thread(target=fn, args=(np.ones(3),))
     thread.start()
     inside.wait(20)
-    child_code = in_child(lambda: go_on.set() is None and bool((fn(np.ones(3)) == 2.0).all()))
+
+    def child() -> bool:
+        go_on.set()
+        return bool((fn(np.ones(3)) == 2.0).all())
+
+    child_code = in_child(child)
     go_on.set()
     thread.join()
     assert child_code == 0

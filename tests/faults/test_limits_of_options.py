@@ -61,7 +61,7 @@ def test_a_budget_as_a_text_is_the_same_budget(tmp_path: Path) -> None:
     with pytest.raises(ChainruleError, match=r"budget +1 bytes|memory_budget"):
         cr.jit(cr.grad(chain), memory_budget="1 B", cache=False)(x)
     with pytest.raises(StructureError, match="memory_budget"):
-        cr.export(chain, args=(x,), path=tmp_path, memory_budget="much")  # type: ignore[call-arg]
+        cr.export(chain, args=(x,), path=tmp_path, memory_budget="much")
 
 
 def nested(count: int, wrap: Callable[[Any], Any]) -> Any:

@@ -101,11 +101,14 @@ def test_one_compilation_serves_all_lengths(
     fresh: list[CompiledLater], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled_later, "PAYS", -1)
-    compilations = []
+    compilations: list[Any] = []
     native = compiled_later._native
-    monkeypatch.setattr(
-        compiled_later, "_native", lambda *args: compilations.append(args) or native(*args)
-    )
+
+    def counted(*args: Any) -> Any:
+        compilations.append(args)
+        return native(*args)
+
+    monkeypatch.setattr(compiled_later, "_native", counted)
     for n in (5, 0, 1, 1000, 3, 70_000):
         random.normal(KEY, (n,))
         random.randint(KEY, (n, 2), 0, 10)
