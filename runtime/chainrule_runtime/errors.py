@@ -8,8 +8,9 @@ from typing import Final, NoReturn
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
-    "UnsupportedError", "explain", "keep_raised", "raise_failure", "take_raised",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "RecursionLimitError",
+    "ShapeError", "StructureError", "UnsupportedError", "explain", "keep_raised", "raise_failure",
+    "take_raised",
 ]  # fmt: skip
 
 
@@ -58,6 +59,10 @@ class ExportError(ChainruleError):
 
 class OutOfMemoryError(ChainruleError, MemoryError):
     """There was no memory for what a loop recorded as it ran."""
+
+
+class RecursionLimitError(ChainruleError, RecursionError):
+    """Functions call one another more levels deep than Python allows."""
 
 
 class CacheError(ChainruleError):

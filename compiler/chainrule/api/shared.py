@@ -17,6 +17,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.types import Type
 from chainrule.ir.walk import topological
 from chainrule.ops.control import counted_names
+from chainrule_runtime.forks import hold_over_forks
 
 __all__ = ["lend", "structure"]
 
@@ -26,7 +27,7 @@ LARGE: Final = 1 << 20
 "Bytes of captured arrays above which a program is not kept beyond the function it is for."
 _KNOWN: Final[OrderedDict[Hashable, tuple[variant.Variant, bool]]] = OrderedDict()
 "Code by program, and whether its entry is another's to chain."
-_LOCK: Final = threading.Lock()
+_LOCK: Final = hold_over_forks(3, "the table of shared code", threading.RLock())
 
 
 def structure(program: Program) -> Hashable:

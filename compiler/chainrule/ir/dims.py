@@ -18,6 +18,7 @@ __all__ = [
     "Atom",
     "Dim",
     "Extent",
+    "Monomial",
     "Shape",
     "ceil_div",
     "evaluate_extent",

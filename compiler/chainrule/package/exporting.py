@@ -19,7 +19,8 @@ from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Extent, evaluate_extent, show_extent
 from chainrule.ir.show import show
-from chainrule.link.jit import load, object_code
+from chainrule.link.jit import object_code
+from chainrule.link.libraries import load
 from chainrule.link.target import host, llvm_version
 from chainrule.optimize import all_nodes
 from chainrule.package.elf import ObjectFile, read_object
@@ -31,6 +32,7 @@ from chainrule.package.processor import needed_features
 from chainrule.package.report import ExportReport
 from chainrule.package.samples import known_extents, write_samples
 from chainrule.pipeline import Lowered, lower_program, symbol
+from chainrule.plan.amounts import Budget, as_bytes
 from chainrule_runtime.abi import Signature
 from chainrule_runtime.exported import FORMAT
 
@@ -51,7 +53,7 @@ class _Asked:
 
 def write_package(
     fn: Callable[..., Any], args: Sequence[Any], path: Path, name: str | None,
-    targets: Sequence[str] | str, numerics: str | None, optimize: str, memory_budget: int | None,
+    targets: Sequence[str] | str, numerics: str | None, optimize: str, memory_budget: Budget | None,
     selftest: int, debug: bool,
 ) -> ExportReport:  # fmt: skip
     """Do what `chainrule.package.export` says."""
@@ -64,7 +66,7 @@ def write_package(
     lowered = lower_program(program, numerics=asked.numerics)
     _check_closed(name, lowered)
     signature = replace(runtime_signature(asked.traced, lowered.arena, lowered.guards), name=name)
-    budget = asked.budget if memory_budget is None else memory_budget
+    budget = asked.budget if memory_budget is None else as_bytes(memory_budget)
     _check_budget(signature, lowered.arena, asked.arguments, budget)
 
     needs = needed_features(lowered.target)
