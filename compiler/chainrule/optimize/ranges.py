@@ -86,7 +86,7 @@ def sum_is_kept(a: float, b: float, dtype: DType) -> bool:
     # Both differences are exact where the sum of two such numbers is not far off.
     large, small = (a, b) if abs(a) >= abs(b) else (b, a)
     lost = abs((total - large) - small)
-    return lost <= 2.0 ** (1 - DIGITS[dtype]) * abs(small)
+    return lost <= 2.0 ** (2 - DIGITS[dtype]) * abs(small)
 
 
 def keeps_range(rule: Rule, bound: Binding) -> bool:
