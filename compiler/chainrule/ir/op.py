@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -93,6 +93,7 @@ class Op:
         name: Unique in the table.
         kind: How results depend on arguments.
         params: Names of its static attributes, in the order nodes hold them.
+        defaults: What attributes are that are not given.
         infer: Type of the result from the types of the arguments and the attributes.
         value: What it means, in NumPy; the oracle of compiled code.  A bundle is a mapping.
         slopes: For pointwise ops: the partial derivative for each argument (`None` for zero).
@@ -126,6 +127,7 @@ class Op:
     flops: int = 1
     commutative: bool = False
     linear: bool = False
+    defaults: Attrs = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return self.name

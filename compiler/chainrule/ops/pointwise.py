@@ -426,22 +426,30 @@ select: Final[Op] = declare(
 )  # fmt: skip
 
 
-def _cast_value(x: Array, *, dtype: DType) -> Array:
+def _cast_value(x: Array, *, dtype: DType, asked: bool) -> Array:
+    del asked
     return x.astype(dtype.numpy)
 
 
-def _cast_back(g: Node, _y: Node, x: Node, *, dtype: DType) -> tuple[Node | None]:
+def _cast_back(g: Node, _y: Node, x: Node, *, dtype: DType, asked: bool) -> tuple[Node | None]:
+    del asked
     return (cast(g, dtype=x.dtype) if x.dtype.is_float and dtype.is_float else None,)
 
 
-def _cast_push(tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType) -> Node | None:
+def _cast_push(
+    tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType, asked: bool
+) -> Node | None:
+    del asked
     return cast(tangents[0], dtype=dtype) if x.dtype.is_float and dtype.is_float else None
 
 
+# `asked`: the user wrote the conversion, so that it rounds to 16 bits in every mode; those that the
+# library and the chain rule make are intermediate results.
 cast: Final[Op] = declare(
     Op(
-        "cast", Kind.POINTWISE, ("dtype",), lambda x, *, dtype: Type(dtype, x.shape), _cast_value,
+        "cast", Kind.POINTWISE, ("dtype", "asked"),
+        lambda x, *, dtype, asked: Type(dtype, x.shape), _cast_value,
         Arithmetic("cast"), pull=_cast_back, push=_cast_push, linear=True, flops=0,
-        notation=Notation("{0}", "{0}"),
+        notation=Notation("{0}", "{0}"), defaults={"asked": False},
     )
 )  # fmt: skip
