@@ -182,15 +182,15 @@ def common_dtype(operands: Sequence[Operand]) -> DType:
         ) from None
 
 
-def cast(node: Node, dtype: DType, *, asked: bool = False) -> Node:
+def cast(node: Node, dtype: DType, *, rounds: bool = False) -> Node:
     """Convert; nothing where the dtype is right.
 
-    What is `asked` for by the user is rounded to 16 bits in every mode.
+    What the user has written `rounds` to 16 bits in every mode.
     """
     if node.type.dtype is dtype:
         return node
     # Only floats of 16 bits may be used before they are rounded.
-    return node.graph.call("cast", node, dtype=dtype, asked=asked and dtype.is_half)
+    return node.graph.call("cast", node, dtype=dtype, rounds=rounds or not dtype.is_half)
 
 
 def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:

@@ -47,8 +47,8 @@ def _fold_exact(node: Node) -> Node | None:
 def _fold_unrounded(node: Node) -> Node | None:
     """Compute a pointwise op of constants unless 16 bits are too few for the result."""
     if not node.dtype.is_half or moves(node):
-        asked = node.op.name != "cast" or not node.dtype.is_half or node.attributes["asked"]
-        return _fold(node) if asked else None
+        rounds = node.op.name != "cast" or node.attributes["rounds"]
+        return _fold(node) if rounds else None
     folded = _fold(node)
     if folded is None:
         return None
@@ -112,13 +112,15 @@ def _merge_casts(node: Node) -> Node | None:
     if x.op.name != "cast":
         return None
     source = x.args[0]
-    asked = node.attributes["asked"]
+    rounds = node.attributes["rounds"]
     # What is to be rounded may not have been: `widen` sees to it.
-    if not _holds(x.dtype, source.dtype) or (asked and source.dtype.is_half):
+    if not _holds(x.dtype, source.dtype) or (
+        rounds and node.dtype.is_half and source.dtype.is_half
+    ):
         return None
     if source.dtype is dtype:
         return source
-    return node.graph.call("cast", source, dtype=dtype, asked=asked)
+    return node.graph.call("cast", source, dtype=dtype, rounds=rounds)
 
 
 def _select_constant(node: Node) -> Node | None:
