@@ -53,7 +53,9 @@ def test_what_the_written_order_reaches_is_reached(rule: Rule, dtype: DType) -> 
         type_ = Type(dtype, (len(points),))
         bound: dict[str, Any] = {n: graph.input(n, type_) for n in names}
         inputs = tuple(bound[n] for n in names)
-        constants = {n: graph.full((len(points),), v, dtype) for n, v in zip(numbers, chosen)}
+        constants = {
+            n: graph.full((len(points),), v, dtype) for n, v in zip(numbers, chosen, strict=True)
+        }
         bound |= constants
         if (rule.when is not None and not rule.when(bound)) or not keeps_range(rule, bound):
             continue
@@ -69,7 +71,7 @@ def test_what_the_written_order_reaches_is_reached(rule: Rule, dtype: DType) -> 
         with np.errstate(all="ignore"):
             found, expected, *values = evaluate(program, *columns)
         inside = np.ones(len(points), bool)
-        for node, value in zip(steps, values):
+        for node, value in zip(steps, values, strict=True):
             held = node in constants.values() or node.op.name in ("constant", "broadcast")
             size = np.abs(value.astype(np.float64))
             # Of a constant only that it is a number; of computed values that they are well inside.
@@ -80,7 +82,7 @@ def test_what_the_written_order_reaches_is_reached(rule: Rule, dtype: DType) -> 
             inside &= (size >= smallest * margin) & (size <= largest / margin)
         np.testing.assert_allclose(
             found[inside], expected[inside], rtol=64 * 2.0 ** -DIGITS[dtype],
-            err_msg=f"{rule} with {dict(zip(numbers, chosen))}",
+            err_msg=f"{rule} with {dict(zip(numbers, chosen, strict=True))}",
         )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Losses, unreduced: one value an element or an example, so that weighting and averaging are yours.
 
-`cnp.mean(softmax_cross_entropy(logits, labels))` is the usual objective.  Predictions of shape (n, 1)
-beside targets of shape (n,) are refused: they would broadcast to (n, n), every prediction compared
-with every target, and the mean would be a number that looks right.
+`cnp.mean(softmax_cross_entropy(logits, labels))` is the usual objective.  Predictions of shape
+(n, 1) beside targets of shape (n,) are refused: they would broadcast to (n, n), every prediction
+compared with every target, and the mean would be a number that looks right.
 """
 
 from __future__ import annotations

@@ -448,8 +448,8 @@ def _converted(g: Node, dtype: DType) -> Node:
     return cast(g, dtype=dtype, rounds=not dtype.is_half)
 
 
-# `rounds`: to 16 bits in every mode, as conversions that the user has written do.  Where it is False
-# the result is an intermediate one, which `fast` numerics need not round.
+# `rounds`: to 16 bits in every mode, as conversions that the user has written do.  Where it is
+# False the result is an intermediate one, which `fast` numerics need not round.
 cast: Final[Op] = declare(
     Op(
         "cast", Kind.POINTWISE, ("dtype", "rounds"),

@@ -1,8 +1,8 @@
 """The algebraic identities chainrule uses.  One test evaluates every one of them.
 
 Normal forms: signs and constant factors stand outermost, so that they meet and merge; a subtraction
-of a constant is an addition; a quotient by a constant is a product.  Constants merge where the range
-of their type allows it, and move where they are light (`ranges`).
+of a constant is an addition; a quotient by a constant is a product.  Constants merge where the
+range of their type allows it, and move where they are light (`ranges`).
 """
 
 from __future__ import annotations
