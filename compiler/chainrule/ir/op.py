@@ -132,6 +132,11 @@ class Op:
     def __repr__(self) -> str:
         return self.name
 
+    def shown(self, attrs: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the attributes of a node, by name, that are not what they usually are."""
+        given = zip(self.params, attrs, strict=True)
+        return {k: v for k, v in given if k not in self.defaults or v != self.defaults[k]}
+
     def __call__(self, *args: Node | float, **attributes: Any) -> Node:
         """Apply the op in the graph of its arguments; numbers take the type of the first node."""
         like = next(a for a in args if not isinstance(a, int | float))

@@ -42,9 +42,8 @@ def show(program: Program, *, origins: bool = False) -> str:
         shown = ", ".join([names[a] for a in node.args])
         attributes = "".join(
             f" {k}={_show(v)}"
-            for k, v in node.attributes.items()
+            for k, v in node.op.shown(node.attrs).items()
             if k not in ("serial", "bits")
-            and not (k in node.op.defaults and v == node.op.defaults[k])
         )
         found = program.graph.origins.get(node, ()) if origins else ()
         where = "  ; " + "; ".join(_origin(o, known) for o in found) if found else ""
