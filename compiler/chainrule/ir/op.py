@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -103,6 +103,7 @@ class Op:
         name: Unique in the table.
         kind: How results depend on arguments.
         params: Names of its static attributes, in the order nodes hold them.
+        defaults: What attributes are that are not given.
         infer: Type of the result from the types of the arguments and the attributes.
         value: What it means, in NumPy; the oracle of compiled code.  A bundle is a mapping.
         slopes: For pointwise ops: the partial derivative for each argument (`None` for zero).
@@ -139,9 +140,15 @@ class Op:
     flops: int = 1
     commutative: bool = False
     linear: bool = False
+    defaults: Attrs = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return self.name
+
+    def shown(self, attrs: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the attributes of a node, by name, that are not what they usually are."""
+        given = zip(self.params, attrs, strict=True)
+        return {k: v for k, v in given if k not in self.defaults or v != self.defaults[k]}
 
     def __call__(self, *args: Node | float, **attributes: Any) -> Node:
         """Apply the op in the graph of its arguments; numbers take the type of the first node."""
