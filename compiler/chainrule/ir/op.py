@@ -107,6 +107,9 @@ class Op:
         flops: Floating-point operations an element (transcendentals count their polynomials).
         commutative: Arguments may be swapped.
         linear: The result is linear in its arguments, which move without arithmetic.
+        apart: For what is not pointwise: for each argument, which axis of the result goes with
+            which of its axes, such that what has one index in the result depends on what has that
+            index in the argument and on nothing else of it.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Op:
     flops: int = 1
     commutative: bool = False
     linear: bool = False
+    apart: Callable[..., Sequence[Mapping[int, int]]] | None = None
 
     def __repr__(self) -> str:
         return self.name

@@ -24,6 +24,7 @@ from chainrule.ops._matrices import (
     each_matrix,
     each_system,
     halved,
+    matrices_apart,
     on_diagonal,
     part,
     product,
@@ -82,6 +83,7 @@ cholesky: Final[Op] = declare(
     Op(
         "cholesky", Kind.FACTOR, (), square("cholesky"), _cholesky_value, Special(),
         pull=_cholesky_pull, push=_cholesky_push, batch=each_matrix("cholesky"), flops=1,
+        apart=matrices_apart,
         notation=Notation("cholesky({0})", r"\operatorname{{cholesky}}({0})"),
     )
 )  # fmt: skip
@@ -133,7 +135,7 @@ triangular_solve: Final[Op] = declare(
         "triangular_solve", Kind.FACTOR, ("lower", "transposed", "unit_diagonal"),
         system("triangular_solve"), _triangular_value, Special(),
         pull=_triangular_pull, push=_triangular_push, batch=each_system("triangular_solve"),
-        flops=3,
+        flops=3, apart=matrices_apart,
         notation=Notation("solve_triangular({0}, {1})", r"\operatorname{{solve}}({0}, {1})"),
     )
 )  # fmt: skip
@@ -228,6 +230,7 @@ def _lu_type(a: Type) -> Type:
 lu: Final[Op] = declare(
     Op(
         "lu", Kind.FACTOR, (), _lu_type, _lu_value, Special(), pull=_lu_pull, push=_lu_push,
-        batch=each_matrix("lu"), flops=2, notation=Notation("lu({0})", r"\operatorname{{lu}}({0})"),
+        batch=each_matrix("lu"), flops=2, apart=matrices_apart,
+        notation=Notation("lu({0})", r"\operatorname{{lu}}({0})"),
     )
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +46,11 @@ def _shifted(name: str) -> Callable[..., Node]:
     return batch
 
 
+def _left(y: Node, x: Node, *, axes: Axes) -> tuple[Mapping[int, int]]:
+    kept = [i for i in range(x.type.rank) if i not in axes]
+    return (dict(zip(kept if y.shape == x.shape else range(len(kept)), kept, strict=True)),)
+
+
 def _reduction(
     name: str, value: Callable[..., Any], pull: Callable[..., Any], push: Callable[..., Any], *,
     kind: Kind = Kind.REDUCE, takes: Any = "number", keeps_shape: bool = False, **facts: Any,
@@ -54,7 +59,7 @@ def _reduction(
     infer = known if keeps_shape else _reduced(name, takes)
     return declare(
         Op(name, kind, ("axes",), infer, value, Special(), pull=pull, push=push,
-           batch=_shifted(name), **facts)
+           batch=_shifted(name), apart=_left, **facts)
     )  # fmt: skip
 
 

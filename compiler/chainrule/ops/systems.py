@@ -19,6 +19,7 @@ from chainrule.ops._matrices import (
     each_matrix,
     each_system,
     identity,
+    matrices_apart,
     part,
     product,
     square,
@@ -76,6 +77,7 @@ solve: Final[Op] = declare(
     Op(
         "solve", Kind.COMPOSITE, ("transposed",), system("solve"), _solve_value, Special(),
         pull=_solve_pull, push=_solve_push, batch=each_system("solve"), expand=_solve_expand,
+        apart=matrices_apart,
         notation=Notation("solve({0}, {1})", r"\operatorname{{solve}}({0}, {1})"),
     )
 )  # fmt: skip
@@ -131,6 +133,7 @@ det: Final[Op] = declare(
         pull=lambda g, y, a: (_spread(g * y, a) * _inverse_transposed(a),),
         push=lambda tangents, y, a: y * _total(tangents[0] * _inverse_transposed(a)),
         batch=each_matrix("det"), expand=_det_expand,
+        apart=matrices_apart,
         notation=Notation("det({0})", r"\det({0})"),
     )
 )  # fmt: skip
@@ -142,6 +145,7 @@ logabsdet: Final[Op] = declare(
         pull=lambda g, y, a: (_spread(g, a) * _inverse_transposed(a),),
         push=lambda tangents, y, a: _total(tangents[0] * _inverse_transposed(a)),
         batch=each_matrix("logabsdet"), expand=_logabsdet_expand,
+        apart=matrices_apart,
         notation=Notation("logabsdet({0})", r"\log\left|\det({0})\right|"),
     )
 )  # fmt: skip
