@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from chainrule.differentiate.masks import Core, core_of, either, mask_of, masked, split
 from chainrule.ir.graph import Node
-from chainrule.ir.types import BOOL, Type
-from chainrule.ir.walk import depends_on, topological
+from chainrule.ir.types import BOOL
 
 __all__ = ["Entered", "Exits", "condition_of", "enter", "outside"]
 

@@ -116,9 +116,7 @@ def pull_call(
     entered = enter(cotangents, given)
     pulled = _pulled(body, entered.seen, asked, pull_back)
     exits = Exits([pulled], _chosen(inner, asked))
-    back = Body(
-        (*body.inputs, *given.values(), *entered.inputs), (*pulled, *exits.masks[0])
-    )
+    back = Body((*body.inputs, *given.values(), *entered.inputs), (*pulled, *exits.masks[0]))
     gs = [*cotangents.values(), *entered.outer]
     node = graph.call("call", *y.args, *gs, body=back, custom=None, apart=True)
     return _spaced(exits.applied(results_of(node)), asked)

@@ -11,7 +11,8 @@ from chainrule.ir.graph import Node
 from chainrule.ir.types import I64, Type
 
 __all__ = ["diagonal", "each_matrix", "each_system", "halved", "identity", "matrices_apart",
-           "on_diagonal", "part",           "positions", "product", "square", "system", "turned"]  # fmt: skip
+           "on_diagonal", "part", "positions", "product", "square", "system", "total",
+           "turned"]  # fmt: skip
 
 
 def _ends(x: Node) -> tuple[int, int]:
@@ -71,6 +72,11 @@ def diagonal(x: Node) -> Node:
 def halved(x: Node) -> Node:
     """Keep the lower triangle, and half of the diagonal."""
     return on_diagonal(part(x, lower=True, diagonal=False), x * 0.5)
+
+
+def total(x: Node) -> Node:
+    """Add up the elements of each matrix."""
+    return x.graph.call("sum", x, axes=_ends(x))
 
 
 # Types and batching

@@ -50,7 +50,8 @@ cumsum: Final[Op] = declare(
         batch=lambda args, flags, size, *, axis, reverse: cumsum(
             args[0], axis=axis + 1, reverse=reverse
         ),
-        linear=True, apart=_others, notation=Notation("cumsum({0})", r"\operatorname{{cumsum}}({0})"),
+        linear=True, apart=_others,
+        notation=Notation("cumsum({0})", r"\operatorname{{cumsum}}({0})"),
     )
 )  # fmt: skip
 
@@ -106,6 +107,7 @@ recurrence: Final[Op] = declare(
         batch=lambda args, flags, size, *, axis, reverse: recurrence(
             *_spread_over(args, flags, size), axis=axis + 1, reverse=reverse
         ),
-        flops=2, apart=_others, notation=Notation("recurrence({0}, {1})", r"\operatorname{{rec}}({0}, {1})"),
+        flops=2, apart=_others,
+        notation=Notation("recurrence({0}, {1})", r"\operatorname{{rec}}({0}, {1})"),
     )
 )  # fmt: skip

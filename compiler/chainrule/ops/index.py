@@ -88,7 +88,8 @@ gather: Final[Op] = declare(
         "gather", Kind.GATHER, ("batch",), _gather_type, _gather_value, Special(),
         pull=_gather_pull,
         push=lambda tangents, y, x, index, *, batch: gather(tangents[0], index, batch=batch),
-        batch=_gather_batch, flops=0, apart=_picked_apart, notation=Notation("{0}[{1}]", "{0}_{{{1}}}"),
+        batch=_gather_batch, flops=0, apart=_picked_apart,
+        notation=Notation("{0}[{1}]", "{0}_{{{1}}}"),
     )
 )  # fmt: skip
 
