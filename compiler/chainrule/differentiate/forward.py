@@ -33,7 +33,8 @@ def push_forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> tupl
             if t is not None:
                 found[y] = t
             continue
-        given = tuple(found.get(x) for x in y.args)
+        # What has no elements does not move: its tangent would be the 0 of 0 times infinity.
+        given = tuple(None if x.type.size == 0 else found.get(x) for x in y.args)
         if any(t is not None for t in given):
             with y.graph.origin(Origin(rule=f"push {y.op.name}", forward=y.id)):
                 if y.op.kind is Kind.CONTROL:
