@@ -201,22 +201,25 @@ def push_switch(
     given = [t for t in tangents[1:] if t is not None]
     moving = [graph.input("tangent", t.type) for t in given]
     at = [i for i, t in enumerate(tangents[1:]) if t is not None]
+    entered = enter(dict(zip(at, given, strict=True)), dict(zip(at, moving, strict=True)))
     after = [
-        push_forward(b.outputs, {b.inputs[i]: t for i, t in zip(at, moving, strict=True)})
-        for b in branches
+        push_forward(b.outputs, {b.inputs[i]: t for i, t in entered.seen.items()}) for b in branches
     ]
     moves = [i for i in range(len(after[0])) if any(ts[i] is not None for ts in after)]
-    bodies = tuple(
-        Body(
-            (*b.inputs, *moving),
-            tuple(graph.full_like(b.outputs[i], 0.0) if (t := ts[i]) is None else t for i in moves),
-        )
-        for b, ts in zip(branches, after, strict=True)
-    )
     if not moves:
         return {}
-    results = results_of(graph.call("switch", index, *operands, *given, branches=bodies))
-    return dict(zip(moves, results, strict=True))
+    pushed = [
+        [graph.full_like(b.outputs[i], 0.0) if (t := ts[i]) is None else t for i in moves]
+        for b, ts in zip(branches, after, strict=True)
+    ]
+    exits = Exits(pushed, [True for _ in moves])
+    bodies = tuple(
+        Body((*b.inputs, *moving, *entered.inputs), (*ts, *masks))
+        for b, ts, masks in zip(branches, pushed, exits.masks, strict=True)
+    )
+    args = [*operands, *given, *entered.outer]
+    results = results_of(graph.call("switch", index, *args, branches=bodies))
+    return dict(zip(moves, exits.applied(results), strict=True))
 
 
 def push_call(
@@ -246,14 +249,18 @@ def push_call(
         x: graph.input("tangent", x.type)
         for x, t in zip(body.inputs, tangents, strict=True) if t is not None
     }  # fmt: skip
-    after = push_forward(body.outputs, moving)
+    given = {i: t for i, t in enumerate(tangents) if t is not None}
+    entered = enter(given, {i: moving[body.inputs[i]] for i in given})
+    after = push_forward(body.outputs, {body.inputs[i]: t for i, t in entered.seen.items()})
     moves = [i for i, t in enumerate(after) if t is not None]
     if not moves:
         return {}
-    inner = Body((*body.inputs, *moving.values()), tuple(t for t in after if t is not None))
-    given = [t for t in tangents if t is not None]
-    node = graph.call("call", *y.args, *given, body=inner, custom=None, apart=y.attributes["apart"])
-    return dict(zip(moves, results_of(node), strict=True))
+    pushed = [t for t in after if t is not None]
+    exits = Exits([pushed], [True for _ in moves])
+    inner = Body((*body.inputs, *moving.values(), *entered.inputs), (*pushed, *exits.masks[0]))
+    args = [*y.args, *given.values(), *entered.outer]
+    node = graph.call("call", *args, body=inner, custom=None, apart=y.attributes["apart"])
+    return dict(zip(moves, exits.applied(results_of(node)), strict=True))
 
 
 # Batches

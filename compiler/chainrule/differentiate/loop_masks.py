@@ -61,13 +61,31 @@ class LoopMasks:
                 masks._carry(k, core_of(mask).axes, loop.carried[k], mask)
         return masks
 
-    def _enter_row(self, j: int, core: Core) -> None:
-        stacked = 0 in core.axes
+    @classmethod
+    def into(cls, loop: Loop, tangents: Sequence[Node | None], varied: Iterable[int]) -> LoopMasks:
+        """Return the masks of tangents of a loop's arguments; `rows` are arguments here."""
+        masks, count, many = cls(), loop.count, loop.count + len(loop.xs)
+        found = [None if t is None else mask_of(t) for t in tangents]
+        if all(m is None for m in found):
+            return masks
+        for i, mask in enumerate(found[count:], count):
+            if mask is not None:
+                masks._enter_row(i, core_of(mask), steps=i < many)
+        for k in varied:
+            if tangents[k] is None or found[k] is not None:
+                mask = found[k]
+                axes = () if mask is None else core_of(mask).axes
+                masks._carry(k, axes, loop.carried[k], mask)
+        return masks
+
+    def _enter_row(self, j: int, core: Core, *, steps: bool = True) -> None:
+        stacked = steps and 0 in core.axes
         shape = core.node.shape[1:] if stacked else core.node.shape
-        known = [x for x, (outer, _) in self.arrays.items() if outer is core.node]
+        known = [x for x, taken in self.arrays.items() if taken == (core.node, stacked)]
         seen = known[0] if known else core.node.graph.input("mask", Type(BOOL, shape))
         self.arrays[seen] = (core.node, stacked)
-        self.rows[j] = Core(seen, tuple([a - 1 for a in core.axes if a > 0]))
+        axes = tuple([a - 1 for a in core.axes if a > 0]) if steps else core.axes
+        self.rows[j] = Core(seen, axes)
 
     def _carry(self, k: int, axes: tuple[int, ...], like: Node, mask: Node | None) -> None:
         """Carry a mask along some axes; before the first step, it holds nowhere unless given."""

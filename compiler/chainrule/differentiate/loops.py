@@ -151,9 +151,7 @@ def pull_loop(
         back.xs.append(cotangents[count + j])
     targets = substitute_within(targets, known)
     _share(back, loop, targets)
-    for x, (outer, stacked) in masks.arrays.items():
-        (back.elements if stacked else back.fixed).append(x)
-        (back.xs if stacked else back.constants).append(outer)
+    _take_masks(back, masks)
     slopes = dict(zip(slopes, targets, strict=False))
     narrow = dict(zip(bounds, targets[len(slopes) :], strict=True))
 
@@ -285,30 +283,63 @@ def push_loop(
             moving[x] = graph.input("tangent", x.type)
             both.fixed.append(moving[x])
             both.constants.append(t)
+    masks = LoopMasks.into(loop, tangents, varied)
+    _take_masks(both, masks)
     # The number of steps, if it is among them, stays the last.
     both.fixed += loop.fixed
     both.constants += loop.constants
-    after = push_forward(loop.body.outputs, moving)
+    after = _step_forward(loop, masks, moving, push_forward)
     for k in varied:
         x, t, init = loop.carried[k], after[k], tangents[k]
         zero = graph.full_like(x, 0.0)
         both.carry(moving[x], zero if init is None else init, zero if t is None else t)
-    rows = [j for j in range(len(loop.stacked)) if after[count + j] is not None]
-    both.stacked = [t for t in after[count:] if t is not None]
+    ends = {loop.carried[k]: t for k in varied if (t := after[k]) is not None}
+    bounds = masks.after(loop, {loop.carried[k]: graph.full_like(loop.carried[k], 0.0)
+                                for k in varied} | ends)  # fmt: skip
+    for k, core in masks.carries.items():
+        both.carry(core.node, masks.first[k], bounds[loop.carried[k]].node)
+    rows = {j: t for j, t in enumerate(after[count:]) if t is not None}
+    held = masks.leaving({loop.stacked[j]: t for j, t in rows.items()})
+    both.stacked = [*rows.values(), *(core.node for core in held.values())]
     test = loop.test
     if test is not None:
         test = Body(both.inputs, test.outputs)
     given = y.attributes
-    results = both.close(
-        loop.length,
-        reverse=given["reverse"],
-        test=test,
-        bound=given["bound"],
+    results = iter(both.close(
+        loop.length, reverse=given["reverse"], test=test, bound=given["bound"],
         counted=given["counted"],
-    )
-    first = count + len(varied)
-    found = {k: results[count + i] for i, k in enumerate(varied)}
-    return found | {count + j: results[first + i] for i, j in enumerate(rows)}
+    )[count:])  # fmt: skip
+    found = {k: next(results) for k in varied}
+    for k, core in masks.carries.items():
+        found[k] = masked([Core(next(results), core.axes).over(found[k])], found[k])
+    found |= {count + j: next(results) for j in rows}
+    for x, core in held.items():
+        axes, mask = (0, *(a + 1 for a in core.axes)), next(results)
+        for j in [j for j in rows if loop.stacked[j] is x]:
+            found[count + j] = masked([Core(mask, axes).over(found[count + j])], found[count + j])
+    return found
+
+
+def _take_masks(into: Building, masks: LoopMasks) -> None:
+    """Let a loop's body see the masks that do not change, or change with the step."""
+    for x, (outer, stacked) in masks.arrays.items():
+        (into.elements if stacked else into.fixed).append(x)
+        (into.xs if stacked else into.constants).append(outer)
+
+
+def _step_forward(
+    loop: Loop, masks: LoopMasks, moving: Mapping[Node, Node], push_forward: PushForward
+) -> Sequence[Node | None]:
+    """Return the tangents of what one step makes."""
+    arguments = [*loop.carried, *loop.elements, *loop.fixed]
+    given = {i: moving[x] for i, x in enumerate(arguments) if x in moving}
+    while True:
+        rows = {i: t for i, t in given.items() if i >= loop.count}
+        seen = masks.seen({i: t for i, t in given.items() if i < loop.count}, rows)
+        tangents = dict(zip((arguments[i] for i in given), seen, strict=True))
+        after = push_forward(loop.body.outputs, tangents)
+        if not masks.grow(loop, {k: after[k] for k in given if k < loop.count}):
+            return after
 
 
 def spread(x: Node, size: Extent) -> Node:

@@ -19,7 +19,8 @@ from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, I64
 
-__all__ = ["Core", "added", "core_of", "either", "mask_of", "masked", "product", "pulled", "split"]
+__all__ = ["Core", "added", "core_of", "either", "mask_of", "masked", "product", "pulled", "pushed",
+           "split"]  # fmt: skip
 
 MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE})
 "Kinds of ops whose pull-back moves elements, so that a mask may move along."
@@ -277,7 +278,46 @@ def _touched(y: Node, core: Core, at: int, pairing: Mapping[int, int]) -> Node |
         return running > 0
     if kind not in (Kind.FACTOR, Kind.COMPOSITE) and len(core.axes) == y.type.rank:
         return None
+    return _any(core, pairing).over(y.args[at], pairing)
+
+
+# Forward mode
+
+
+def pushed(y: Node, tangents: Sequence[Node | None]) -> Node | None:
+    """Push tangents forward through an op that has a push-forward, their masks along with them."""
+    assert y.op.push is not None, f"{y.op.name} has a push-forward"
+    found = y.op.push(tuple(tangents), y, *y.args, **y.attributes)
+    if found is None or y.op.name == "select" or mask_of(found) is not None:
+        return found
+    masks: list[Node] = []
+    for at, t in enumerate(tangents):
+        if t is not None:
+            mask = mask_of(t)
+            reaching = None if mask is None else _reached(y, mask, at)
+            if reaching is None:
+                return found
+            masks.append(reaching)
+    return masked([either(masks)], found)
+
+
+def _reached(y: Node, mask: Node, at: int) -> Node | None:
+    """Return which elements of a result one inside a mask of an argument leads to; None: any."""
+    if y.op.kind is Kind.POINTWISE:
+        return mask
+    core = core_of(mask)
+    pairing = {axis: own for own, axis in _apart(y)[at].items()}
+    if _fits(core, pairing):
+        return core.over(y, pairing)
+    if y.op.kind is Kind.VIEW:
+        return y.graph.apply(y.op, (mask,), y.attrs)
+    mixes = y.op.kind in (Kind.REDUCE, Kind.FACTOR, Kind.COMPOSITE)
+    return _any(core, pairing).over(y, pairing) if mixes else None
+
+
+def _any(core: Core, pairing: Mapping[int, int]) -> Core:
+    """Return where a mask holds anywhere along the axes that go with none."""
     mixed = tuple([i for i, a in enumerate(core.axes) if a not in pairing])
-    count = graph.call("sum", graph.call("cast", core.node, dtype=I64), axes=mixed)
-    left = Core(count > 0, tuple([a for a in core.axes if a in pairing]))
-    return left.over(y.args[at], pairing)
+    count = core.node.graph.call("sum", core.node.graph.call("cast", core.node, dtype=I64),
+                                 axes=mixed)  # fmt: skip
+    return Core(count > 0, tuple([a for a in core.axes if a in pairing]))

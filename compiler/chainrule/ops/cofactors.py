@@ -131,7 +131,7 @@ def _between(u: Node) -> Node:
     )  # fmt: skip
 
 
-def _derivative(a: Node, y: Node, t: Node) -> Node | None:
+def _derivative(a: Node, y: Node, t: Node) -> Node:
     """Return the derivative of cofactors along t, which is its own transpose.
 
     An element's is the sum of the products of t with the cofactors of the element's minor.  Large
@@ -139,7 +139,7 @@ def _derivative(a: Node, y: Node, t: Node) -> Node | None:
     """
     n = a.shape[-1]
     if n in (0, 1):
-        return None
+        return t.graph.full_like(t, 0.0)
     if not isinstance(n, int) or n > MINORS:
         inverse = a.graph.call("solve", a, identity(a), transposed=True)
         along = a.graph.broadcast(total(t * inverse), a.shape, tuple(range(a.type.rank - 2)))
