@@ -207,11 +207,7 @@ def xlog1py(x: Any, y: Any) -> Any:
     >>> xlog1py(np.array([0.0]), np.array([-1.0])).tolist()
     [0.0]
     """
-    a, b = _floats(x, y)
-    graph = a.graph
-    dead = a.equals(0) & b.equals(b)
-    inside = graph.select(dead, 0.0, b)
-    return Array(graph.select(dead, 0.0, a * graph.call("log1p", inside)))
+    return _call("xlog1py", x, y)
 
 
 @_function
@@ -235,9 +231,9 @@ def rel_entr(x: Any, y: Any) -> Any:
     """
     a, b = _floats(x, y)
     graph = a.graph
-    inside = (a > 0) & (b > 0)
+    inside = (a >= 0) & (b > 0)
     safe_a, safe_b = graph.select(inside, a, 1.0), graph.select(inside, b, 1.0)
-    value = safe_a * graph.call("log", safe_a / safe_b)
+    value = graph.call("xlogy", safe_a, safe_a / safe_b)
     outside = graph.select(a.equals(0) & (b >= 0), graph.full_like(a, 0.0), math.inf)
     missing = graph.select(a.equals(a) & b.equals(b), outside, math.nan)
     return Array(graph.select(inside, value, missing))
@@ -313,7 +309,8 @@ def logsumexp(
     Args:
         a: An array.
         axis: An axis, a tuple of axes, or None for all.
-        b: Weights of the exponentials; their sum is taken to be positive.
+        b: Weights of the exponentials; their sum is taken to be positive.  A term of weight 0 is
+            left out, whatever it is.
         keepdims: Keep the axes, with extent 1.
         return_sign: Not supported.
 
@@ -333,9 +330,12 @@ def logsumexp(
         axes = _axes(x, axis)
         node = x
         kept = tuple(i for i in range(x.type.rank) if i not in axes)
-        top = x.graph.call("stop_gradient", x.graph.call("max", x, axes=axes))
+        # A term of weight 0 counts for nothing, however large.
+        counted = x.graph.select(weight.equals(0), -math.inf, x)
+        top = x.graph.call("stop_gradient", x.graph.call("max", counted, axes=axes))
         safe = x.graph.select(x.graph.call("abs", top) < math.inf, top, 0.0)
-        scaled = weight * x.graph.call("exp", x - x.graph.broadcast(safe, x.shape, kept))
+        shifted = x - x.graph.broadcast(safe, x.shape, kept)
+        scaled = x.graph.call("weighted_exp", weight, shifted)
         result = x.graph.call("log", x.graph.call("sum", scaled, axes=axes)) + safe
     if keepdims:
         extents: list[Extent] = [1 if i in axes else n for i, n in enumerate(node.shape)]

@@ -120,6 +120,9 @@ class Op:
             the types of the arguments and the attributes.
         commutative: Arguments may be swapped.
         linear: The result is linear in its arguments, which move without arithmetic.
+        apart: For what is not pointwise: for each argument, which axis of the result goes with
+            which of its axes, such that what has one index in the result depends on what has that
+            index in the argument and on nothing else of it.
     """
 
     name: str
@@ -141,6 +144,7 @@ class Op:
     commutative: bool = False
     linear: bool = False
     defaults: Attrs = field(default_factory=dict)
+    apart: Callable[..., Sequence[Mapping[int, int]]] | None = None
 
     def __repr__(self) -> str:
         return self.name

@@ -6,6 +6,7 @@
 """
 
 from chainrule.ops import (
+    cofactors,
     contract,
     control,
     cumulate,
@@ -20,5 +21,5 @@ from chainrule.ops import (
 )
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
-           "source", "structure", "systems", "writing"]  # fmt: skip
+__all__ = ["OPS", "cofactors", "contract", "control", "cumulate", "index", "linalg", "pointwise",
+           "reduce", "source", "structure", "systems", "writing"]  # fmt: skip

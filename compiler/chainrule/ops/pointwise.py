@@ -62,7 +62,7 @@ def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node | None, Node | None]:
     flat = (a.equals(0)) & (b >= 0)
     return (
         _where(b.equals(0), 0.0, b * pow_(a, b - 1)),
-        _where(flat, 0.0, y * log(_where(a.equals(0), 1.0, a))),
+        _where(flat, 0.0, y * log(a)),
     )
 
 
@@ -313,6 +313,23 @@ xlogy: Final[Op] = binary(
     "xlogy", oracle.xlogy, _xlogy_slopes, Arithmetic("expand"), sympy="x*log(y)",
     expand=_expand_xlogy, flops=20,
     notation=Notation("xlogy({0}, {1})", r"{0} \log {1}", 2),
+)  # fmt: skip
+
+
+def _xlog1py_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    return log1p(b), _where(a.equals(0) & b.equals(-1), 0.0, a / (1 + b))
+
+
+xlog1py: Final[Op] = binary(
+    "xlog1py", oracle.xlog1py, _xlog1py_slopes, Arithmetic("expand"), sympy="x*log(1 + y)",
+    expand=lambda x, y: _where(x.equals(0) & y.equals(y), 0.0, x * log1p(y)), flops=20,
+    notation=Notation("xlog1py({0}, {1})", r"{0} \log\left(1 + {1}\right)", 2),
+)  # fmt: skip
+# A weight of 0 leaves its term out, whatever that is; the slope by the weight is the term.
+weighted_exp: Final[Op] = binary(
+    "weighted_exp", oracle.weighted_exp, lambda y, w, x: (exp(x), y), Arithmetic("expand"),
+    sympy="x*exp(y)", expand=lambda w, x: _where(w.equals(0), 0.0, w * exp(x)), flops=20,
+    domain=REALS, notation=Notation("{0} * exp({1})", r"{0} \exp\left({1}\right)", 2),
 )  # fmt: skip
 
 SINC_TERMS: Final = 12

@@ -17,7 +17,7 @@ from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
-from chainrule.optimize.stable import STABLE
+from chainrule.optimize.stable import ROOTS, SQUARES, STABLE
 from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.views import VIEWS
 
@@ -58,5 +58,6 @@ def stabilize(outputs: Sequence[Node]) -> list[Node]:
     """
     if not outputs:
         return []
-    rewriter = Rewriter(outputs[0].graph, BEFORE, (*UNROUNDED, *VIEWS, *LIFTS))
+    steps = (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
+    rewriter = Rewriter(outputs[0].graph, (*BEFORE, *ROOTS), steps)
     return rewriter.run(in_bodies(outputs, rewriter.run))
