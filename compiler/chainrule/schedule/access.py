@@ -74,6 +74,9 @@ def _reindex(shape: Shape, to: Shape, index: Index) -> Index:
     Runs of axes with equal products are treated apart, so quotients appear only where axes
     really are merged or split unevenly.
     """
+    if 0 in to:
+        # There is no such element, and no remainder by 0.
+        return (0,) * len(to)
     result: list[Extent] = []
     i = j = 0
     while j < len(to):
