@@ -61,7 +61,8 @@ def pull_switch(
     given = {i: graph.input("cotangent", g.type) for i, g in cotangents.items()}
     pulled = [_pulled(b, given, asked, pull_back) for b in branches]
     kept = [residuals(p, given.values(), b.inputs) for p, b in zip(pulled, branches, strict=True)]
-    saved = [n for nodes in kept for n in nodes]
+    # Branches may share what depends on no argument, an extent say: it is kept once.
+    saved = list(dict.fromkeys(n for nodes in kept for n in nodes))
     forward = [
         Body(b.inputs, (*b.outputs, *(
             n if n in own else graph.full_like(n, 0) for n in saved
