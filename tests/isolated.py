@@ -26,7 +26,7 @@ def failures(module: str, names: Sequence[str], seconds: float = 3000) -> dict[s
     while left:
         paths = [str(ROOT / part) for part in ("", "compiler", "runtime")]
         given = f"import sys; sys.path[:0] = {paths!r}; from tests.isolated import main; main()"
-        run = subprocess.run(  # noqa: S603  (our own interpreter and our own text)
+        run = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", given, module], input="\n".join(left),
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds,
         )  # fmt: skip
