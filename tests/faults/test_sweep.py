@@ -200,3 +200,18 @@ def test_derivative_of_a_product_with_a_dim_that_becomes_nothing() -> None:
         got = compiled(values)
         np.testing.assert_allclose(got[0], values.prod(1), 1e-14)
         np.testing.assert_allclose(got[1], values.prod(1)[:, None] / values, 1e-13)
+
+
+# Kind: an access that does not depend on the loop around it, of which there is no turn.
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (0, 1), (1, 0, 1)])
+def test_accesses_of_nothing_stay_in_their_loops(shape: tuple[int, ...]) -> None:
+    def curved(x: Any) -> Any:
+        def loss(x: Any) -> Any:
+            return cnp.sum(cnp.sin(cr.special.logsumexp(x, axis=0)))
+
+        return cr.hvp(loss)(x, 0.5 * x + 1)
+
+    for dims in (None, {"x": tuple(f"n{i}" for i in range(len(shape)))}):
+        assert cr.jit(curved, dims=dims, cache=False)(np.zeros(shape)).shape == shape
