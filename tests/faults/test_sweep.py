@@ -215,3 +215,22 @@ def test_accesses_of_nothing_stay_in_their_loops(shape: tuple[int, ...]) -> None
 
     for dims in (None, {"x": tuple(f"n{i}" for i in range(len(shape)))}):
         assert cr.jit(curved, dims=dims, cache=False)(np.zeros(shape)).shape == shape
+
+
+# Kind: an extent divided by a dim that is 0 when the function is called.
+
+
+def test_division_by_a_dim_that_is_zero() -> None:
+    def f(x: Any, y: Any) -> Any:
+        whole, left = x.shape[0] // y.shape[0], x.shape[0] % y.shape[0]
+        counted = cr.fori_loop(0, 2, lambda _i, s: s + cnp.ones(whole).sum(), cnp.sum(y))
+        return cnp.zeros(whole), cnp.arange(left), counted
+
+    compiled = cr.jit(f, dims={"x": ("n",), "y": ("m",)}, cache=False)
+    for n, m in ((4, 2), (5, 3), (0, 1)):
+        zeros, numbers, counted = compiled(np.ones(n), np.ones(m))
+        assert (len(zeros), len(numbers), counted) == (n // m, n % m, m + 2 * (n // m))
+    with pytest.raises(ValueError, match="a division by the extent m"):
+        compiled(np.ones(4), np.ones(0))
+    with pytest.raises(ZeroDivisionError):
+        cr.jit(lambda x: cnp.zeros(x.shape[0] % 0), dims={"x": ("n",)})(np.ones(3))

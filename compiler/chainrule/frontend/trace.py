@@ -22,6 +22,7 @@ from chainrule.frontend.arguments import (
     spec,
 )
 from chainrule.frontend.array import Array
+from chainrule.frontend.assume import divisors
 from chainrule.frontend.context import tracing
 from chainrule.frontend.operands import as_operand, node_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
@@ -158,6 +159,7 @@ def trace(
         output_paths = out_tree.paths()
         outputs = result_nodes(graph, results, output_paths)
     _refuse_strangers(outputs, inputs, output_paths)
+    divisors(graph, inputs, outputs)
     program = Program(
         name=name or name_of(fn), inputs=tuple(inputs), outputs=tuple(outputs),
         paths=tuple(paths), output_paths=tuple(output_paths), guards=tuple(graph.guards),

@@ -149,6 +149,8 @@ Like: TypeAlias = Callable[[Mapping[Monomial, int]], Extent]
 def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a // b
+    if b == 0:
+        raise ZeroDivisionError(f"{show_extent(a)} // 0")
     quotient = _exact_quotient(a, b)
     if quotient is not None:
         return like(dict(_terms(quotient))) if isinstance(quotient, Dim) else quotient
@@ -167,6 +169,8 @@ def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
 def _mod(a: Extent, b: Extent, like: Like) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a % b
+    if b == 0:
+        raise ZeroDivisionError(f"{show_extent(a)} % 0")
     if _exact_quotient(a, b) is not None:
         return 0
     if isinstance(b, int) and b > 0:
