@@ -190,7 +190,7 @@ def parts() -> list[str]:
     ]
 
 
-SHARE: Final = 30
+SHARE: Final = 16
 
 
 def test_a_share_of_the_functions() -> None:

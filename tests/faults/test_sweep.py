@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_running_products_of_dims_that_become_nothing(name: str, rank: int) -> N
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (0, 0)])
 def test_products_over_elements_that_do_not_exist(shape: tuple[int, ...]) -> None:
-    programs = [
+    programs: list[Callable[[Any], Any]] = [
         lambda x: cnp.dot(cnp.tile(x, 2).ravel(), cnp.tile(x, 2).ravel()),
         lambda x: cnp.vdot(cnp.tile(x, 2), cnp.tile(x, 2)),
         lambda x: cnp.vdot(cnp.repeat(x, 3), cnp.repeat(x, 3)),
