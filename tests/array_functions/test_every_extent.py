@@ -46,11 +46,16 @@ LENGTHS: Final = (3, 0, 1)
 ROUNDING, NARROW = 1e-9, 1e-5
 
 
+def _is_float(leaf: Any) -> bool:
+    """Tell whether an array, traced or not, or a number of Python's is of floating point."""
+    return np.dtype(getattr(leaf, "dtype", type(leaf))).kind == "f"
+
+
 def _weighed(values: Any) -> Any:
     """Return a number that is nowhere linear in the results of floating point."""
     total: Any = 0.0
     for leaf in tree_leaves(values):
-        if np.dtype(leaf.dtype).kind == "f":
+        if _is_float(leaf):
             total = total + cnp.sum(cnp.sin(leaf) + 0.5 * leaf)
     return total
 
@@ -67,7 +72,7 @@ def _everything(call: Callable[..., Any], floats: tuple[int, ...]) -> Callable[.
 
     def run(*values: Any) -> Any:
         result = call(*values)
-        if not floats or not any(np.dtype(y.dtype).kind == "f" for y in tree_leaves(result)):
+        if not floats or not any(map(_is_float, tree_leaves(result))):
             return result, ()
         gradient = cr.grad(loss, floats)
         along = tuple([values[i] * 0.25 + 0.5 for i in floats])
