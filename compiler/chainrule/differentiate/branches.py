@@ -71,7 +71,8 @@ def pull_switch(
     pulled = [[*p, *masks] for p, masks in zip(pulled, exits.masks, strict=True)]
     late = [*given.values(), *entered.inputs]
     kept = [residuals(p, late, b.inputs) for p, b in zip(pulled, branches, strict=True)]
-    saved = [n for nodes in kept for n in nodes]
+    # Branches may share what depends on no argument, an extent say: it is kept once.
+    saved = list(dict.fromkeys(n for nodes in kept for n in nodes))
     forward = [
         Body(b.inputs, (*b.outputs, *(
             n if n in own else graph.full_like(n, 0) for n in saved

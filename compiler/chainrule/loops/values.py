@@ -236,6 +236,8 @@ class Values:
             return [(x, index) for x in node.args]
         x, places = node.args
         (batch,) = node.attrs
+        if x.shape[batch] == 0:
+            return []
         rank = places.type.rank
         of_places = (places, index[:rank])
         if of_places not in done:
@@ -272,6 +274,9 @@ class Values:
                 if node.dtype is I64:
                     return wide
                 return self.compute(node.graph.ops["cast"], [wide], node.dtype, (node.dtype, True))
+            case "gather" if node.args[0].shape[node.attrs[0]] == 0:
+                # There is no nearest place to take: 0, as the op's meaning has it.
+                return self.number(0, node.dtype)
             case "gather":
                 (of_x,) = [w for w in self._arguments(node, index, done) if w[0] is node.args[0]]
                 return done[of_x]

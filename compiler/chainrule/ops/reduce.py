@@ -15,6 +15,7 @@ from chainrule.ir.op import Arithmetic, Kind, Notation, Op, Special
 from chainrule.ir.types import I64, Array, Type
 from chainrule.ops import _oracle as oracle
 from chainrule.ops._declare import declare, same_type
+from chainrule.ops.cumulate import recurrence, shifted
 from chainrule.ops.pointwise import abs_, exp, log, pow_, select, sign
 
 __all__ = ["argmax", "argmin", "log_softmax", "logsumexp", "max_", "min_", "norm", "p_norm",
@@ -102,30 +103,26 @@ def _others(x: Node, axes: Axes) -> Node:
 def exclusive_product(x: Node, *, reverse: bool) -> Node:
     """Return the product of the elements before (after) each one along the last axis."""
     # r_0 = 1, r_j = x_{j-1} r_{j-1}: shift by one, and let the recurrence start from 1.
-    graph, last = x.graph, x.type.rank - 1
-    n = x.shape[last]
-    one = graph.full((*x.shape[:-1], 1), 1.0, x.dtype)
-    starts = tuple(0 if i < last or not reverse else 1 for i in range(last + 1))
-    if not isinstance(n, int) or n > 0:
-        short = (*x.shape[:-1], n - 1)
-        inner = graph.call("slice", x, starts=starts, shape=short, steps=(1,) * (last + 1))
-        both = (inner, one) if reverse else (one, inner)
-        shifted = graph.call("concatenate", *both, axis=last)
-        return cumulative_product(shifted, axis=last, reverse=reverse)
-    return x
+    last = x.type.rank - 1
+    begin = x.graph.select(_at_start(x, last, reverse=reverse), x.graph.full_like(x, 1), 0)
+    factors = shifted(x, last, forward=not reverse)
+    return recurrence(factors, begin, axis=last, reverse=reverse)
+
+
+def _at_start(x: Node, axis: int, *, reverse: bool) -> Node:
+    """Tell where a running combination along `axis` starts: at its first element or its last."""
+    graph, n = x.graph, x.shape[axis]
+    places = graph.call("iota", length=n, dtype=I64)
+    start: Node = graph.full((n,), 0, I64)
+    if reverse:
+        start = graph.broadcast(graph.call("extent", extent=n - 1), (n,), ())
+    return graph.broadcast(places.equals(start), x.shape, (axis,))
 
 
 def cumulative_product(x: Node, *, axis: int, reverse: bool) -> Node:
     """Return the running product, as the recurrence r_j = x_j r_{j-1} that starts at x_0."""
-    graph, n = x.graph, x.shape[axis]
-    first = graph.call("iota", length=n, dtype=I64)
-    start: Node = graph.full((n,), 0, I64)
-    if reverse:
-        end = graph.call("extent", extent=n - 1)
-        start = graph.broadcast(end, (n,), ())
-    at_start = graph.broadcast(first.equals(start), x.shape, (axis,))
-    begin = graph.select(at_start, x, 0.0 if x.dtype.is_float else 0)
-    return graph.call("recurrence", x, begin, axis=axis, reverse=reverse)
+    begin = x.graph.select(_at_start(x, axis, reverse=reverse), x, 0)
+    return recurrence(x, begin, axis=axis, reverse=reverse)
 
 
 def _prod_pull(g: Node, _y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
