@@ -100,6 +100,7 @@ class Op:
         push: For the others: tangent of the result from those of the arguments (`None`: zero).
         batch: For what is not pointwise: the same op with a new leading axis on some arguments.
         expand: For composites, and where the machine has no such instruction: the definition.
+        written: How formulas show it, in other ops; by default by its own notation.
         native: How machine code computes it.
         notation: How people write it.
         sympy: The SymPy expression it means, in `x`, `y`, `z`; judge of its slopes.
@@ -107,6 +108,8 @@ class Op:
         flops: Floating-point operations an element (transcendentals count their polynomials).
         commutative: Arguments may be swapped.
         linear: The result is linear in its arguments, which move without arithmetic.
+        beside: An op of the same arguments that shares nearly all of its work with this one: where
+            that is computed, this one is too.
     """
 
     name: str
@@ -126,6 +129,8 @@ class Op:
     flops: int = 1
     commutative: bool = False
     linear: bool = False
+    written: Callable[..., Node] | None = None
+    beside: str = ""
 
     def __repr__(self) -> str:
         return self.name

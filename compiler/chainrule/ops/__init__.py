@@ -13,7 +13,9 @@ from chainrule.ops import (
     linalg,
     pointwise,
     reduce,
+    slopes,
     source,
+    special,
     structure,
     systems,
     writing,
@@ -21,4 +23,4 @@ from chainrule.ops import (
 from chainrule.ops._declare import OPS
 
 __all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
-           "source", "structure", "systems", "writing"]  # fmt: skip
+           "slopes", "source", "special", "structure", "systems", "writing"]  # fmt: skip

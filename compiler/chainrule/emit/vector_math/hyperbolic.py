@@ -10,16 +10,21 @@ from chainrule.emit.vector_math.exponential import (
     exp_of,
     power_of_two,
     reduce_exp,
+    scale,
     scaled_expm1,
 )
 from chainrule.emit.vector_math.lanes import Lanes
 from chainrule.emit.vector_math.logarithm import log1p, log1p_of
 
-__all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
+__all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh", "tanh_slope"]
 
 # Here sinh and cosh are infinite, and a quarter of exp is not.
 _LARGEST: Final = {"float": 89.5, "double": 710.5}
 _TINY: Final = {"float": 1e-10, "double": 1e-18}
+# Up to here exp(2 x) is finite with room for sums.
+_TANH_BOUND: Final = {"float": 43.0, "double": 350.0}
+# log(2) / 2 in two parts, the first of so few digits that its product with n is exact.
+_HALF_LN2: Final = (0.693359375 / 2, -2.12194440e-4 / 2)
 # exp(2 r) in powers of r.
 _EXP_TWICE: Final = tuple(c * 2.0 ** (6 - i) for i, c in enumerate((*EXP["float"], 1.0, 1.0)))
 
@@ -45,31 +50,61 @@ def cosh(x: Lanes) -> Lanes:
 def tanh(x: Lanes) -> Lanes:
     """Hyperbolic tangent."""
     if not x.is_double:
-        return _tanh_float(x)
-    a = abs(x)
-    # e / (e + 2) with e = expm1(2 |x|), less what rounding e + 2 lost; 1 / (e + 2) = (1 - y) / 2.
-    e = scaled_expm1((a + a).at_most(40.0))
-    divisor = e + 2.0
+        w = _one_minus_tanh_float(x)
+        a, z = abs(x), x * x
+        small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
+        return (a < 0.7).choose(small, 1.0 - w).copy_sign(x)
+    # e / (e + 2) with e = expm1(2 |x|), less what rounding e + 2 and the quotient lost.
+    e, divisor, inverse = _tanh_parts(x)
     # From 2^53 on the loss is not what this says, nor does it show.
     lost = (divisor < 2.0**53).choose(e - (divisor - 2.0), 0.0)
-    y = e / divisor
-    return y.minus_times(lost * y, y.times_plus(-0.5, 0.5)).copy_sign(x)
+    y = e * inverse
+    left = e.minus_times(y, divisor).minus_times(y, lost)
+    return y.times_plus(1.0, left * inverse).copy_sign(x)
 
 
-def _tanh_float(x: Lanes) -> Lanes:
-    """Evaluate x + x^3 P(x^2) near zero, else 1 - 2 / (exp(2 |x|) + 1)."""
+def tanh_slope(x: Lanes) -> Lanes:
+    """1 / cosh(x)^2, as w (2 - w) with w = 1 - tanh(|x|) = 2 / (exp(2 |x|) + 1).
+
+    Beside tanh of the same argument nearly all of it is computed once.
+    """
+    if x.is_double:
+        w = _tanh_parts(x)[2] * 2.0
+    else:
+        w = _one_minus_tanh_float(x)
+    y = (w + w).minus_times(w, w)
     a = abs(x)
-    bounded = a.at_most(10.0)
+    large = a > _TANH_BOUND[x.scalar]
+    merged = x.b.if_(
+        large.any(), lambda: [large.choose(_tanh_slope_tail(a), y).value], lambda: [y.value]
+    )
+    return x.like(merged[0])
+
+
+def _tanh_slope_tail(a: Lanes) -> Lanes:
+    """Return 4 exp(-2 a), from where the rest of the slope does not show."""
+    reduced = reduce_exp((a * -2.0).at_least(-760.0 if a.is_double else -110.0), exactly=True)
+    return scale(exp_of(reduced) * 4.0, reduced)
+
+
+def _tanh_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """Return expm1(2 |x|), 2 more than that, and the inverse of the sum."""
+    a = abs(x)
+    e = scaled_expm1((a + a).at_most(2.0 * _TANH_BOUND["double"]))
+    divisor = e + 2.0
+    return e, divisor, 1.0 / divisor
+
+
+def _one_minus_tanh_float(x: Lanes) -> Lanes:
+    """Return 2 / (exp(2 |x|) + 1)."""
+    bounded = abs(x).at_most(_TANH_BOUND["float"])
     # 2 |x| = n log(2) + 2 r; the sum leaves n, with the bias of exponents, in its low bits.
     rounder = 1.5 * 2**23 + 127
     shifted = bounded.times_plus(2.0 / math.log(2.0), rounder)
-    r = bounded.minus_times(shifted - rounder, math.log(2.0) / 2)
+    n = shifted - rounder
+    r = bounded.minus_times(n, _HALF_LN2[0]).minus_times(n, _HALF_LN2[1])
     power = (shifted.bits() << 23).as_float()
-    grown = r.polynomial(_EXP_TWICE)
-    z = x * x
-    small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
-    large = 1.0 - 2.0 / grown.times_plus(power, 1.0)
-    return (a < 0.7).choose(small, large).copy_sign(x)
+    return 2.0 / r.polynomial(_EXP_TWICE).times_plus(power, 1.0)
 
 
 def asinh(x: Lanes) -> Lanes:
