@@ -10,7 +10,6 @@ from chainrule.emit.vector_math.exponential import (
     exp_of,
     power_of_two,
     reduce_exp,
-    scale,
     scaled_expm1,
 )
 from chainrule.emit.vector_math.lanes import Lanes
@@ -21,8 +20,11 @@ __all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh", "tanh_slope"]
 # Here sinh and cosh are infinite, and a quarter of exp is not.
 _LARGEST: Final = {"float": 89.5, "double": 710.5}
 _TINY: Final = {"float": 1e-10, "double": 1e-18}
-# Up to here exp(2 x) is finite with room for sums.
-_TANH_BOUND: Final = {"float": 43.0, "double": 350.0}
+# Up to the first exp(2 x) is finite; from the second on the slope of tanh is 0.
+_TANH_LARGE: Final = {"float": 40.0, "double": 340.0}
+_TANH_BOUND: Final = {"float": 54.0, "double": 375.0}
+# By how many powers of two exp(2 x) is lowered between them.
+_LOWERED: Final = {"float": 32, "double": 128}
 # log(2) / 2 in two parts, the first of so few digits that its product with n is exact.
 _HALF_LN2: Final = (0.693359375 / 2, -2.12194440e-4 / 2)
 # exp(2 r) in powers of r.
@@ -54,13 +56,10 @@ def tanh(x: Lanes) -> Lanes:
         a, z = abs(x), x * x
         small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
         return (a < 0.7).choose(small, 1.0 - w).copy_sign(x)
-    # e / (e + 2) with e = expm1(2 |x|), less what rounding e + 2 and the quotient lost.
+    # e / (e + 2) with e = expm1(2 |x|), and what rounding the quotient lost.
     e, divisor, inverse = _tanh_parts(x)
-    # From 2^53 on the loss is not what this says, nor does it show.
-    lost = (divisor < 2.0**53).choose(e - (divisor - 2.0), 0.0)
     y = e * inverse
-    left = e.minus_times(y, divisor).minus_times(y, lost)
-    return y.times_plus(1.0, left * inverse).copy_sign(x)
+    return inverse.times_plus(e.minus_times(y, divisor), y).copy_sign(x)
 
 
 def tanh_slope(x: Lanes) -> Lanes:
@@ -68,42 +67,41 @@ def tanh_slope(x: Lanes) -> Lanes:
 
     Beside tanh of the same argument nearly all of it is computed once.
     """
-    if x.is_double:
-        w = _tanh_parts(x)[2] * 2.0
-    else:
-        w = _one_minus_tanh_float(x)
+    w = _tanh_parts(x)[2] * 2.0 if x.is_double else _one_minus_tanh_float(x)
     y = (w + w).minus_times(w, w)
-    a = abs(x)
-    large = a > _TANH_BOUND[x.scalar]
-    merged = x.b.if_(
-        large.any(), lambda: [large.choose(_tanh_slope_tail(a), y).value], lambda: [y.value]
-    )
-    return x.like(merged[0])
+    lowered = 2.0 ** -_LOWERED[x.scalar]
+    return _is_large(x).choose(y * lowered, y)
 
 
-def _tanh_slope_tail(a: Lanes) -> Lanes:
-    """Return 4 exp(-2 a), from where the rest of the slope does not show."""
-    reduced = reduce_exp((a * -2.0).at_least(-760.0 if a.is_double else -110.0), exactly=True)
-    return scale(exp_of(reduced) * 4.0, reduced)
+def _is_large(x: Lanes) -> Lanes:
+    """Tell where exp(2 |x|) would be infinite: it is computed over a power of two there."""
+    return abs(x) > _TANH_LARGE[x.scalar]
 
 
 def _tanh_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """Return expm1(2 |x|), 2 more than that, and the inverse of the sum."""
-    a = abs(x)
-    e = scaled_expm1((a + a).at_most(2.0 * _TANH_BOUND["double"]))
+    """Return expm1(2 |x|), 2 more than that, and the inverse of the sum; of large x, lowered."""
+    a = abs(x).at_most(_TANH_BOUND["double"])
+    large = _is_large(a)
+    less = large.choose(a.bits().constant(_LOWERED["double"]), 0)
+    e = scaled_expm1(a + a, lanes_less=less)
     divisor = e + 2.0
     return e, divisor, 1.0 / divisor
 
 
 def _one_minus_tanh_float(x: Lanes) -> Lanes:
-    """Return 2 / (exp(2 |x|) + 1)."""
-    bounded = abs(x).at_most(_TANH_BOUND["float"])
+    """Return w = 2 / (exp(2 |x|) + 1); of large x, raised by a power of two.
+
+    That does not show in 1 - w.
+    """
+    a = abs(x).at_most(_TANH_BOUND["float"])
     # 2 |x| = n log(2) + 2 r; the sum leaves n, with the bias of exponents, in its low bits.
     rounder = 1.5 * 2**23 + 127
-    shifted = bounded.times_plus(2.0 / math.log(2.0), rounder)
+    shifted = a.times_plus(2.0 / math.log(2.0), rounder)
     n = shifted - rounder
-    r = bounded.minus_times(n, _HALF_LN2[0]).minus_times(n, _HALF_LN2[1])
-    power = (shifted.bits() << 23).as_float()
+    r = a.minus_times(n, _HALF_LN2[0]).minus_times(n, _HALF_LN2[1])
+    bits = shifted.bits()
+    bits = bits - _is_large(a).choose(bits.constant(_LOWERED["float"]), 0)
+    power = (bits << 23).as_float()
     return 2.0 / r.polynomial(_EXP_TWICE).times_plus(power, 1.0)
 
 
