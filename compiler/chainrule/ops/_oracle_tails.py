@@ -245,7 +245,9 @@ def log_quotient(x: Array, y: Array) -> Array:
         wide = (q > 1e300) | (np.abs(q) < 1e-300)
         inside = wide & np.isfinite(a) & np.isfinite(b) & (a != 0) & (b != 0) & ((a > 0) == (b > 0))
         parts = np.log(np.abs(a)) - np.log(np.abs(b))
-        return np.where(near, close, np.where(inside, parts, np.log(q))).astype(dtype)
+        value = np.where(near, close, np.where(inside, parts, np.log(np.abs(q))))
+        negative = (np.signbit(a) != np.signbit(b)) & (a != 0)
+        return np.where(negative, np.nan, value).astype(dtype)
 
 
 def entr(x: Array) -> Array:
@@ -320,6 +322,7 @@ def atan2_slope(x: Array, y: Array) -> Array:
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     with np.errstate(all="ignore"):
         _, power = np.frexp(np.maximum(np.abs(a), np.abs(b)))
-        scaled = np.ldexp(a, -power), np.ldexp(b, -power)
-        slope = np.ldexp(scaled[1] / (scaled[0] ** 2 + scaled[1] ** 2), -power)
+        top, own = np.frexp(b)
+        square = np.ldexp(a, -power) ** 2 + np.ldexp(b, -power) ** 2
+        slope = np.ldexp(top / square, own - 2 * power)
         return np.where(np.isinf(a) | np.isinf(b), 0.0, slope).astype(dtype)

@@ -62,7 +62,7 @@ ndtr_slope: Final[Op] = _slope_of(
 )  # fmt: skip
 gelu_slope: Final[Op] = _slope_of(
     "gelu", oracle.gelu_slope, lambda y, x: (2 - x * x) * _call("ndtr_slope", x), (2.0, 2.5),
-    sympy="(1 + erf(x/sqrt(2)))/2 + x*exp(-x**2/2)/sqrt(2*pi)", domain=REALS, flops=40,
+    sympy="erfc(-x/sqrt(2))/2 + x*exp(-x**2/2)/sqrt(2*pi)", domain=REALS, flops=40,
     beside="gelu",
     written=lambda x: _call("ndtr", x) + x * _call("ndtr_slope", x),
 )  # fmt: skip
@@ -80,7 +80,7 @@ silu_slope: Final[Op] = _slope_of(
 )  # fmt: skip
 log_ndtr_slope: Final[Op] = _slope_of(
     "log_ndtr", oracle.log_ndtr_slope, lambda y, x: -(y * (x + y)), (1.0, 4.0),
-    sympy="exp(-x**2/2)/sqrt(2*pi)/((1 + erf(x/sqrt(2)))/2)", domain=REALS, flops=80,
+    sympy="sqrt(2)*exp(-x**2/2)/sqrt(pi)/erfc(-x/sqrt(2))", domain=REALS, flops=80,
     written=lambda x: _call("ndtr_slope", x) / _call("ndtr", x),
 )  # fmt: skip
 cbrt_slope: Final[Op] = _slope_of(

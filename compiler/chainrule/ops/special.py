@@ -63,15 +63,15 @@ logit: Final[Op] = _function(
 )  # fmt: skip
 ndtr: Final[Op] = _function(
     "ndtr", oracle.ndtr, lambda y, x: ndtr_slope(x), (2.0, 2.5),
-    sympy="(1 + erf(x/sqrt(2)))/2", domain=REALS, flops=40, latex=r"\Phi\left({0}\right)",
+    sympy="erfc(-x/sqrt(2))/2", domain=REALS, flops=40, latex=r"\Phi\left({0}\right)",
 )  # fmt: skip
 log_ndtr: Final[Op] = _function(
     "log_ndtr", oracle.log_ndtr, lambda y, x: log_ndtr_slope(x), (1.0, 3.0),
-    sympy="log((1 + erf(x/sqrt(2)))/2)", domain=REALS, flops=80,
+    sympy="log(erfc(-x/sqrt(2))/2)", domain=REALS, flops=80,
 )  # fmt: skip
 gelu: Final[Op] = _function(
     "gelu", oracle.gelu, lambda y, x: gelu_slope(x), (2.0, 2.5),
-    sympy="x*(1 + erf(x/sqrt(2)))/2", domain=REALS, flops=40,
+    sympy="x*erfc(-x/sqrt(2))/2", domain=REALS, flops=40,
 )  # fmt: skip
 silu: Final[Op] = _function(
     "silu", oracle.silu, lambda y, x: silu_slope(x), (1.5, 2.0), sympy="x/(1 + exp(-x))",

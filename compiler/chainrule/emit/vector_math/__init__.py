@@ -97,7 +97,7 @@ FUNCTIONS: Final[Mapping[str, Emitter]] = {
     "tan_slope": _on_values(tan_slope),
     "sin_pi": _on_values(sin_pi),
     "cos_pi": _on_values(cos_pi),
-    "sinc": _on_values(sinc),
+    "sinc_value": _on_values(sinc),
     "tanh_slope": _on_values(tanh_slope),
     "erf_slope": _on_values(erf_slope),
     "ndtr": _on_values(ndtr),

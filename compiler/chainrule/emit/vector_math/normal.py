@@ -145,7 +145,7 @@ def log_ndtr(x: Lanes) -> Lanes:
     below = finite.choose(high + left.times_plus(-0.5, low), square * -0.5)
     # The logarithm of 1 less something subnormal is that number.
     above = (missing < 1e-18).choose(-missing, above)
-    return (x < 0.0).choose(below, above)
+    return x.is_nan().choose(x, (x < 0.0).choose(below, above))
 
 
 def log_ndtr_slope(x: Lanes) -> Lanes:
@@ -154,7 +154,7 @@ def log_ndtr_slope(x: Lanes) -> Lanes:
         return log_ndtr_slope(x.widened()).narrowed()
     a = abs(x)
     bounded = a.at_most(_VANISHED["double"])
-    scaled = _ndtr_scaled(a)
+    scaled = _ndtr_scaled(a.at_most(1e16))
     # Below 0 the exponentials cancel; the quotient grows as a does.
     inverse = 1.0 / scaled.head
     inverse = inverse.minus_times(inverse * inverse, scaled.rest)

@@ -130,8 +130,10 @@ def atan2_slope(x: Lanes, y: Lanes) -> Lanes:
     infinite = abs(x).equals(math.inf) | abs(y).equals(math.inf)
     if x.is_double:
         a, b, _, down = _scaled_by_larger(abs(x), abs(y))
-        slope = (abs(y) * down) / a.times_plus(a, b * b) * down
-        slope = slope.copy_sign(y)
+        # Scaled twice before the division, so that no quotient is subnormal before the result is;
+        # by less than may make it infinite.
+        top = (abs(y) * down) * (down * 2.0**-4)
+        slope = (top / a.times_plus(a, b * b) * 2.0**4).copy_sign(y)
     else:
         wide, other = x.widened(), y.widened()
         slope = (other / wide.times_plus(wide, other * other)).narrowed()

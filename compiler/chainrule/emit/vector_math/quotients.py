@@ -66,10 +66,9 @@ def log_quotient(x: Lanes, y: Lanes) -> Lanes:
     result = zero.choose(x.constant(-math.inf), result)
     result = endless.choose(x.constant(math.inf), result)
     both = a.equals(b) & (a.equals(0.0) | a.equals(math.inf))
-    differs = ((x.bits() ^ y.bits()) & _SIGN[x.scalar]) < 0
-    wrong = both | a.is_nan() | b.is_nan() | (differs & (zero | endless | (result < math.inf)))
-    signed_zero = differs & a.equals(0.0) & (b > 0.0)
-    return (wrong & (signed_zero ^ True)).choose(x.constant(math.nan), result)
+    negative = (((x.bits() ^ y.bits()) & _SIGN[x.scalar]) < 0) & (a > 0.0)
+    undefined = both | negative | a.is_nan() | b.is_nan()
+    return undefined.choose(x.constant(math.nan), result)
 
 
 def _log_quotient_double(a: Lanes, b: Lanes) -> Lanes:
