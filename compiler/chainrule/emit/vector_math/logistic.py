@@ -66,7 +66,8 @@ def silu(x: Lanes) -> Lanes:
     divisor, lost = x.constant(1.0).plus_smaller(scale(head + rest, reduced))
     y, y_low = _quotient(bounded, x.constant(0.0), divisor, lost)
     tail = scale(y.times_plus(head, y.times_plus(rest, y_low * head)), reduced)
-    return (x < 0.0).choose(tail, (divisor > 1.0).choose(y + y_low, x))
+    y = (x < 0.0).choose(tail, (divisor > 1.0).choose(y + y_low, x))
+    return y.copy_sign(x)
 
 
 def silu_slope(x: Lanes) -> Lanes:

@@ -130,10 +130,12 @@ def atan2_slope(x: Lanes, y: Lanes) -> Lanes:
     infinite = abs(x).equals(math.inf) | abs(y).equals(math.inf)
     if x.is_double:
         a, b, _, down = _scaled_by_larger(abs(x), abs(y))
-        # Scaled twice before the division, so that no quotient is subnormal before the result is;
-        # by less than may make it infinite.
-        top = (abs(y) * down) * (down * 2.0**-4)
-        slope = (top / a.times_plus(a, b * b) * 2.0**4).copy_sign(y)
+        # What grows is scaled again before the division, so that no quotient is subnormal unless
+        # the result is; by a little less where that might be infinite.
+        grows, less = down > 1.0, (down > 2.0**900).choose(down.constant(2.0**-4), 1.0)
+        before = grows.choose(down * less, 1.0)
+        after = grows.choose(1.0 / less, down)
+        slope = (abs(y) * down * before / a.times_plus(a, b * b) * after).copy_sign(y)
     else:
         wide, other = x.widened(), y.widened()
         slope = (other / wide.times_plus(wide, other * other)).narrowed()
