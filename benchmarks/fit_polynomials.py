@@ -164,7 +164,7 @@ FITS: Final = (
         {"float": 6, "double": 19}, highs={"float": mpf("4")}),
     Fit("ERFC_SCALED", "(1 + 2a) exp(a^2) erfc(a) in (a - k) / (a + k), a >= 1/2; k = 2, 3",
         _constant, mpf(-1), mpf(1), _constant, {"float": 9, "double": 20}),
-    Fit("NDTR_SCALED", "(a + k) exp(a^2 / 2) ndtr(-a) in (a - k) / (a + k); k = 3, 5; the constant in two",
+    Fit("NDTR_SCALED", "(a + k) exp(a^2 / 2) ndtr(-a) in (a - k) / (a + k), the constant in two; k = 3, 5",
         _constant, mpf(-1), mpf(1), _constant, {"float": 9, "double": 22}, constant_in_two=True),
     Fit("GELU_SLOPE_SCALED",
         "exp(a^2 / 2) gelu'(-a) / (root - a) in (a - k) / (a + k); k = 3, 4; as above",
@@ -298,7 +298,6 @@ def polished(
         errors = errors - change
         for j, by in step:
             moved[j] = kind(float(moved[j]) + by)
-
 
 
 def rounded_in_turn(

@@ -228,15 +228,6 @@ def c99(name: str, *x: float) -> float:
         return 1 / (1 + math.exp(-x[0])) if x[0] > -700 else math.exp(x[0])
     if name == "softplus":
         return max(x[0], 0.0) + math.log1p(math.exp(-abs(x[0]))) if x[0] == x[0] else x[0]
-    if name == "logit":
-        parts[0] = np.where(abs(parts[0]) < 1, abs(parts[0]), 1 / (1 + abs(parts[0])))
-    if name == "log_quotient":
-        parts[1] = abs(parts[1])
-        third = parts[0].size // 3
-        close = 1 + random.uniform(-1, 1, third) * 2.0 ** random.uniform(-22, 0, third)
-        with np.errstate(over="ignore"):
-            parts[1][:third] = (parts[0][:third] * close).astype(DTYPES[scalar])
-        parts = [np.where(p == 0, DTYPES[scalar](1), p) for p in parts]
     if name == "logaddexp":
         return float(np.logaddexp(x[0], x[1]))
     if name == "pow":

@@ -196,7 +196,8 @@ def test_relative_entropy_with_a_quotient_out_of_range(mode: str) -> None:
     slope = cr.jit(cr.grad(lambda a, b: cnp.sum(special.rel_entr(a, b))), numerics=mode)(x, y)
     with mpmath.workprec(200):
         logs = [mpmath.log(mpmath.mpf(a) / mpmath.mpf(b)) for a, b in zip(x, y, strict=True)]
-        np.testing.assert_allclose(value, [float(a * v) for a, v in zip(x, logs, strict=True)], 1e-15)
+        values = [float(a * v) for a, v in zip(x, logs, strict=True)]
+        np.testing.assert_allclose(value, values, 1e-15)
         np.testing.assert_allclose(slope, [float(v + 1) for v in logs], 1e-15)
 
 

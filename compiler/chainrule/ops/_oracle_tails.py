@@ -51,6 +51,7 @@ def _real(value: Real, slope: Real | None = None) -> Callable[[Any], Array]:
 
 def _product(a: Array, b: Any) -> tuple[Array, Array]:
     """Return the product and its rounding error (Veltkamp, Dekker); of huge numbers, no error."""
+
     def halves(x: Array) -> tuple[Array, Array]:
         shifted = x * 134217729.0
         high = shifted - (shifted - x)

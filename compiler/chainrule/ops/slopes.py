@@ -26,7 +26,10 @@ def _call(name: str, *args: Node) -> Node:
 def _slope_of(
     name: str, value: Any, slope: Any, ulp: tuple[float, float], *, flops: int = 20, **facts: Any
 ) -> Op:
-    """Declare the derivative of the op called `name`."""
+    """Declare the derivative of the op called `name`.
+
+    Operations of an op that shares another's work are those that come on top of it.
+    """
     return unary(
         f"{name}_slope", value, slope, VectorMath(f"{name}_slope", *ulp), flops=flops,
         notation=Notation(f"{name}'({{0}})", rf"\operatorname{{{{{name}}}}}'\left({{0}}\right)"),
@@ -36,7 +39,7 @@ def _slope_of(
 
 tanh_slope: Final[Op] = _slope_of(
     "tanh", oracle.tanh_slope, lambda y, x: -2 * (_call("tanh", x) * y), (2.0, 3.0),
-    sympy="1 - tanh(x)**2", domain=REALS, beside="tanh",
+    sympy="1 - tanh(x)**2", domain=REALS, beside="tanh", flops=7,
     written=lambda x: 1 - _call("tanh", x) * _call("tanh", x),
 )  # fmt: skip
 tan_slope: Final[Op] = _slope_of(
@@ -47,7 +50,7 @@ tan_slope: Final[Op] = _slope_of(
 sigmoid_slope: Final[Op] = _slope_of(
     "sigmoid", oracle.sigmoid_slope,
     lambda y, x: y * (1 - 2 * _call("sigmoid", x)), (2.0, 2.5),
-    sympy="exp(-x)/(1 + exp(-x))**2", domain=REALS, beside="sigmoid",
+    sympy="exp(-x)/(1 + exp(-x))**2", domain=REALS, beside="sigmoid", flops=15,
     written=lambda x: _call("sigmoid", x) * _call("sigmoid", -x),
 )  # fmt: skip
 erf_slope: Final[Op] = _slope_of(

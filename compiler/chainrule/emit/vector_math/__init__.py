@@ -112,6 +112,7 @@ FUNCTIONS: Final[Mapping[str, Emitter]] = {
     "atan2_slope": _on_values(atan2_slope),
 }
 
+
 def emit_function(name: str, b: Builder, machine: Machine, *args: Value) -> Value:
     """Write the function called `name`, applied to `args`, and return its result."""
     return FUNCTIONS[name](b, machine, *args)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from chainrule.emit.vector_math.coefficients import GELU_SLOPE_SCALED, NDTR_SCALED
 from chainrule.emit.vector_math.exponential import Reduced, exp_parts, reduce_exp, scale
 from chainrule.emit.vector_math.lanes import Lanes
-from chainrule.emit.vector_math.logarithm import log_of, log1p_of, split
+from chainrule.emit.vector_math.logarithm import log1p_of, log_of, split
 
 __all__ = [
     "bell", "gelu", "gelu_slope", "log_ndtr", "log_ndtr_slope", "ndtr", "ndtr_slope",
