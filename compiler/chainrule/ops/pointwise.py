@@ -24,6 +24,8 @@ POSITIVE: Final = (0.1, 3.0)
 INSIDE: Final = (-0.9, 0.9)
 _FAR: Final = 2.0**40
 "From here on 1 beside the square does not show, in any dtype."
+_FAR_EXPONENT: Final = 60.0
+"From here on 1 beside its exponential does not show, in any dtype."
 
 
 def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
@@ -185,8 +187,16 @@ log: Final[Op] = _function(
 log1p: Final[Op] = _function(
     "log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0),
 )  # fmt: skip
+
+
+def _log1mexp_slope(y: Node, x: Node) -> Node:
+    # Far out exp(-x) would be infinite where its inverse is still a number.
+    far = x < -_FAR_EXPONENT
+    return -_where(far, exp(x), 1 / expm1(-_where(far, -1.0, x)))
+
+
 log1mexp: Final[Op] = unary(
-    "log1mexp", oracle.log1mexp, lambda y, x: -1 / expm1(-x), Arithmetic("expand"),
+    "log1mexp", oracle.log1mexp, _log1mexp_slope, Arithmetic("expand"),
     sympy="log(1 - exp(x))", domain=(-2.5, -0.1), flops=40, expand=lambda x: _where(
         x > -math.log(2), log(-expm1(x)), log1p(-exp(x))
     ), notation=Notation("log1mexp({0})", r"\operatorname{{log1mexp}}({0})"),

@@ -297,7 +297,7 @@ ERFC_SCALED: Final[Coefficients] = {
     ),
 }
 
-# (a + k) exp(a^2 / 2) ndtr(-a) in (a - k) / (a + k); k = 3, 5; the constant in two.
+# (a + k) exp(a^2 / 2) ndtr(-a) in (a - k) / (a + k), the constant in two; k = 3, 5.
 NDTR_SCALED: Final[Coefficients] = {
     "float": (
         5.4527052270714194e-05,
