@@ -153,7 +153,7 @@ log_ndtr_slope: Final = _real(
 
 def _logistic(x: Array) -> Array:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1) / (1 + e)
+    return np.asarray(np.where(x < 0, e, 1) / (1 + e))
 
 
 def _sigmoid_slope(x: Array) -> Array:
@@ -165,7 +165,7 @@ def _silu(x: Array) -> Array:
     a = np.abs(x)
     half = np.exp(-a / 2)
     tail = -(half * (np.minimum(a, 1600.0) / (1 + np.exp(-a))) * half)
-    return np.where(x < 0, tail, x / (1 + np.exp(-a)))
+    return np.asarray(np.where(x < 0, tail, x / (1 + np.exp(-a))))
 
 
 def _silu_slope(x: Array) -> Array:
@@ -179,7 +179,7 @@ def _silu_slope(x: Array) -> Array:
 
 
 def _silu_second(x: Array) -> Array:
-    return _sigmoid_slope(x) * (2 + x * (_logistic(-x) - _logistic(x)))
+    return np.asarray(_sigmoid_slope(x) * (2 + x * (_logistic(-x) - _logistic(x))))
 
 
 silu: Final = _real(_silu, lambda x: _logistic(x) + x * _sigmoid_slope(x))
