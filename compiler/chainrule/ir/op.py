@@ -111,6 +111,7 @@ class Op:
         push: For the others: tangent of the result from those of the arguments (`None`: zero).
         batch: For what is not pointwise: the same op with a new leading axis on some arguments.
         expand: For composites, and where the machine has no such instruction: the definition.
+        written: How formulas show it, in other ops; by default by its own notation.
         native: How machine code computes it.
         notation: How people write it.
         sympy: The SymPy expression it means, in `x`, `y`, `z`; judge of its slopes.
@@ -123,6 +124,8 @@ class Op:
         apart: For what is not pointwise: for each argument, which axis of the result goes with
             which of its axes, such that what has one index in the result depends on what has that
             index in the argument and on nothing else of it.
+        beside: An op of the same arguments that shares nearly all of its work with this one: where
+            that is computed, this one is too.
     """
 
     name: str
@@ -145,6 +148,8 @@ class Op:
     linear: bool = False
     defaults: Attrs = field(default_factory=dict)
     apart: Callable[..., Sequence[Mapping[int, int]]] | None = None
+    written: Callable[..., Node] | None = None
+    beside: str = ""
 
     def __repr__(self) -> str:
         return self.name

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from chainrule.errors import OutOfMemoryError, ShapeError, explain
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Dim, Extent, Monomial, evaluate_extent, names_of
+from chainrule.ir.dims import (
+    Dim,
+    Extent,
+    Monomial,
+    divisors,
+    evaluate_extent,
+    names_of,
+    show_extent,
+)
 from chainrule.ir.op import Requirement
 from chainrule.ir.types import Type
 

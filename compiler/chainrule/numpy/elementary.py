@@ -205,16 +205,16 @@ def exp2(x: Any, /) -> Array:
 
 @array_function(np.log2)
 def log2(x: Any, /) -> Array:
-    """Return the logarithm to base 2, as `numpy.log2`, within 2 units in the last place."""
+    """Return the logarithm to base 2, as `numpy.log2`; exact at powers of 2."""
     node, weak = one(x, np.log2)
-    return Array(node.graph.call("log", node) * (1 / math.log(2)), weak)
+    return Array(node.graph.call("log2", node), weak)
 
 
 @array_function(np.log10)
 def log10(x: Any, /) -> Array:
-    """Return the logarithm to base 10, as `numpy.log10`, within 2 units in the last place."""
+    """Return the logarithm to base 10, as `numpy.log10`; exact at powers of 10."""
     node, weak = one(x, np.log10)
-    return Array(node.graph.call("log", node) * (1 / math.log(10)), weak)
+    return Array(node.graph.call("log10", node), weak)
 
 
 @array_function(np.logaddexp2)
@@ -227,11 +227,9 @@ def logaddexp2(a: Any, b: Any, /) -> Array:
 
 @array_function(np.cbrt)
 def cbrt(x: Any, /) -> Array:
-    """Return the real cube root, as `numpy.cbrt`."""
+    """Return the real cube root, as `numpy.cbrt`; the slope at 0 is inf."""
     node, weak = one(x, np.cbrt)
-    graph = node.graph
-    size = graph.call("pow", graph.call("abs", node), graph.full_like(node, 1 / 3))
-    return Array(graph.select(has_minus(node), -size, size), weak)
+    return Array(node.graph.call("cbrt", node), weak)
 
 
 @array_function(np.deg2rad, np.radians)

@@ -14,7 +14,9 @@ from chainrule.ops import (
     linalg,
     pointwise,
     reduce,
+    slopes,
     source,
+    special,
     structure,
     systems,
     writing,
@@ -22,4 +24,4 @@ from chainrule.ops import (
 from chainrule.ops._declare import OPS
 
 __all__ = ["OPS", "cofactors", "contract", "control", "cumulate", "index", "linalg", "pointwise",
-           "reduce", "source", "structure", "systems", "writing"]  # fmt: skip
+           "reduce", "slopes", "source", "special", "structure", "systems", "writing"]  # fmt: skip
