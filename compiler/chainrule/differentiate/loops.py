@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from chainrule.differentiate.masks import summed
 from chainrule.differentiate.residuals import residuals
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
@@ -169,7 +170,7 @@ def pull_loop(
     fixed = [x for x in loop.fixed if x in slope_of]
     for x in fixed:
         total = graph.input("total", x.type)
-        back.carry(total, graph.full_like(x, 0.0), total + slope_of[x])
+        back.carry(total, graph.full_like(x, 0.0), summed(total, slope_of[x]))
     elements = [x for x in loop.elements if x in slope_of]
     back.stacked = [slope_of[x] for x in elements]
     counted = _count_steps(back, loop)

@@ -13,10 +13,13 @@ from functools import reduce
 from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
+from chainrule.ops.laying import added_at, laid
 
-__all__ = ["added", "moved", "product"]
+__all__ = ["added", "moved", "product", "summed"]
 
-MOVES: Final = frozenset({"sum", "reshape", "transpose", "slice", "place", "concatenate"})
+MOVES: Final = frozenset({
+    "sum", "reshape", "transpose", "slice", "place", "concatenate", "update",
+})  # fmt: skip
 "Ops whose pull-back moves elements without adding them up, so that a mask may move along."
 
 ALONG: Final = frozenset({"softmax", "log_softmax"})
@@ -48,12 +51,23 @@ def added(a: Node, b: Node) -> Node:
     common = [m for m in masks if m in others]
     own = [m for m in masks if m not in common]
     foreign = [m for m in others if m not in common]
-    total = _masked(own, inside) + _masked(foreign, rest)
+    total = summed(_masked(own, inside), _masked(foreign, rest))
     if own and foreign:
         one, other = (reduce(lambda m, n: _logic("bit_and", m, n), c) for c in (own, foreign))
         if _logic("bit_not", one) is not other and _logic("bit_not", other) is not one:
             total = _masked([_logic("bit_or", one, other)], total)
     return _masked(common, total)
+
+
+def summed(a: Node, b: Node) -> Node:
+    """Add cotangents; of one that is zero but where an index points, only that is added."""
+    for total, term in ((a, b), (b, a)):
+        sparse = laid(term)
+        if sparse is not None and sparse.index and constant_value(total) != 0:
+            found = added_at(total, sparse)
+            if found is not None:
+                return found
+    return a + b
 
 
 def moved(y: Node, g: Node) -> list[Node | None] | None:

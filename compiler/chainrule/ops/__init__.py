@@ -16,9 +16,10 @@ from chainrule.ops import (
     source,
     structure,
     systems,
+    update,
     writing,
 )
 from chainrule.ops._declare import OPS
 
 __all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
-           "source", "structure", "systems", "writing"]  # fmt: skip
+           "source", "structure", "systems", "update", "writing"]  # fmt: skip

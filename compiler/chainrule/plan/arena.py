@@ -94,6 +94,8 @@ class _Lives:
     def touch(self, place: Place, strips: StripLoop | None = None) -> None:
         if isinstance(place, int):
             return
+        if isinstance(place, Node):
+            place = self.schedule.homes.get(place, place)
         key: Any = place
         if isinstance(place, Scratch):
             key = (self.now, place)
