@@ -23,7 +23,7 @@ from chainrule.ir.op import Kind, Notation, Op, Special
 from chainrule.ir.types import I64, Array, Type
 from chainrule.ops._declare import declare
 
-__all__ = ["other_axes", "picked", "selected", "single", "update", "wrapped"]
+__all__ = ["numbers_written", "other_axes", "picked", "selected", "single", "update", "wrapped"]
 
 
 def other_axes(rank: int, axes: Sequence[int], batch: int) -> list[int]:
@@ -87,6 +87,21 @@ def _value(
     else:
         y[places] = v
     return y
+
+
+def numbers_written(node: Node, index: Sequence[Array]) -> Array:
+    """Return the number of the element of x that each element of v goes to, given the indices.
+
+    For extents that are numbers.
+    """
+    given = node.attributes
+    x, v = (np.empty([int(e) for e in a.shape if isinstance(e, int)]) for a in node.args[:2])
+    if not v.size:
+        return np.zeros(v.shape, np.int64)
+    where = (given["axes"], given["batch"], given["starts"], given["steps"])
+    places = _places(x, v, index, *where)
+    numbers = np.arange(x.size).reshape(x.shape)
+    return np.broadcast_to(numbers[places] if places else numbers, v.shape)
 
 
 def single(node: Node) -> bool:
