@@ -65,7 +65,7 @@ def _places(
             found.append(along(np.arange(extent), axis))
         elif axis in axes:
             at = np.clip(index[axes.index(axis)], -extent, max(extent - 1, 0))
-            found.append(at.reshape(*at.shape, *(1,) * len(rest)))
+            found.append(at.reshape((*at.shape, *(1,) * len(rest))))
         else:
             k = rest.index(axis)
             found.append(along(starts[k] + steps[k] * np.arange(v.shape[lead + k]), lead + k))
@@ -315,7 +315,7 @@ def _within(x: Node, axis: int, start: Extent, length: Extent, step: int) -> Nod
 update: Final[Op] = declare(
     Op(
         "update", Kind.UPDATE, ("axes", "batch", "starts", "steps", "how", "distinct"), _type,
-        _value, Special(), pull=_pull, push=_push, batch=_batch, expand=selected,
+        _value, Special(), pull=_pull, push=_push, batch=_batch,
         notation=Notation("update({*})", r"\operatorname{{update}}({*})"),
     )
 )  # fmt: skip

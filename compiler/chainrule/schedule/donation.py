@@ -115,7 +115,7 @@ def unsafe_targets(
     unsafe += [n for n, x in overwritten.items() if homes.get(n, x) is not x]
     overwritten = {n: x for n, x in overwritten.items() if n not in homes}
     if not overwritten:
-        return unsafe
+        return list(dict.fromkeys(unsafe))
     writer = {n: step for step in steps for n in step.nodes}
     readers: dict[Node, list[Uncut]] = {x: [] for x in overwritten.values()}
     for step in steps:
