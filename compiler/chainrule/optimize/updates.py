@@ -168,8 +168,7 @@ def settled(
 ) -> list[Node]:
     """Write updates that would not be made in place as selections, in bodies too.
 
-    In mode `fast`, what is added to a part of an array that can be changed in place becomes an
-    update of it.
+    What is added to a part of an array that can be changed in place becomes an update of it.
 
     Args:
         results: What is computed.
@@ -198,8 +197,7 @@ def settled(
         return []
     graph = results[0].graph
     found = rebuild(results, graph, bodies)[0]
-    if fast:
-        found = _with_sums(found, lent)
+    found = _with_sums(found, lent, fast=fast)
     kept = _in_memory(found, lent)
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
@@ -210,21 +208,35 @@ def settled(
     return rebuild(found, graph, change)[0]
 
 
-def _with_sums(results: Sequence[Node], lent: Mapping[Node, set[int]]) -> list[Node]:
-    """Write sums of an array in memory and of one that is zero nearly everywhere as updates."""
+def _with_sums(
+    results: Sequence[Node], lent: Mapping[Node, set[int]], *, fast: bool
+) -> list[Node]:
+    """Write sums of an array in memory and of one that is zero nearly everywhere as updates.
+
+    A sum with 0 turns -0 into 0 where nothing is laid.  If not `fast`, only arrays are added to
+    that have no -0 there: zeros but for a part, and in that part 0 is added first.
+    """
+    if not any(n.op.name == "place" or n.op.kind is Kind.SCATTER for n in topological(results)):
+        return list(results)
+    clean: set[Node] = set()
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
         if node.op.name != "add" or not node.dtype.is_float:
             return None
         for x, term in (args, args[::-1]):
-            if x in lent or x.op.kind in (Kind.UPDATE, Kind.ITEM):
+            total = x
+            if x.op.name == "place" and not fast:
+                total = node.graph.apply(x.op, (x.args[0] + 0.0,), x.attrs)
+            begins = x.op.name == "place" or x in clean
+            if begins or (fast and (x in lent or x.op.kind in (Kind.UPDATE, Kind.ITEM))):
                 sparse = laid(term)
                 if sparse is not None and _is_small(sparse.v, node):
-                    return added_at(x, sparse)
+                    found = added_at(total, sparse)
+                    if found is not None and begins:
+                        clean.add(found)
+                    return found
         return None
 
-    if not any(n.op.name == "place" or n.op.kind is Kind.SCATTER for n in topological(results)):
-        return list(results)
     return rebuild(results, results[0].graph, change)[0]
 
 
