@@ -13,7 +13,7 @@ from functools import reduce
 from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
-from chainrule.ops.laying import added_at, laid
+from chainrule.ops.laying import added_up, laid
 
 __all__ = ["added", "moved", "product", "summed"]
 
@@ -62,9 +62,9 @@ def added(a: Node, b: Node) -> Node:
 def summed(a: Node, b: Node) -> Node:
     """Add cotangents; of one that is zero but where an index points, only that is added."""
     for total, term in ((a, b), (b, a)):
-        sparse = laid(term)
-        if sparse is not None and sparse.index and constant_value(total) != 0:
-            found = added_at(total, sparse)
+        terms = laid(term)
+        if terms and all(t.index for t in terms) and constant_value(total) != 0:
+            found = added_up(total, terms)
             if found is not None:
                 return found
     return a + b

@@ -7,15 +7,19 @@ to another array is an `update` of that one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from chainrule.ir.dims import Extent, Shape, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ops.update import other_axes, picked, wrapped
 
-__all__ = ["Laid", "added_at", "laid"]
+__all__ = ["Laid", "added_at", "added_up", "laid"]
+
+DEEP: Final = 32
+"Views and sums that are looked through, at most."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +72,59 @@ def added_at(total: Node, term: Laid) -> Node | None:
     )
 
 
-def laid(node: Node) -> Laid | None:
-    """Return places and what is added there, if a node is an array of zeros but for these."""
-    views: list[Node] = []
-    while node.op.kind is Kind.VIEW or node.op.name == "place":
-        views.append(node)
+def added_up(total: Node, terms: Sequence[Laid]) -> Node | None:
+    """Return the sum of an array and of several that are laid into zeros; None as `added_at`."""
+    found: Node | None = total
+    for term in terms:
+        found = None if found is None else added_at(found, term)
+    return found
+
+
+def laid(node: Node) -> list[Laid]:
+    """Return places and what is added there, if a node is an array of zeros but for these.
+
+    Nothing if it is another array, or if they are too many.
+    """
+    above: list[Node] = []
+    while node.op.kind is Kind.VIEW or node.op.name == "place" or _adds(node):
+        if len(above) == DEEP:
+            return []
+        above.append(node)
         node = node.args[0]
-    found: Laid | None = None
+    found: list[Laid] = []
     if node.op.kind is Kind.SCATTER:
         v, index = node.args
         size, batch = node.attributes["size"], node.attributes["batch"]
         tail = node.type.rank - batch - 1
-        found = Laid((*node.shape[:batch], size, *node.shape[batch + 1 :]), v, (index,),
-                     (batch,), batch, (0,) * tail, (1,) * tail)  # fmt: skip
-    elif any(v.op.name == "place" for v in views):
-        while views[-1].op.name != "place":
-            views.pop()
-        place = views.pop()
-        starts, shape, steps = place.attrs
-        found = Laid(shape, place.args[0], (), (), 0, starts, steps)
-    for view in reversed(views):
-        if found is not None:
-            found = _VIEWS[view.op.name](found, view) if view.op.name in _VIEWS else None
+        shape = (*node.shape[:batch], size, *node.shape[batch + 1 :])
+        found = [Laid(shape, v, (index,), (batch,), batch, (0,) * tail, (1,) * tail)]
+    else:
+        while above and above[-1].op.name != "place":
+            above.pop()
+        if above:
+            place = above.pop()
+            starts, shape, steps = place.attrs
+            found = [Laid(shape, place.args[0], (), (), 0, starts, steps)]
+    for one in reversed(above):
+        if _adds(one):
+            found.append(_of_update(one))
+            continue
+        move = _VIEWS.get(one.op.name)
+        moved = [move(x, one) for x in found] if move is not None else []
+        found = [x for x in moved if x is not None]
+        if not found or len(found) < len(moved):
+            return []
     return found
+
+
+def _adds(node: Node) -> bool:
+    return node.op.kind is Kind.UPDATE and node.attributes["how"] == "add"
+
+
+def _of_update(node: Node) -> Laid:
+    given = node.attributes
+    return Laid(node.shape, node.args[1], node.args[2:], given["axes"], given["batch"],
+                given["starts"], given["steps"])  # fmt: skip
 
 
 def _transposed(x: Laid, view: Node) -> Laid | None:

@@ -229,9 +229,9 @@ def _with_sums(
                 total = node.graph.apply(x.op, (x.args[0] + 0.0,), x.attrs)
             begins = x.op.name == "place" or x in clean
             if begins or (fast and (x in lent or x.op.kind in (Kind.UPDATE, Kind.ITEM))):
-                sparse = laid(term)
-                if sparse is not None and _is_small(sparse.v, node):
-                    found = added_at(total, sparse)
+                terms = laid(term)
+                if len(terms) == 1 and _is_small(terms[0].v, node):
+                    found = added_at(total, terms[0])
                     if found is not None and begins:
                         clean.add(found)
                     return found

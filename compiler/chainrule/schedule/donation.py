@@ -66,11 +66,9 @@ def handed_over(program: Program, step: Control, targets: Mapping[Node, int]) ->
         x = doomed.get(targets.get(item, -1))
         if x is None or item.type != x.type:
             continue
-        reads = [i for i, a in enumerate(step.node.args) if x in reached([a])]
+        reads = [i for i, a in enumerate(step.args) if a is not None and a.base is x]
         if len(reads) == 1 and step.node.args[reads[0]] is x:
-            (j,) = reads
-            if step.args[j] is not None:
-                found[item] = j
+            found[item] = reads[0]
     return found
 
 

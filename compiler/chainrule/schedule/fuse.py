@@ -459,7 +459,10 @@ class _Fusion:
         for step in self.steps:
             if isinstance(step, Control):
                 step.handed = {n: j for n, j in step.handed.items() if n in targets}
-                step.handed |= {n: k for k, n in step.items.items() if n in self.reuse.within}
+                step.handed |= {
+                    n: step.node.args.index(self.reuse.within[n])
+                    for n in step.nodes if n in self.reuse.within
+                }  # fmt: skip
                 programs = body_programs(step.node, step.items, step.handed)
                 step.parts = tuple(fuse(p, strict=self.strict, inside=True) for p in programs)
         order = sorted(self.steps, key=lambda s: s.level)

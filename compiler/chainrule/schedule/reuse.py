@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from chainrule.ir.body import bodies_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
@@ -169,12 +170,34 @@ class _Search:
 def _takers(nodes: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
     """Yield the values that may be made in the memory of an argument, and that argument."""
     for n in nodes:
-        if n.op.kind is Kind.UPDATE:
-            yield n, n.args[0]
-        elif n.op.kind is Kind.ITEM and n.args[0].op.name == "loop":
-            index: int = n.attrs[0]
-            if 0 <= index < Loop.of(n.args[0]).count:
-                yield n, n.args[0].args[index]
+        at = 0 if n.op.kind is Kind.UPDATE else _taken_argument(n)
+        if at is not None:
+            yield n, _step_of(n).args[at]
+
+
+def _taken_argument(item: Node) -> int | None:
+    """Return which argument of a loop, a branch or a call one of its values can overwrite."""
+    if item.op.kind is not Kind.ITEM or item.args[0].op.name == "callback":
+        return None
+    step, index = item.args[0], item.attrs[0]
+    if step.op.name == "loop":
+        return index if 0 <= index < Loop.of(step).count else None
+    bodies = list(bodies_of(step))
+    first = len(step.args) - len(bodies[0].inputs)
+    for body in bodies:
+        begin = _beginning(body.outputs[index])
+        if begin in body.inputs and begin.type == item.type:
+            return first + body.inputs.index(begin)
+    return None
+
+
+def _beginning(node: Node) -> Node:
+    """Return the array that a value is, with parts of it changed."""
+    while True:
+        at = 0 if node.op.kind is Kind.UPDATE else _taken_argument(node)
+        if at is None:
+            return node
+        node = _step_of(node).args[at]
 
 
 def _step_of(node: Node) -> Node:
