@@ -119,7 +119,12 @@ def _one_of(args: tuple[Node, ...], node: Node) -> Node | None:
     outer, inner = node.attributes, x.attributes
     if x.op.kind is not Kind.UPDATE or outer["axes"] or inner["axes"]:
         return None
-    if outer["how"] != "set" or inner["how"] != "set":
+    if outer["how"] != "set":
+        return None
+    if x.args[1].shape == v.shape and inner | {"how": "set"} == outer:
+        # Nothing of what was written first is left.
+        return node.graph.call("update", x.args[0], v, **outer)
+    if inner["how"] != "set":
         return None
     one, other = constant_value(v), constant_value(x.args[1])
     if one is None or other is None or not same_number(one, other):
