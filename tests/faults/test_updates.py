@@ -73,9 +73,11 @@ VECTORS: Final[Mapping[str, Callable[[int], Fn]]] = {
     "while": _while,
     "scan": _scan,
     "branches": _branch,
-    "the old value is returned too": lambda n: lambda y: cr.fori_loop(
-        1, n, lambda i, s: (s[0].at[i].set(cnp.sin(s[0][i - 1])), s[1] + s[0][i]), (y, 0.0)
-    )[0],
+    "the old value is returned too": lambda n: (
+        lambda y: cr.fori_loop(
+            1, n, lambda i, s: (s[0].at[i].set(cnp.sin(s[0][i - 1])), s[1] + s[0][i]), (y, 0.0)
+        )[0]
+    ),
 }
 TABLES: Final[Mapping[str, Callable[[int], Fn]]] = {
     "rows": _loop(lambda i, t: t.at[i].set(cnp.sin(t[i - 1]))),

@@ -123,8 +123,14 @@ INDEXED: dict[str, list[Sample]] = {
     "update": [
         Sample(
             (Type(F, x), Type(F, v), *(Type(I, i) for i in index)),
-            {"axes": axes, "batch": batch, "starts": starts, "steps": steps, "how": how,
-             "distinct": not index or not any(e > 1 for e in index[0][batch:])},
+            {
+                "axes": axes,
+                "batch": batch,
+                "starts": starts,
+                "steps": steps,
+                "how": how,
+                "distinct": not index or not any(e > 1 for e in index[0][batch:]),
+            },
         )
         for how in ("set", "add")
         for x, v, index, axes, batch, starts, steps in [

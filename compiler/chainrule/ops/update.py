@@ -253,7 +253,9 @@ def selected(
         lengths[axis] = 1
         one = _at(x, axis, at, batch)
         inside = one if inside is None else inside & one
-    laid = _laid(x, graph.call("reshape", v, shape=_ordered(v, x, axes, batch)), rest, starts, steps)
+    laid = _laid(
+        x, graph.call("reshape", v, shape=_ordered(v, x, axes, batch)), rest, starts, steps
+    )
     if how == "add":
         laid = x + laid if x.dtype.kind != "bool" else x | laid
     return laid if inside is None else graph.select(inside, laid, x)

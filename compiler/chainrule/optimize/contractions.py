@@ -181,9 +181,7 @@ def _one_term(node: Node) -> Node | None:
         places.append((tuple([left.index(i) for i in shared]),
                        tuple([left.index(i) for i in own if i not in gone])))  # fmt: skip
     (shared_a, own_a), (shared_b, own_b) = places
-    return node.graph.call(
-        "contract", *operands, batch=(shared_a, shared_b), summed=(own_a, own_b)
-    )
+    return node.graph.call("contract", *operands, batch=(shared_a, shared_b), summed=(own_a, own_b))
 
 
 def _is_identity(x: Node) -> bool:

@@ -168,9 +168,7 @@ def _joined(
 # Memory or selection
 
 
-def settled(
-    results: Sequence[Node], lent: Mapping[Node, set[int]], *, fast: bool
-) -> list[Node]:
+def settled(results: Sequence[Node], lent: Mapping[Node, set[int]], *, fast: bool) -> list[Node]:
     """Write updates that would not be made in place as selections, in bodies too.
 
     What is added to a part of an array that can be changed in place becomes an update of it.
@@ -213,9 +211,7 @@ def settled(
     return rebuild(found, graph, change)[0]
 
 
-def _with_sums(
-    results: Sequence[Node], lent: Mapping[Node, set[int]], *, fast: bool
-) -> list[Node]:
+def _with_sums(results: Sequence[Node], lent: Mapping[Node, set[int]], *, fast: bool) -> list[Node]:
     """Write sums of an array in memory and of one that is zero nearly everywhere as updates.
 
     A sum with 0 turns -0 into 0 where nothing is laid.  If not `fast`, only arrays are added to
