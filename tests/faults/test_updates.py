@@ -121,71 +121,54 @@ def test_c1_derivatives_of_such_loops_cost_a_constant_more(kind: str) -> None:
     assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
 
 
+def _put(y: Any, key: Any, value: Any) -> None:
+    y[key] = value
+
+
+def _two_places(y: Any, i: int) -> None:
+    old = y[i]
+    y[i] = np.sin(y[i - 1])
+    y[0] += old
+
+
+def _row_of_cells(y: Any, i: int) -> None:
+    y[i, 0] *= y[i - 1, 0]
+    for j in range(1, 4):
+        y[i, j] = np.sin(y[i - 1, j] * y[i, j - 1]) + 0.1
+
+
+# A step of each kind, as NumPy changes arrays.
+IN_NUMPY: Final[Mapping[str, Callable[[Any, int], None]]] = {
+    **dict.fromkeys(
+        ("set", "while", "scan", "the old value is returned too", "rows"),
+        lambda y, i: _put(y, i, np.sin(y[i - 1])),
+    ),
+    "add": lambda y, i: _put(y, i, y[i] + np.sin(y[i - 1])),
+    "subtract": lambda y, i: _put(y, i, y[i] - np.sin(y[i - 1])),
+    "multiply": lambda y, i: _put(y, i, y[i] * np.sin(y[i - 1])),
+    "divide": lambda y, i: _put(y, i, y[i] / (1 + y[i - 1])),
+    "max": lambda y, i: _put(y, i, max(y[i], np.sin(y[i - 1]))),
+    "min": lambda y, i: _put(y, i, min(y[i], np.sin(y[i - 1]))),
+    "two places": _two_places,
+    "a window": lambda y, i: _put(y, [i, i - 1], y[[i, i - 1]] + np.sin(y[i - 1])),
+    "counted from the end": lambda y, i: _put(y, -i, np.sin(y[1 - i])),
+    "branches": lambda y, i: _put(y, i, np.sin(y[i - 1]) if y[i] > 0.5 else y[i] + 0.1),
+    "elements": lambda y, i: _put(y, (i, 1), np.sin(y[i - 1, 0])),
+    "elements at run time": lambda y, i: _put(y, (i, i % 3), y[i, i % 3] + np.sin(y[i - 1, 0])),
+    "parts of rows": lambda y, i: _put(y, (i, slice(1, 3)), np.sin(y[i - 1, :2])),
+    "every other element": lambda y, i: _put(
+        y, (i, slice(None, None, -2)), y[i, ::-2] * np.sin(y[i - 1, :2])
+    ),
+    "rows picked": lambda y, i: _put(y, ([i, i - 1], 1), y[i, :2]),
+    "loops in loops": _row_of_cells,
+}
+
+
 def _in_numpy(kind: str, n: int, y: Any) -> Any:
     """Run a kind of loop in plain Python."""
     y = np.array(y)
-    r = range(1, n)
-    match kind:
-        case "set" | "while" | "scan" | "the old value is returned too":
-            for i in r:
-                y[i] = np.sin(y[i - 1])
-        case "add":
-            for i in r:
-                y[i] += np.sin(y[i - 1])
-        case "subtract":
-            for i in r:
-                y[i] -= np.sin(y[i - 1])
-        case "multiply":
-            for i in r:
-                y[i] *= np.sin(y[i - 1])
-        case "divide":
-            for i in r:
-                y[i] /= 1 + y[i - 1]
-        case "max":
-            for i in r:
-                y[i] = max(y[i], np.sin(y[i - 1]))
-        case "min":
-            for i in r:
-                y[i] = min(y[i], np.sin(y[i - 1]))
-        case "two places":
-            for i in r:
-                old = y[i]
-                y[i] = np.sin(y[i - 1])
-                y[0] += old
-        case "a window":
-            for i in r:
-                y[[i, i - 1]] += np.sin(y[i - 1])
-        case "counted from the end":
-            for i in r:
-                y[-i] = np.sin(y[1 - i])
-        case "branches":
-            for i in r:
-                y[i] = np.sin(y[i - 1]) if y[i] > 0.5 else y[i] + 0.1
-        case "rows":
-            for i in r:
-                y[i] = np.sin(y[i - 1])
-        case "elements":
-            for i in r:
-                y[i, 1] = np.sin(y[i - 1, 0])
-        case "elements at run time":
-            for i in r:
-                y[i, i % 3] += np.sin(y[i - 1, 0])
-        case "parts of rows":
-            for i in r:
-                y[i, 1:3] = np.sin(y[i - 1, :2])
-        case "every other element":
-            for i in r:
-                y[i, ::-2] *= np.sin(y[i - 1, :2])
-        case "rows picked":
-            for i in r:
-                y[[i, i - 1], 1] = y[i, :2]
-        case "loops in loops":
-            for i in r:
-                y[i, 0] *= y[i - 1, 0]
-                for j in range(1, 4):
-                    y[i, j] = np.sin(y[i - 1, j] * y[i, j - 1]) + 0.1
-        case _:
-            raise AssertionError(kind)
+    for i in range(1, n):
+        IN_NUMPY[kind](y, i)
     return y
 
 
@@ -263,7 +246,7 @@ def test_c2_a_donated_array_is_touched_where_it_changes(change: str) -> None:
 
 def test_c2_values_of_donated_arrays_are_those_of_numpy() -> None:
     x = np.arange(12.0)
-    fn = cr.jit(lambda x, i: CHANGES["one after the other"](x, i), donate_argnames=("x",))
+    fn = cr.jit(CHANGES["one after the other"], donate_argnames=("x",))
     expected = x.copy()
     old = x.copy()
     expected[3] += 1.0

@@ -150,7 +150,7 @@ def _arranged(node: Node, picked: Picked, new: Node, common: Shape) -> Node:
 
 
 def _entry_axes(picked: Picked, common: Shape) -> list[int | str | None]:
-    """Return what each axis of `x[key]` is: entries, that of the index once for each of its axes."""
+    """Return what each axis of `x[key]` is; the index's entry stands for all of its axes."""
     found: list[int | str | None] = []
     for entry in picked.entries:
         found += [entry] * len(common) if isinstance(entry, str) else [entry]

@@ -78,7 +78,7 @@ class _Widening:
 
     def _made(self, node: Node, args: tuple[Node, ...]) -> Node:
         pairs = list(zip(node.args, args, strict=True))
-        # What is written into an array is rounded to its type: the rest of the array stays as it is.
+        # What is written into an array is rounded to its type: the rest of it stays as it is.
         into = node.op.kind is Kind.UPDATE
         if moves(node) and (into or not any(old in self.unrounded for old in node.args)):
             self._move(node, pairs)

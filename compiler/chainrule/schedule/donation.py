@@ -18,8 +18,8 @@ from chainrule.ir.walk import depends_on, reached, topological
 from chainrule.schedule.access import Index, flat_offset, follow
 from chainrule.schedule.steps import Checked, Control, Copy, Nest, Single, Step, Strips
 
-__all__ = ["handed_over", "inputs_read", "memory_read", "protected", "returned", "running_totals", "taken_over",
-           "unsafe_targets"]  # fmt: skip
+__all__ = ["handed_over", "inputs_read", "memory_read", "protected", "returned", "running_totals",
+           "taken_over", "unsafe_targets"]  # fmt: skip
 
 Uncut: TypeAlias = Nest | Single | Copy | Checked | Control
 
