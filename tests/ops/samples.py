@@ -105,6 +105,19 @@ for _one, _same in (("min", "max"), ("argmin", "argmax"), ("softmax", "logsumexp
     TABLE[_one] = TABLE[_same]
 
 F, I = F64, I64
+Shape = tuple[int, ...]
+# Shapes of array, part and indices; addressed axes, batch axes, starts and steps.
+UPDATES: list[tuple[Shape, Shape, list[Shape], Shape, int, Shape, Shape]] = [
+    ((5,), (2,), [], (), 0, (1,), (2,)),
+    ((5,), (3,), [], (), 0, (4,), (-2,)),
+    ((2, 3), (1, 3), [], (), 0, (1, 0), (1, 1)),
+    ((5,), (), [()], (0,), 0, (), ()),
+    ((5,), (3,), [(3,)], (0,), 0, (), ()),
+    ((2, 5, 3), (2, 2, 1), [(2,)], (1,), 0, (0, 2), (1, 1)),
+    ((5, 5), (2, 2), [(2, 2), (2, 2)], (0, 1), 0, (), ()),
+    ((4, 5, 2), (4, 2), [(4,)], (1,), 1, (0,), (1,)),
+    ((4, 5), (4, 3), [(4, 3)], (1,), 1, (), ()),
+]
 INDEXED: dict[str, list[Sample]] = {
     "gather": [
         Sample((Type(F, (5,)), Type(I, (3,))), {"batch": 0}),
@@ -133,17 +146,7 @@ INDEXED: dict[str, list[Sample]] = {
             },
         )
         for how in ("set", "add")
-        for x, v, index, axes, batch, starts, steps in [
-            ((5,), (2,), [], (), 0, (1,), (2,)),
-            ((5,), (3,), [], (), 0, (4,), (-2,)),
-            ((2, 3), (1, 3), [], (), 0, (1, 0), (1, 1)),
-            ((5,), (), [()], (0,), 0, (), ()),
-            ((5,), (3,), [(3,)], (0,), 0, (), ()),
-            ((2, 5, 3), (2, 2, 1), [(2,)], (1,), 0, (0, 2), (1, 1)),
-            ((5, 5), (2, 2), [(2, 2), (2, 2)], (0, 1), 0, (), ()),
-            ((4, 5, 2), (4, 2), [(4,)], (1,), 1, (0,), (1,)),
-            ((4, 5), (4, 3), [(4, 3)], (1,), 1, (), ()),
-        ]
+        for x, v, index, axes, batch, starts, steps in UPDATES
     ],
 }
 # Matrices that are not nearly singular: one heavy element in each row.  On the diagonal it makes

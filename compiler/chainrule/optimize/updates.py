@@ -242,10 +242,10 @@ def _with_sums(results: Sequence[Node], lent: Mapping[Node, set[int]], *, fast: 
 
 
 def _is_small(v: Node, whole: Node) -> bool:
-    sizes = v.type.size, whole.type.size
-    if all(isinstance(s, int) for s in sizes):
-        return 2 * sizes[0] <= sizes[1]
-    return isinstance(sizes[0], int)
+    part, all_of_it = v.type.size, whole.type.size
+    if isinstance(part, int) and isinstance(all_of_it, int):
+        return 2 * part <= all_of_it
+    return isinstance(part, int)
 
 
 def _in_memory(results: Sequence[Node], lent: Mapping[Node, set[int]]) -> set[Node]:
