@@ -112,13 +112,15 @@ def _total(fn: Fn) -> Fn:
     return lambda y: cnp.sum(fn(y) ** 2)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "branches"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_c1_derivatives_of_such_loops_cost_a_constant_more(kind: str) -> None:
     n = 400
     fn, y = KINDS[kind](n), _start(kind, n)
     for made in (cr.grad(_total(fn)), lambda y: cr.jvp(fn, (y,), (y,))[1]):
         assert turns_of(made, y) < 2 * STEP * n, made
-    assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
+    if kind != "branches":
+        # Of branches that examples take apart, both run, and a selection goes through the arrays.
+        assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
 
 
 def _put(y: Any, key: Any, value: Any) -> None:

@@ -53,14 +53,18 @@ def pull_switch(
 ) -> list[Node | None]:
     """Return the cotangents of a switch's arguments: the pull-back of the branch that was taken.
 
-    What it needs is kept by that branch (the others leave zeros there) or computed again.
+    What it needs is kept by that branch (the others leave zeros there) or computed again.  An
+    array of which it needs a few elements is not asked for again: these are kept.
     """
     graph, index, *operands = y.graph, *y.args
     branches: tuple[Body, ...] = y.attributes["branches"]
     asked = _asked(branches[0], wanted[1:])
     given = {i: graph.input("cotangent", g.type) for i, g in cotangents.items()}
     pulled = [_pulled(b, given, asked, pull_back) for b in branches]
-    kept = [residuals(p, given.values(), b.inputs) for p, b in zip(pulled, branches, strict=True)]
+    kept = [
+        [n for n in residuals(p, given.values(), (), at_hand=b.inputs) if n not in b.inputs]
+        for p, b in zip(pulled, branches, strict=True)
+    ]
     saved = [n for nodes in kept for n in nodes]
     forward = [
         Body(b.inputs, (*b.outputs, *(
@@ -70,12 +74,16 @@ def pull_switch(
     ]  # fmt: skip
     results = results_of(graph.call("switch", index, *operands, branches=tuple(forward)))
     known = {n: graph.input("saved", n.type) for n in saved}
+    outputs = [tuple(substitute_within(p, known)) for p in pulled]
+    read = reached([n for found in outputs for n in found])
+    used = [i for i in range(len(operands)) if any(b.inputs[i] in read for b in branches)]
     backward = tuple(
-        Body((*b.inputs, *known.values(), *given.values()), tuple(substitute_within(p, known)))
-        for p, b in zip(pulled, branches, strict=True)
+        Body((*(b.inputs[i] for i in used), *known.values(), *given.values()), found)
+        for b, found in zip(branches, outputs, strict=True)
     )
     rest = results[len(branches[0].outputs) :]
-    node = graph.call("switch", index, *operands, *rest, *cotangents.values(), branches=backward)
+    again = [operands[i] for i in used]
+    node = graph.call("switch", index, *again, *rest, *cotangents.values(), branches=backward)
     return [None, *_spaced(results_of(node), asked)]
 
 
