@@ -18,11 +18,12 @@ from typing import Final, NamedTuple
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, I64
+from chainrule.ops.laying import added_up, laid
 
 __all__ = ["Core", "added", "core_of", "either", "mask_of", "masked", "product", "pulled", "pushed",
-           "split"]  # fmt: skip
+           "split", "summed"]  # fmt: skip
 
-MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE})
+MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE, Kind.UPDATE})
 "Kinds of ops whose pull-back moves elements, so that a mask may move along."
 
 
@@ -139,12 +140,23 @@ def added(a: Node, b: Node) -> Node:
     common = [m for m in masks if m in others]
     own = [m for m in masks if m not in common]
     foreign = [m for m in others if m not in common]
-    total = masked(own, inside) + masked(foreign, rest)
+    total = summed(masked(own, inside), masked(foreign, rest))
     if own and foreign:
         one, other = (reduce(lambda m, n: _logic("bit_and", m, n), c) for c in (own, foreign))
         if _logic("bit_not", one) is not other and _logic("bit_not", other) is not one:
             total = masked([_logic("bit_or", one, other)], total)
     return masked(common, total)
+
+
+def summed(a: Node, b: Node) -> Node:
+    """Add cotangents; of one that is zero but where an index points, only that is added."""
+    for total, term in ((a, b), (b, a)):
+        terms = laid(term)
+        if terms and all(t.index for t in terms) and constant_value(total) != 0:
+            found = added_up(total, terms)
+            if found is not None:
+                return found
+    return a + b
 
 
 # Other ops
