@@ -10,8 +10,10 @@ from typing import TypeAlias
 
 from chainrule.emit.builder import Module
 from chainrule.emit.program import emit_program, workspace_of
+from chainrule.errors import OutOfMemoryError, explain
 from chainrule.ir.dims import Extent
-from chainrule.ir.program import Program
+from chainrule.ir.program import Guard, Program
+from chainrule.ir.sizes import LARGEST
 from chainrule.link.cache import Cache
 from chainrule.link.jit import Loaded, cached_code, load, object_code
 from chainrule.link.target import Target, host
@@ -55,6 +57,11 @@ class Lowered:
     target: Target
     seconds: dict[str, float]
 
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """What the code relies on of the extents."""
+        return self.optimized.guards
+
     def code(self) -> bytes:
         """Return the object code."""
         return object_code(self.module.text(), self.target)
@@ -74,11 +81,13 @@ def lower_program(
     strips: bool = True,
     memory_budget: int | None = None,
     dims: Mapping[str, int] | None = None,
+    checked: bool = False,
 ) -> Lowered:
     """Run every stage once, in order; `observe(stage, result)` sees each on the way.
 
     With a `memory_budget`, what does not fit is scheduled again with values computed twice; `dims`
-    are the numbers that named dims are taken to be.
+    are the numbers that named dims are taken to be.  The code of a `checked` program compares every
+    access with its buffer, for tests.
 
     Raises:
         UnsupportedError: The program cannot be made to fit the budget.
@@ -107,7 +116,11 @@ def lower_program(
     def planned(schedule: Schedule) -> tuple[list[Run], Arena, Extent]:
         runs = lower(schedule, strict=numerics != "fast")
         plan = plan_arena(schedule, runs)
-        return runs, plan, plan.nbytes + workspace_of(runs, target.machine)
+        nbytes = plan.nbytes + workspace_of(runs, target.machine)
+        if isinstance(nbytes, int) and nbytes > LARGEST:
+            facts = (f"scratch memory  {nbytes} bytes",)
+            raise OutOfMemoryError(explain(f"{program.name} needs more than there is", *facts))
+        return runs, plan, nbytes
 
     schedule = scheduled(plain)
     if memory_budget is not None:
@@ -127,7 +140,9 @@ def lower_program(
     see("plan", arena)
 
     module, entry = Module(), symbol(program.name)
-    kernels = emit_program(module, target.machine, entry, schedule, runs, plan)
+    kernels = emit_program(
+        module, target.machine, entry, schedule, runs, plan, checked=checked
+    )  # fmt: skip
     clock.lap("emit")
     see("emit", module)
     return Lowered(program, plain, schedule, runs, module, entry, arena, kernels, target, seconds)

@@ -12,14 +12,14 @@ from chainrule.emit.builder import I8, PTR, VOID, Builder, LType, Module, Value
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.kernels import emit_kernel
 from chainrule.emit.machine import Machine
-from chainrule.ir.dims import size_of, substitute_extent
+from chainrule.ir.dims import Extent, size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.ir import show
 from chainrule.loops.lower import Launch, Part, Returns, StripLoop
 from chainrule.loops.values import Place, Scratch, nbytes_of
 from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
-from chainrule_runtime.errors import NO_MEMORY
+from chainrule_runtime.errors import NO_MEMORY, OUT_OF_BOUNDS
 
 __all__ = ["Frame", "Shared"]
 
@@ -31,6 +31,7 @@ class Shared:
     Attributes:
         kernels: Names of the kernels written so far, by their text.
         workspace: Scratch memory of contractions.
+        status: Where checked kernels tell of an access beyond a buffer; None: they do not check.
     """
 
     module: Module
@@ -38,6 +39,7 @@ class Shared:
     name: str
     b: Builder
     workspace: Value
+    status: Value | None = None
     kernels: dict[str, str] = field(default_factory=dict)
 
 
@@ -163,7 +165,10 @@ class Frame:
         name = shared.kernels.get(text)
         if name is None:
             name = shared.kernels[text] = f"{shared.name}.k{len(shared.kernels)}"
-            emit_kernel(shared.module, shared.machine, launch.kernel, name)
+            emit_kernel(
+                shared.module, shared.machine, launch.kernel, name,
+                checked=shared.status is not None,
+            )  # fmt: skip
         self.allocate(launch.places)
         pointers = [self.pointer(p) for p in launch.places]
         names = self.names
@@ -177,21 +182,50 @@ class Frame:
                 f"{loop.dim}.first": first,
             }  # fmt: skip
         extents = [names[e] for e in launch.kernel.extents]
-        self.b.call(name, VOID, [*pointers, *extents, shared.workspace])
+        if shared.status is None:
+            self.b.call(name, VOID, [*pointers, *extents, shared.workspace])
+        else:
+            rooms = [self._room(p, strip, names) for p in launch.places]
+            arguments = [*pointers, *extents, shared.workspace, shared.status, *rooms]
+            self.b.call(name, VOID, arguments)
+            beyond = self.b.load(I8, shared.status)
+            self.leave_if(self.b.icmp("ne", beyond, self.b.zero(I8)), OUT_OF_BOUNDS)
         self.time += 1
+
+    def _room(
+        self, place: Place, strip: tuple[StripLoop, Value, Value] | None,
+        names: Mapping[str, Value],
+    ) -> Value:  # fmt: skip
+        """Return how many elements lie behind the address that a kernel is given for a place."""
+        b, size = self.b, self._size(place)
+        if strip is not None and isinstance(place, Node):
+            loop, first, _ = strip
+            per_row = size - substitute_extent(size, {loop.dim: 0})
+            if self._is_whole(place) and per_row != 0:
+                row = emit_extent(b, substitute_extent(per_row, {loop.dim: 1}), self.names)
+                return b.sub(emit_extent(b, size, self.names), b.mul(first, row))
+        return emit_extent(b, size, names)
+
+    def _size(self, place: Place) -> Extent:
+        if isinstance(place, int):
+            return self.schedule.program.outputs[place].type.size
+        return place.type.size if isinstance(place, Node) else place.size
 
     def _row(self, place: Place, pointer: Value, loop: StripLoop, first: Value) -> Value:
         """Move the pointer to an array of all rows to the strip's first."""
         if not isinstance(place, Node):
             return pointer
-        whole = place.op.name == "input" or place in self.schedule.targets
         size = size_of(place.shape)
         per_row = size - substitute_extent(size, {loop.dim: 0})
-        if not whole or per_row == 0:
+        if not self._is_whole(place) or per_row == 0:
             return pointer
         nbytes = substitute_extent(per_row, {loop.dim: 1}) * memory_type(place.dtype).bits
         step = emit_extent(self.b, nbytes // 8, self.names)
         return self.b.offset(pointer, self.b.mul(first, step))
+
+    def _is_whole(self, place: Node) -> bool:
+        """Tell whether memory holds all rows of a value, not those of one strip."""
+        return place.op.name == "input" or place in self.schedule.targets
 
     def returns(self, run: Returns) -> None:
         """Leave with the check's number if its condition is set."""

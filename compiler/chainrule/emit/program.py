@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.emit.builder import I64, PTR, Module
+from chainrule.emit.builder import I8, I64, PTR, Module
 from chainrule.emit.control import run_all
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.frame import Frame, Shared
@@ -37,11 +37,14 @@ def emit_program(
     schedule: Schedule,
     runs: Sequence[Run],
     arena: Arena,
+    *,
+    checked: bool = False,
 ) -> int:
     """Define `i64 name(ptr inputs, ptr outputs, ptr arena, ptr dims)`; count its kernels.
 
-    The function returns 0, the number of the check that failed, or -1 if there was no memory for
-    what is as long as a loop turned out to run.  Equal kernels are defined once.
+    The function returns 0, the number of the check that failed, NO_MEMORY if there was none for
+    what is as long as a loop turned out to run, or OUT_OF_BOUNDS if the code is `checked` and a
+    kernel reached beyond one of its buffers.  Equal kernels are defined once.
     """  # fmt: skip
     b, (inputs, outputs, memory, dims) = module.function(
         name, I64, [(PTR, "inputs"), (PTR, "outputs"), (PTR, "arena"), (PTR, "dims")],
@@ -53,7 +56,11 @@ def emit_program(
     results = [b.load(PTR, b.offset(outputs, 8 * i)) for i in range(len(program.outputs))]
     end: Extent = arena.nbytes
     workspace = b.offset(memory, emit_extent(b, end, names))
-    shared = Shared(module, machine, name, b, workspace)
+    status = None
+    if checked:
+        status = b.alloca(1)
+        b.store(b.zero(I8), status)
+    shared = Shared(module, machine, name, b, workspace, status)
     frame = Frame(shared, schedule, arena, memory, given, results, names)
     run_all(frame, runs)
     b.ret(b.i64(0))

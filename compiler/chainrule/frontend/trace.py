@@ -28,7 +28,7 @@ from chainrule.ir.binding import bind
 from chainrule.ir.dims import Extent, Shape, evaluate_extent
 from chainrule.ir.evaluate import bind_dims, evaluate
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.program import Program
+from chainrule.ir.program import Program, guarded
 from chainrule.ir.types import Type
 from chainrule.ir.walk import reached
 from chainrule.ops import OPS
@@ -157,6 +157,7 @@ def trace(
     graph = Graph(OPS)
     graph.guards.update(dict.fromkeys(solved_guards(shapes)))
     inputs = _inputs(graph, paths, types, shapes)
+    graph.numbers.update(bind(shapes, [t.type.shape for t in types]))
     handles = [Array(n, t.weak) for n, t in zip(inputs, types, strict=True)]
     with tracing(graph, stable=numerics != "strict"):
         result = bound.call(in_tree.unflatten(handles))
@@ -164,13 +165,24 @@ def trace(
         output_paths = out_tree.paths()
         outputs = result_nodes(graph, results, output_paths)
     _refuse_strangers(outputs, inputs, output_paths)
+    checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))
     program = Program(
         name=name or name_of(fn), inputs=tuple(inputs), outputs=tuple(outputs),
         paths=tuple(paths), output_paths=tuple(output_paths), guards=tuple(graph.guards),
-        checks=tuple(c for c in graph.checks if not _strangers([c.failed], inputs)),
+        checks=checks,
     )  # fmt: skip
+    program = guarded(program)
+    _require_guards(program, graph.numbers)
     weak = tuple([t.weak for t in types])
     return Traced(program, in_tree, out_tree, bound.names, weak, bound.static)
+
+
+def _require_guards(program: Program, numbers: Mapping[str, int]) -> None:
+    """Raise ShapeError for sizes that the arguments at hand make impossible."""
+    for guard in program.guards:
+        if guard.names <= numbers.keys() and not guard.holds(numbers):
+            facts = [f"{name}  {numbers[name]}" for name in sorted(guard.names)]
+            raise ShapeError(explain(f"{program.name}: {guard.text}", *facts))
 
 
 def _inputs(

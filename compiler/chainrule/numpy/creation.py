@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
+from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
@@ -191,7 +192,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
                     f"at  {user_line()}", hint="scale cnp.arange(n) instead")
         )  # fmt: skip
     span = end - begin if by > 0 else begin - end
-    length = (span + (abs(by) - 1)) // abs(by)
+    some = decide(graph, span, 0, "arange: the end comes before the start")
+    length = (span + (abs(by) - 1)) // abs(by) if some else 0
     wanted = I64 if dtype is None else dtype_of(dtype)
     counter = _counter(graph, length, wanted if (begin, by) == (0, 1) else I64)
     if (begin, by) == (0, 1):
@@ -215,6 +217,7 @@ def linspace(
     kind = common_dtype([*operands, 1.0])
     low, high = (Array(node_of(o, graph, kind)) for o in operands)
     count = known_extent(num)
+    at_least(graph, count, 0, "linspace: the number of samples is negative")
     counter = Array(cast(_counter(graph, count), kind))
     parts: Any = SymbolicExtent(count.terms, graph) if isinstance(count, Dim) else count
     parts = parts - 1 if endpoint else parts
@@ -341,7 +344,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         node = _extended(node, at, prepend, append)
     for _ in range(n):
         length = node.shape[at] - 1
-        if isinstance(length, int) and length < 0:
+        if not decide(node.graph, length, 0, "diff of an empty axis"):
             return Array(part(node, at, 0, 0))
         high, low = part(node, at, 1, length), part(node, at, 0, length)
         node = node.graph.call("not_equal", high, low) if node.dtype is BOOL else high - low

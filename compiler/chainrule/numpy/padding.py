@@ -18,7 +18,7 @@ from chainrule.frontend.operands import (
     node_of,
 )
 from chainrule.frontend.value import known_extent
-from chainrule.ir.dims import Dim, Extent, larger
+from chainrule.ir.dims import Dim, Extent, larger, show_extent
 from chainrule.ir.graph import Node
 from chainrule.numpy.indexing import take
 from chainrule.numpy.nodes import joined, normalized_axes, part, to_node
@@ -31,7 +31,20 @@ __all__ = [
 Pair = tuple[Extent, Extent]
 
 
-def _pairs(width: Any, rank: int) -> list[Pair]:
+def _pairs(width: Any, node: Node) -> list[Pair]:
+    """Return how many elements go before and after each axis.
+
+    Raises:
+        ShapeError: A number is negative.
+    """
+    pairs = _broadcast_pairs(width, node.type.rank)
+    for pair in pairs:
+        for count in pair:
+            at_least(node.graph, count, 0, f"pad: a width is negative: {show_extent(count)}")
+    return pairs
+
+
+def _broadcast_pairs(width: Any, rank: int) -> list[Pair]:
     if isinstance(width, dict):
         own = {normalized_axes(k, rank)[0]: v for k, v in width.items()}
         return [_pair(own.get(i, 0)) for i in range(rank)]
@@ -56,11 +69,11 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
 
     Raises:
         UnsupportedError: Another mode.
-        ShapeError: An axis without elements is to be continued, or a named one is shorter than
-            its reflection.
+        ShapeError: A width is negative, an axis without elements is to be continued, or a named one
+            is shorter than its reflection.
     """
     node = to_node(array)
-    pairs = _pairs(pad_width, node.type.rank)
+    pairs = _pairs(pad_width, node)
     if mode == "constant":
         return Array(_pad_constant(node, pairs, kwargs.get("constant_values", 0)))
     if mode not in _ENDS or kwargs:

@@ -63,7 +63,7 @@ def write_package(
     program = replace(asked.traced.program, name=f"{name}_kernel")
     lowered = lower_program(program, numerics=asked.numerics)
     _check_closed(name, lowered)
-    signature = replace(runtime_signature(asked.traced, lowered.arena), name=name)
+    signature = replace(runtime_signature(asked.traced, lowered.arena, lowered.guards), name=name)
     budget = asked.budget if memory_budget is None else memory_budget
     _check_budget(signature, lowered.arena, asked.arguments, budget)
 
