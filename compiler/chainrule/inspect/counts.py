@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chainrule.errors import StructureError, explain
 from chainrule.ir.dims import evaluate_extent
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
@@ -64,6 +65,14 @@ def count(program: Program, dims: Mapping[str, int] | None = None) -> Counts:
     >>> count(Program("f", (a, b), (product,), ("a", "b"), ("",))).flops
     120
     """
+    if not isinstance(program, Program):
+        raise StructureError(
+            explain(
+                "what is counted is a program",
+                f"got  {program!r:.60}",
+                hint="count(cr.trace(fn, *args).program) for a function",
+            )
+        )
     numbers = dims or {}
     nodes = topological(program.outputs)
     work = [(n, evaluate_extent(flops_of(n), numbers)) for n in nodes]

@@ -177,6 +177,15 @@ def _refuse_loops(program: Program) -> None:
 
 def _leaf(program: Program, wrt: str) -> Node:
     """Return the input whose path is `wrt`, or the only one whose path ends with it."""
+    if not isinstance(wrt, str):
+        raise StructureError(
+            message(
+                "wrt names one argument, or one leaf",
+                f"got  {wrt!r:.60}",
+                f"leaves  {', '.join(program.paths)}",
+                hint="explain each by itself: [cr.explain(fn, wrt=name, args=args) for name in ...]",
+            )
+        )
     wanted = wrt.strip("/").replace(".", "/")
     exact = [n for n, p in zip(program.inputs, program.paths, strict=True) if p == wanted]
     ending = [
