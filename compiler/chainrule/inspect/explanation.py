@@ -183,7 +183,7 @@ def _leaf(program: Program, wrt: str) -> Node:
                 "wrt names one argument, or one leaf",
                 f"got  {wrt!r:.60}",
                 f"leaves  {', '.join(program.paths)}",
-                hint="explain each by itself: [cr.explain(fn, wrt=name, args=args) for name in ...]",
+                hint="explain each by itself: cr.explain(fn, wrt=name, args=args)",
             )
         )
     wanted = wrt.strip("/").replace(".", "/")
