@@ -163,18 +163,3 @@ def test_labels_that_do_not_fit_are_shown_as_they_are(labels: Any) -> None:
 def test_every_message_here_is_of_the_family() -> None:
     for kind in (StructureError, ShapeError, DTypeError, UnsupportedError):
         assert issubclass(kind, ChainruleError)
-
-
-# Kind: an argument of another kind than is meant.
-
-
-def test_explain_and_count_say_what_they_take() -> None:
-    def loss(W: Any, b: Any, x: Any) -> Any:
-        return cnp.tanh(x @ W + b).sum()
-
-    args = (np.ones((3, 2)), np.ones(2), np.ones((4, 3)))
-    for wrt in (["W", "b"], ("W", "b"), 0, None):
-        with pytest.raises(StructureError, match=r"wrt names one argument(.|\n)*leaves  W, b, x"):
-            cr.explain(loss, wrt=wrt, args=args)  # type: ignore[arg-type]
-    with pytest.raises(StructureError, match=r"counted is a program(.|\n)*hint: count\("):
-        cr.inspect.count(cr.grad(loss))  # type: ignore[attr-defined]
