@@ -16,6 +16,7 @@ from chainrule_runtime.errors import (
     NotDifferentiableError,
     OutOfMemoryError,
     OutOfRangeError,
+    RecursionLimitError,
     ShapeError,
     StructureError,
     UnsupportedError,
@@ -24,8 +25,9 @@ from chainrule_runtime.errors import (
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
-    "UnsupportedError", "absent", "close", "explain", "ours", "public_names",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "RecursionLimitError",
+    "ShapeError", "StructureError", "UnsupportedError", "absent", "close", "explain", "ours",
+    "public_names",
 ]  # fmt: skip
 
 _NAMESPACES: Final = (

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from .abi import Leaf, Signature, evaluate, show_extent
-from .arguments import Array, check_apart, match_shape
+from .arguments import Array, check_apart, is_masked_array, match_shape
 from .bfloat16 import numpy_dtype
 from .errors import (
     AliasError,
@@ -154,7 +154,7 @@ def _check_one(
     array: object, leaf: Leaf, dims: dict[int, int], names: Sequence[str], donor: Array | None
 ) -> Array:
     what = _place_of(leaf)
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+    if not isinstance(array, np.ndarray) or is_masked_array(array):
         raise StructureError(explain(
             f"{what} is not a NumPy array",
             f"expected  {leaf.dtype} array", f"got       {type(array).__name__}",

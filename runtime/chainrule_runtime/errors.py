@@ -8,8 +8,9 @@ from typing import Final, NoReturn
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
-    "UnsupportedError", "explain", "keep_raised", "raise_failure", "take_raised",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "RecursionLimitError",
+    "ShapeError", "StructureError", "UnsupportedError", "explain", "keep_raised", "raise_failure",
+    "take_raised",
 ]  # fmt: skip
 
 
@@ -33,8 +34,10 @@ class AliasError(ChainruleError, ValueError):
     """An array to be written is read-only, would be converted, or shares memory with another."""
 
 
-class OutOfRangeError(ChainruleError, IndexError, OverflowError):
-    """An index lies outside of its axis, or a Python integer outside of the dtype it is taken in.
+class OutOfRangeError(ChainruleError, IndexError, OverflowError, ValueError):
+    """An index lies outside of its axis, or an integer outside of the dtype it is taken in.
+
+    So does an integer to a negative power, which no integer is.
 
     Nothing has been written.
     """
@@ -58,6 +61,10 @@ class ExportError(ChainruleError):
 
 class OutOfMemoryError(ChainruleError, MemoryError):
     """There was no memory for what a loop recorded as it ran."""
+
+
+class RecursionLimitError(ChainruleError, RecursionError):
+    """Functions call one another more levels deep than Python allows."""
 
 
 class CacheError(ChainruleError):

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from chainrule.emit.builder import F32, F64, I64, PTR, VOID, Module, Value, vector
 from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
 from chainrule.emit.vector_math import emit_function
-from chainrule.link.jit import load
+from chainrule.link.libraries import load
 
 Array = npt.NDArray[Any]
 
-BINARY = frozenset({"atan2", "pow", "logaddexp", "hypot"})
+BINARY = frozenset({"atan2", "atan2_slope", "hypot", "log_quotient", "logaddexp", "pow"})
 
 _TARGETS = {
     AVX512: ("x86-64-v4", "-prefer-256-bit"),

@@ -40,6 +40,10 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
     "max": [(((2, 3, 4),), {"axes": a}) for a in [(0,), (2,), (0, 2), (0, 1, 2)]],
     "argmax": [(((2, 3, 4),), {"axis": a}) for a in [0, 1, 2]],
     "logsumexp": [(((2, 3, 4),), {"axes": a}) for a in [(0,), (1, 2), (0, 1, 2)]],
+    "p_norm": [
+        (((2, 3, 4),), {"axes": a, "order": p})
+        for a in [(0,), (1, 2), (0, 1, 2)] for p in [3.0, 0.5, -1.0]
+    ],
     "cumsum": [
         (((2, 3),), {"axis": a, "reverse": r}) for a in [0, 1] for r in [False, True]
     ],
@@ -101,7 +105,8 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
 }  # fmt: skip
 for _one, _same in (("min", "max"), ("argmin", "argmax"), ("softmax", "logsumexp"),
                     ("log_softmax", "logsumexp"), ("norm", "logsumexp"), ("lu", "cholesky"),
-                    ("det", "cholesky"), ("logabsdet", "cholesky")):  # fmt: skip
+                    ("det", "cholesky"), ("logabsdet", "cholesky"),
+                    ("cofactors", "cholesky")):  # fmt: skip
     TABLE[_one] = TABLE[_same]
 
 F, I = F64, I64
@@ -123,7 +128,8 @@ INDEXED: dict[str, list[Sample]] = {
 }
 # Matrices that are not nearly singular: one heavy element in each row.  On the diagonal it makes
 # them positive definite; off it, elimination has to exchange rows.
-HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1}
+HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1,
+         "cofactors": 1}  # fmt: skip
 SOURCES = {"input", "constant", "data", "iota", "extent"}
 BODIES = {op.name for op in OPS.values() if op.kind in (Kind.CONTROL, Kind.ITEM)}
 "Ops of whole bodies: tests/control has programs for them."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,6 +20,8 @@ from chainrule.api.calls import (
     make_form,
     not_hashable,
 )
+from chainrule.api.limit import within_recursion_limit
+from chainrule.api.loading import load_compiler
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import Arguments, bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
@@ -30,7 +31,9 @@ from chainrule.frontend.naming import Dims
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Extent, named, show_extent
+from chainrule.plan.amounts import Budget, as_bytes
 from chainrule.transform.transformed import has_traced
+from chainrule_runtime.forks import LongLock
 from chainrule_runtime.native_callable import attach, callable_type
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ class _Jitted:
         self._groups: dict[Group, tuple[Variant, Callable[..., Any]]] = {}
         # Code of an equal program that another function was compiled for.
         self._lent: set[Variant] = set()
-        self._lock = threading.RLock()
+        self._lock = LongLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call natively if a compilation fits, else by way of Python."""
@@ -132,6 +135,7 @@ class _Jitted:
         >>> print(lowered.as_text("expr").splitlines()[2].strip())
         %1 = mul(%0, 2.0)  : f64[3]
         """
+        load_compiler()
         from chainrule.api.stages import LoweredFunction
 
         form, _, leaves, tree = self._take_apart(args, kwargs)
@@ -139,7 +143,8 @@ class _Jitted:
         for variant in self._variants.get(self._key(form, tree, kinds, args, kwargs), []):
             if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):
                 return LoweredFunction(variant.traced, variant.lowered, shapes)
-        traced = self._trace(args, kwargs, self._dims)
+        with within_recursion_limit(self._fn):
+            traced = self._trace(args, kwargs, self._dims)
         return LoweredFunction(
             traced,
             None,
@@ -200,7 +205,7 @@ class _Jitted:
         self, key: Key, form: Form, tree: TreeDef, shapes: list[Any], args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
-        with self._lock:
+        with self._lock.held():
             known = self._variants.get(key, [])
             static = form.static_key(args, kwargs)
             for i, variant in enumerate(known):
@@ -211,7 +216,8 @@ class _Jitted:
                         return self._variants[key][i]
                     return variant
             labels = leaf_paths(form.names, tree)
-            variant = self._compile(key, known, labels, shapes, args, kwargs)
+            with within_recursion_limit(self._fn):
+                variant = self._compile(key, known, labels, shapes, args, kwargs)
             if variant not in self._lent:
                 self._take_over(known, key, form, static)
                 self._link(variant, form, static)
@@ -233,7 +239,7 @@ class _Jitted:
         args: Sequence[Any], kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
-        # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
+        load_compiler()
         from chainrule.api.shared import lend
         from chainrule.api.variant import Compilation, compile_variant
 
@@ -267,6 +273,7 @@ class _Jitted:
         return variant
 
     def _cache(self) -> Cache | None:
+        load_compiler()
         from chainrule.link.cache import default_cache
 
         return default_cache() if self._options["cache"] else None
@@ -385,7 +392,7 @@ class Options(TypedDict, total=False):
     donate_argnames: Sequence[str] | str
     threads: int | None
     numerics: str
-    memory_budget: int | None
+    memory_budget: Budget | None
     cache: bool
     lenient: bool
 
@@ -397,7 +404,7 @@ def jit(fn: None = None, **options: Unpack[Options]) -> Callable[[Callable[..., 
 def jit(
     fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
     static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),
-    threads: int | None = None, numerics: str = "fast", memory_budget: int | None = None,
+    threads: int | None = None, numerics: str = "fast", memory_budget: Budget | None = None,
     cache: bool = True, lenient: bool = False,
 ) -> Any:  # fmt: skip
     """Compile `fn` on its first call for each signature: structure, dtypes, ranks, fixed extents.
@@ -413,7 +420,8 @@ def jit(
             back, updated in place.
         threads: Number of threads; 1 is the only one there is so far.
         numerics: `"fast"`, `"strict"` or `"reproducible"`.
-        memory_budget: Bytes of scratch memory a call may use.  What does not fit is made to, by
+        memory_budget: Bytes of scratch memory a call may use, as a number or a text such as
+            `"512 MB"` or `"1.5 GiB"`.  What does not fit is made to, by
             computing values again (for extents named in `dims`: those of the first call).
         cache: Keep object code on disk, so that a later process need not generate it again.
         lenient: Treat arguments that are no arrays as static.
@@ -439,7 +447,8 @@ def jit(
     options = {
         "dims": dims, "static_argnames": _names(static_argnames),
         "donate_argnames": _names(donate_argnames), "numerics": numerics,
-        "memory_budget": memory_budget, "cache": cache, "lenient": lenient, "shared": False,
+        "memory_budget": None if memory_budget is None else as_bytes(memory_budget),
+        "cache": cache, "lenient": lenient, "shared": False,
     }  # fmt: skip
     if fn is None:
         return lambda function: Jitted(function, **options)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from chainrule.api.limit import within_recursion_limit
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.signature import donation_pairs
 from chainrule.frontend.trace import Traced
@@ -217,4 +218,5 @@ def trace(fn: Callable[..., Any], *args: Any, **options: Any) -> TracedFunction:
         args: Arrays, numbers or `spec(...)`.
         options: `dims`, `static_argnames`, `kwargs`, `name` as for `jit`.
     """
-    return TracedFunction(trace_function(fn, *args, **options))
+    with within_recursion_limit(fn):
+        return TracedFunction(trace_function(fn, *args, **options))

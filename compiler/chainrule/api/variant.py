@@ -11,19 +11,21 @@ import numpy as np
 
 from chainrule.api.calls import MISSED, Direct
 from chainrule.emit.builder import Module
-from chainrule.emit.entry import emit_entry
+from chainrule.emit.entry import LONG, emit_entry
 from chainrule.errors import StructureError, explain
 from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
 from chainrule.frontend.records import records
-from chainrule.frontend.signature import donation_pairs, runtime_signature
+from chainrule.frontend.signature import abi_extent, donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
 from chainrule.ir.dims import show_extent
 from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
-from chainrule.link.jit import Loaded, cached_code, load
-from chainrule.ops.cost import flops
+from chainrule.link.jit import cached_code
+from chainrule.link.libraries import Loaded, load
+from chainrule.ops.cost import total_flops, typical, unbounded
 from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program
+from chainrule_runtime import abi
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
 from chainrule_runtime.binding import Binding
@@ -34,8 +36,6 @@ from chainrule_runtime.native_callable import attach
 __all__ = ["Compilation", "Variant", "compile_variant"]
 
 ENTRY: Final = "chainrule_entry"
-LONG_FLOPS: Final = 200_000
-"Work above which a call lets other threads run Python: it takes some microseconds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +174,9 @@ def compile_variant(
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
     lowered = lower_program(
-        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers
-    )
+        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers,
+        interruptible=True,
+    )  # fmt: skip
     began = time.perf_counter()
     if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
         # The code holds an address of this process.
@@ -214,13 +215,24 @@ def _needs_python(signature: Signature) -> bool:
     return has_custom(signature.input_tree) or has_custom(signature.output_tree)
 
 
+def _work(lowered: Lowered, signature: Signature) -> bool | abi.Extent:
+    """Return the work of a call, as the entry can compute it, or whether it is long."""
+    if unbounded(all_nodes(lowered.optimized.results)):
+        return True
+    total = total_flops(lowered.optimized.nodes)
+    if isinstance(total, int):
+        return total >= LONG
+    names = set(signature.dims)
+    if all(isinstance(f, str) and f in names for monomial, _ in total.terms for f in monomial):
+        return abi_extent(total, signature.dims)
+    return typical(total) >= LONG
+
+
 def _bind(
     traced: Traced, lowered: Lowered, signature: Signature, loaded: Loaded, cache: Cache | None
 ) -> Binding:
     module = Module()
-    typical = dict.fromkeys(signature.dims, 64)
-    long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
-    emit_entry(module, signature, None, ENTRY, long)
+    emit_entry(module, signature, None, ENTRY, _work(lowered, signature))
     # The entry runs once a call: generating it fast matters more than its own speed.
     code = cached_code(module.text(), lowered.target, cache, level=0)
     entry = load(code, (ENTRY, f"{ENTRY}_bind"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chainrule.emit.arithmetic import memory_type
-from chainrule.emit.builder import I8, PTR, VOID, Builder, LType, Module, Value
+from chainrule.emit.builder import I8, I64, PTR, VOID, Builder, LType, Module, Value
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.kernels import emit_kernel
 from chainrule.emit.machine import Machine
@@ -19,7 +19,7 @@ from chainrule.loops.lower import Launch, Part, Returns, StripLoop
 from chainrule.loops.values import Place, Scratch, nbytes_of
 from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
-from chainrule_runtime.errors import NO_MEMORY, OUT_OF_BOUNDS
+from chainrule_runtime.errors import NO_MEMORY, OUT_OF_BOUNDS, RAISED
 
 __all__ = ["Frame", "Shared"]
 
@@ -32,6 +32,9 @@ class Shared:
         kernels: Names of the kernels written so far, by their text.
         workspace: Scratch memory of contractions.
         status: Where checked kernels tell of an access beyond a buffer; None: they do not check.
+        cell: Name of the cell that holds the address of `chainrule_look`, or null; None where
+            nothing is to look for interrupts.
+        looks: Whether anything does.
     """
 
     module: Module
@@ -40,6 +43,8 @@ class Shared:
     b: Builder
     workspace: Value
     status: Value | None = None
+    cell: str | None = None
+    looks: bool = False
     kernels: dict[str, str] = field(default_factory=dict)
 
 
@@ -152,6 +157,34 @@ class Frame:
         b.ret(b.i64(code))
         b.start(on)
 
+    # Interrupts
+
+    def look(self, at: Value, turns: int) -> None:
+        """Leave if Python was interrupted; every so many `turns` (a power of two), `at` is one."""
+        if self.shared.cell is None:
+            return
+        if turns == 1:
+            self.look_now(0)
+            return
+        mask = self.b.i64(turns - 1)
+        last = self.b.icmp("eq", self.b.and_(at, mask), mask)
+        self.b.if_(last, lambda: self.look_now(0))
+
+    def look_now(self, now: int) -> None:
+        """Ask for an interrupt at this point, even if that was done not long ago (`now` = 1)."""
+        b, cell = self.b, self.shared.cell
+        if cell is None:
+            return
+        self.shared.looks = True
+        b.module.add_global(cell, "global ptr null, align 8")
+        ask = b.load(PTR, Value(PTR, f"@{cell}"))
+
+        def asked() -> None:
+            code = b.call_pointer(ask, I64, [b.i64(now)])
+            self.leave_if(b.icmp("ne", code, b.i64(0)), RAISED)
+
+        b.if_(b.icmp("ne", ask, b.zero(PTR)), asked)
+
     def _library(self, name: str, result: LType, arguments: list[Value]) -> Value:
         self.shared.module.declare(name, result, [a.type for a in arguments], "nounwind")
         return self.b.call(name, result, arguments)
@@ -246,6 +279,8 @@ class Frame:
         total = self.names[loop.dim]
 
         def strip(first: Value, _carried: list[Value]) -> None:
+            # Work of a strip is that of a cache full of rows: looking at each costs nothing.
+            self.look_now(0)
             rows = b.smin(b.sub(total, first), loop.rows)
             for launch in loop.body:
                 self.launch(launch, (loop, first, rows))

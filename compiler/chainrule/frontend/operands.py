@@ -189,9 +189,15 @@ def common_dtype(operands: Sequence[Operand]) -> DType:
         ) from None
 
 
-def cast(node: Node, dtype: DType) -> Node:
-    """Convert; nothing where the dtype is right."""
-    return node if node.type.dtype is dtype else node.graph.call("cast", node, dtype=dtype)
+def cast(node: Node, dtype: DType, *, rounds: bool = False) -> Node:
+    """Convert; nothing where the dtype is right.
+
+    What the user has written `rounds` to 16 bits in every mode.
+    """
+    if node.type.dtype is dtype:
+        return node
+    # Only floats of 16 bits may be used before they are rounded.
+    return node.graph.call("cast", node, dtype=dtype, rounds=rounds or not dtype.is_half)
 
 
 def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:

@@ -160,6 +160,8 @@ class TreeDef:
 
 _NONE: Final = type(None)
 _LEAF: Final = TreeDef(None, None, (), ())
+DEEP: Final = 100
+"Levels of containers that are too many, where Python's stack ends."
 
 
 def _sorted_keys(tree: dict[Any, Any]) -> tuple[Any, ...]:
@@ -312,9 +314,25 @@ def tree_flatten(
     try:
         return leaves, _flatten_into(leaves, tree, is_leaf)
     except RecursionError:
+        if not _is_deep(tree):
+            raise  # the functions around this one left no room
         raise StructureError(
             explain(f"a {type(tree).__name__} is nested too deeply, or holds itself")
         ) from None
+
+
+def _is_deep(tree: PyTree) -> bool:
+    """Tell whether containers are nested more than `DEEP` deep, as those that hold themselves."""
+    waiting, reached = [(tree, 0)], dict[int, int]()
+    while waiting:
+        x, depth = waiting.pop()
+        if depth > DEEP:
+            return True
+        kind = _kind_of(type(x))
+        if kind is not None and reached.get(id(x), -1) < depth:
+            reached[id(x)] = depth
+            waiting.extend((child, depth + 1) for child in kind.flatten(x)[0])
+    return False
 
 
 def _flatten_into(leaves: Leaves, tree: PyTree, is_leaf: Callable[[Any], bool] | None) -> TreeDef:

@@ -11,15 +11,17 @@ variables among the names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Self, TypeAlias
 
 __all__ = [
     "Atom",
     "Dim",
     "Extent",
+    "Monomial",
     "Shape",
     "ceil_div",
+    "divisors",
     "evaluate_extent",
     "has_quotient",
     "larger",
@@ -166,6 +168,8 @@ Like: TypeAlias = Callable[[Mapping[Monomial, int]], Extent]
 def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a // b
+    if b == 0:
+        raise ZeroDivisionError(f"{show_extent(a)} // 0")
     quotient = _exact_quotient(a, b)
     if quotient is not None:
         return like(dict(_terms(quotient))) if isinstance(quotient, Dim) else quotient
@@ -184,6 +188,8 @@ def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
 def _mod(a: Extent, b: Extent, like: Like) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a % b
+    if b == 0:
+        raise ZeroDivisionError(f"{show_extent(a)} % 0")
     if _exact_quotient(a, b) is not None:
         return 0
     if isinstance(b, int) and b > 0:
@@ -237,6 +243,17 @@ def has_quotient(extent: Extent) -> bool:
     """Tell whether a guard, not arithmetic, has to say that an extent equals another."""
     terms = extent.terms if isinstance(extent, Dim) else ()
     return any(isinstance(f, Atom) for m, _ in terms for f in m)
+
+
+def divisors(extent: Extent) -> Iterator[Dim]:
+    """Yield what an extent is divided by, where that is no number."""
+    for monomial, _ in extent.terms if isinstance(extent, Dim) else ():
+        for f in monomial:
+            if isinstance(f, Atom):
+                yield from divisors(f.left)
+                yield from divisors(f.right)
+                if f.kind in ("floordiv", "mod") and isinstance(f.right, Dim):
+                    yield f.right
 
 
 def size_of(shape: Iterable[Extent]) -> Extent:

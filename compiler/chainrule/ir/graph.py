@@ -184,6 +184,8 @@ class Graph:
     def call(self, name: str, /, *args: Node, **attributes: Any) -> Node:
         """Apply the op `name`; its attributes are given by name."""
         op = self.ops[name]
+        if op.defaults:
+            attributes = {**op.defaults, **attributes}
         return self.apply(op, args, tuple(attributes[p] for p in op.params))
 
     def apply(self, op: Op, args: tuple[Node, ...], attrs: tuple[Any, ...]) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -103,6 +103,7 @@ class Op:
         name: Unique in the table.
         kind: How results depend on arguments.
         params: Names of its static attributes, in the order nodes hold them.
+        defaults: What attributes are that are not given.
         infer: Type of the result from the types of the arguments and the attributes.
         value: What it means, in NumPy; the oracle of compiled code.  A bundle is a mapping.
         slopes: For pointwise ops: the partial derivative for each argument (`None` for zero).
@@ -110,6 +111,7 @@ class Op:
         push: For the others: tangent of the result from those of the arguments (`None`: zero).
         batch: For what is not pointwise: the same op with a new leading axis on some arguments.
         expand: For composites, and where the machine has no such instruction: the definition.
+        written: How formulas show it, in other ops; by default by its own notation.
         native: How machine code computes it.
         notation: How people write it.
         sympy: The SymPy expression it means, in `x`, `y`, `z`; judge of its slopes.
@@ -119,6 +121,11 @@ class Op:
             the types of the arguments and the attributes.
         commutative: Arguments may be swapped.
         linear: The result is linear in its arguments, which move without arithmetic.
+        apart: For what is not pointwise: for each argument, which axis of the result goes with
+            which of its axes, such that what has one index in the result depends on what has that
+            index in the argument and on nothing else of it.
+        beside: An op of the same arguments that shares nearly all of its work with this one: where
+            that is computed, this one is too.
     """
 
     name: str
@@ -139,9 +146,18 @@ class Op:
     flops: int = 1
     commutative: bool = False
     linear: bool = False
+    defaults: Attrs = field(default_factory=dict)
+    apart: Callable[..., Sequence[Mapping[int, int]]] | None = None
+    written: Callable[..., Node] | None = None
+    beside: str = ""
 
     def __repr__(self) -> str:
         return self.name
+
+    def shown(self, attrs: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the attributes of a node, by name, that are not what they usually are."""
+        given = zip(self.params, attrs, strict=True)
+        return {k: v for k, v in given if k not in self.defaults or v != self.defaults[k]}
 
     def __call__(self, *args: Node | float, **attributes: Any) -> Node:
         """Apply the op in the graph of its arguments; numbers take the type of the first node."""

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from chainrule.errors import OutOfMemoryError, ShapeError, explain
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Dim, Extent, Monomial, evaluate_extent, names_of
+from chainrule.ir.dims import (
+    Dim,
+    Extent,
+    Monomial,
+    divisors,
+    evaluate_extent,
+    names_of,
+    show_extent,
+)
 from chainrule.ir.op import Requirement
 from chainrule.ir.types import Type
 
@@ -110,7 +118,15 @@ def _at(line: str) -> tuple[str, ...]:
 
 
 def requirements(node: Node) -> Iterator[Requirement]:
-    """Yield what must not be negative for a node to run: its own extents, and what its op needs."""
+    """Yield what must not be negative for a node to run.
+
+    That are its own extents, what its op needs, and divisors less 1: no number is divided by 0.
+    """
+    for value in (node.type.shape, *node.attrs):
+        for e in value if isinstance(value, tuple) else (value,):
+            if isinstance(e, Dim):
+                for by in divisors(e):
+                    yield Requirement(by - 1, f"a division by the extent {show_extent(by)}")
     taken = {e for x in node.args for e in x.type.shape}
     for e in node.type.shape:
         if isinstance(e, Dim) and e not in taken:

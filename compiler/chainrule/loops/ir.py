@@ -222,7 +222,7 @@ def _expression(value: Expression) -> str:
         case Load(buffer, offset):
             return f"{buffer.name}[{show_extent(offset)}]"
         case Compute(op, args, attrs, _):
-            extra = "".join(f", {a}" for a in attrs)
+            extra = "".join(f", {a}" for a in op.shown(attrs).values())
             return f"{op.name}({', '.join(args)}{extra})"
         case Number(number):
             return repr(number)

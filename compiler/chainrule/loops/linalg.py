@@ -88,7 +88,7 @@ def _lu(kernel: FactorKernel) -> None:
     a, y, ops, dtype = kernel.argument(0), kernel.result(), kernel.node.graph.ops, kernel.node.dtype
     with kernel.loop("i", n) as i:
         kernel.each("j", n, lambda j: y.write(i, j, a(i, j)))
-        y.write(i, n, values.compute(ops["cast"], [values.position(i)], dtype, (dtype,)))
+        y.write(i, n, values.compute(ops["cast"], [values.position(i)], dtype, (dtype, True)))
     with kernel.blocks() as (done, width):
         with kernel.loop("k", width) as k:
             _eliminate(kernel, y, done + k, width - 1 - k)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainrule.ir.dims import Extent, Shape, loop_variables, named, size_of
+from chainrule.ir.dims import Extent, Shape, loop_variables, named, size_of, smaller
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
@@ -172,9 +172,15 @@ def _recurrence(node: Node, values: Values) -> Values:
 
 
 def _scatter(node: Node, place: Place, values: Values) -> Values:
-    """Add element after element; the tail axes, which never collide, in lanes."""
+    """Add element after element; the tail axes, which never collide, in lanes.
+
+    Where the result may have no place at all, a loop of one turn or none is around everything.
+    """
     g, places = node.args
     size, batch = node.attrs
+    some = smaller(1, size)
+    if some != 1:
+        values.open("some")
     variables = loop_variables("i", g.type.rank)
     index = tuple(named(v) for v in variables)
     rank = places.type.rank
@@ -186,6 +192,8 @@ def _scatter(node: Node, place: Place, values: Values) -> Values:
     for k, v in enumerate(reversed(variables)):
         lanes = k == 0 and g.type.rank > rank
         values.close(v, g.shape[-1 - k], vector=lanes)
+    if some != 1:
+        values.close("some", some, vector=False)
     return values
 
 

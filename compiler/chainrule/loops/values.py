@@ -236,6 +236,8 @@ class Values:
             return [(x, index) for x in node.args]
         x, places = node.args
         (batch,) = node.attrs
+        if x.shape[batch] == 0:
+            return []
         rank = places.type.rank
         of_places = (places, index[:rank])
         if of_places not in done:
@@ -248,7 +250,7 @@ class Values:
         ops = node.graph.ops
         wide = index
         if self._dtypes[index] is not I64:
-            wide = self.compute(ops["cast"], [index], I64, (I64,))
+            wide = self.compute(ops["cast"], [index], I64, (I64, True))
         size, zero = self.position(extent), self.number(0, I64)
         negative = self.compute(ops["less"], [wide, zero], BOOL)
         wrapped = self.compute(ops["add"], [wide, size], I64)
@@ -271,7 +273,10 @@ class Values:
                 wide = self.position(index[0])
                 if node.dtype is I64:
                     return wide
-                return self.compute(node.graph.ops["cast"], [wide], node.dtype, (node.dtype,))
+                return self.compute(node.graph.ops["cast"], [wide], node.dtype, (node.dtype, True))
+            case "gather" if node.args[0].shape[node.attrs[0]] == 0:
+                # There is no nearest place to take: 0, as the op's meaning has it.
+                return self.number(0, node.dtype)
             case "gather":
                 (of_x,) = [w for w in self._arguments(node, index, done) if w[0] is node.args[0]]
                 return done[of_x]

@@ -332,7 +332,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     columns = [np.ones_like(x)]
     for _ in range(count - 1):
         columns.append(columns[-1] * x)
-    return stack(columns if increasing else columns[::-1], axis=1)
+    # Of no columns one is made all the same, for its type and its rows.
+    return stack(columns if increasing else columns[::-1], axis=1)[:, :count]
 
 
 @array_function(np.diff)

@@ -9,9 +9,11 @@ import numpy as np
 
 from chainrule.errors import UnsupportedError, absent, explain, public_names
 from chainrule.frontend.array import Array
+from chainrule.frontend.assume import at_least
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, node_of, reshape
+from chainrule.ir.dims import size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.types import F64
 from chainrule.numpy import linear, shape
@@ -42,17 +44,13 @@ def _vector(node: Node, order: Any, axes: tuple[int, ...]) -> Node:
     if order in (None, 2, "fro"):
         return graph.call("norm", node, axes=axes)
     size = graph.call("abs", node)
-    if order == math.inf:
-        return graph.call("max", size, axes=axes)
-    if order == -math.inf:
-        return graph.call("min", size, axes=axes)
+    if order in (math.inf, -math.inf):
+        return _extreme(size, axes, largest=order > 0)
     if order == 1:
         return graph.call("sum", size, axes=axes)
     if order == 0:
         return graph.call("sum", cast(~node.equals(0), node.dtype), axes=axes)
-    powers = graph.call("pow", size, graph.full_like(size, float(order)))
-    total = graph.call("sum", powers, axes=axes)
-    return graph.call("pow", total, graph.full_like(total, 1 / float(order)))
+    return graph.call("p_norm", node, axes=axes, order=float(order))
 
 
 def _matrix(node: Node, order: Any, axes: tuple[int, int]) -> Node:
@@ -67,14 +65,30 @@ def _matrix(node: Node, order: Any, axes: tuple[int, int]) -> Node:
     along, across = (rows, columns) if order in (1, -1) else (columns, rows)
     sums = node.graph.call("sum", node.graph.call("abs", node), axes=(along,))
     left = across - (across > along)
-    return node.graph.call("max" if order > 0 else "min", sums, axes=(left,))
+    return _extreme(sums, (left,), largest=order > 0)
+
+
+def _extreme(sizes: Node, axes: tuple[int, ...], *, largest: bool) -> Node:
+    """Return the largest of numbers that are not negative, 0 of none, or the smallest of some."""
+    graph = sizes.graph
+    if not largest:
+        for i in axes:
+            at_least(graph, sizes.shape[i], 1, "the smallest needs at least one element")
+        return graph.call("min", sizes, axes=axes)
+    count = size_of([sizes.shape[i] for i in axes])
+    found = graph.call("max", sizes, axes=axes)
+    if isinstance(count, int):
+        return found if count else graph.full_like(found, 0.0)
+    # Not the larger of it and 0: of zeros that would be a tie, and half of the derivative.
+    none = graph.call("extent", extent=count).equals(0)
+    return graph.select(graph.broadcast(none, found.shape, ()), 0.0, found)
 
 
 @array_function(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
     """Return the norm of vectors or matrices, as `numpy.linalg.norm`.
 
-    The 2-norm neither overflows nor underflows, and its derivative at 0 is 0.
+    Norms neither overflow nor underflow on the way, and their derivative at 0 is 0.
 
     Args:
         x: An array; of any shape where `ord` and `axis` are None.

@@ -182,5 +182,5 @@ def graph_of_any(values: Sequence[Any]) -> Graph:
 
 
 def converted(node: Node, dtype: Any) -> Node:
-    """Convert to a NumPy dtype, unless it is None."""
-    return node if dtype is None else cast(node, dtype_of(dtype))
+    """Convert to a NumPy dtype, unless it is None, as the user has written."""
+    return node if dtype is None else cast(node, dtype_of(dtype), rounds=True)

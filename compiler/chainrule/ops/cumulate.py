@@ -7,18 +7,18 @@ order are exact, zeros included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from chainrule.ir.dims import Extent
+from chainrule.ir.dims import Extent, larger
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special
 from chainrule.ir.types import Array
 from chainrule.ops._declare import declare, same_type
 
-__all__ = ["cumsum", "recurrence"]
+__all__ = ["cumsum", "recurrence", "shifted"]
 
 
 def _spread_over(args: Sequence[Node], flags: Sequence[bool], size: Extent) -> list[Node]:
@@ -26,6 +26,11 @@ def _spread_over(args: Sequence[Node], flags: Sequence[bool], size: Extent) -> l
         x if f else x.graph.broadcast(x, (size, *x.shape), tuple(range(1, x.type.rank + 1)))
         for x, f in zip(args, flags, strict=True)
     ]
+
+
+def _others(_y: Node, *args: Node, axis: int, reverse: bool) -> list[Mapping[int, int]]:
+    del reverse
+    return [{i: i for i in range(x.type.rank) if i != axis} for x in args]
 
 
 def _cumsum_value(x: Array, *, axis: int, reverse: bool) -> Array:
@@ -45,7 +50,8 @@ cumsum: Final[Op] = declare(
         batch=lambda args, flags, size, *, axis, reverse: cumsum(
             args[0], axis=axis + 1, reverse=reverse
         ),
-        linear=True, notation=Notation("cumsum({0})", r"\operatorname{{cumsum}}({0})"),
+        linear=True, apart=_others,
+        notation=Notation("cumsum({0})", r"\operatorname{{cumsum}}({0})"),
     )
 )  # fmt: skip
 
@@ -62,11 +68,13 @@ def _recurrence_value(a: Array, b: Array, *, axis: int, reverse: bool) -> Array:
     return np.moveaxis(r, 0, axis)
 
 
-def _shift(x: Node, axis: int, *, forward: bool) -> Node:
+def shifted(x: Node, axis: int, *, forward: bool) -> Node:
     """Move elements one place along `axis`; the freed place is 0."""
-    graph, n = x.graph, x.shape[axis]
+    graph = x.graph
     rank = x.type.rank
-    short = tuple(n - 1 if i == axis else e for i, e in enumerate(x.shape))
+    # Of no elements, none move: without a bound there would be -1 of them.
+    moved = larger(x.shape[axis] - 1, 0)
+    short = tuple(moved if i == axis else e for i, e in enumerate(x.shape))
     one = tuple(int(i == axis) for i in range(rank))
     none = (0,) * rank
     steps = (1,) * rank
@@ -78,8 +86,8 @@ def _recurrence_pull(
     g: Node, y: Node, a: Node, _b: Node, *, axis: int, reverse: bool
 ) -> tuple[Node, Node]:
     # s_j = g_j + a_{j+1} s_{j+1} is the cotangent of b_j, and s_j r_{j-1} that of a_j.
-    s = recurrence(_shift(a, axis, forward=reverse), g, axis=axis, reverse=not reverse)
-    return s * _shift(y, axis, forward=not reverse), s
+    s = recurrence(shifted(a, axis, forward=reverse), g, axis=axis, reverse=not reverse)
+    return s * shifted(y, axis, forward=not reverse), s
 
 
 def _recurrence_push(
@@ -89,7 +97,7 @@ def _recurrence_push(
     ta, tb = tangents
     drive = tb if tb is not None else y.graph.full_like(b, 0.0)
     if ta is not None:
-        drive = drive + ta * _shift(y, axis, forward=not reverse)
+        drive = drive + ta * shifted(y, axis, forward=not reverse)
     return recurrence(a, drive, axis=axis, reverse=reverse)
 
 
@@ -101,6 +109,7 @@ recurrence: Final[Op] = declare(
         batch=lambda args, flags, size, *, axis, reverse: recurrence(
             *_spread_over(args, flags, size), axis=axis + 1, reverse=reverse
         ),
-        flops=2, notation=Notation("recurrence({0}, {1})", r"\operatorname{{rec}}({0}, {1})"),
+        flops=2, apart=_others,
+        notation=Notation("recurrence({0}, {1})", r"\operatorname{{rec}}({0}, {1})"),
     )
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +15,11 @@ from chainrule.ir.op import Arithmetic, Kind, Notation, Op, Special
 from chainrule.ir.types import I64, Array, Type
 from chainrule.ops import _oracle as oracle
 from chainrule.ops._declare import declare, same_type
-from chainrule.ops.pointwise import abs_, exp, log, select
+from chainrule.ops.cumulate import recurrence, shifted
+from chainrule.ops.pointwise import abs_, exp, log, pow_, select, sign
 
-__all__ = ["argmax", "argmin", "log_softmax", "logsumexp", "max_", "min_", "norm", "prod",
-           "softmax", "spread", "sum_"]  # fmt: skip
+__all__ = ["argmax", "argmin", "log_softmax", "logsumexp", "max_", "min_", "norm", "p_norm",
+           "prod", "softmax", "spread", "sum_"]  # fmt: skip
 
 Axes = tuple[int, ...]
 
@@ -46,6 +47,11 @@ def _shifted(name: str) -> Callable[..., Node]:
     return batch
 
 
+def _left(y: Node, x: Node, *, axes: Axes) -> tuple[Mapping[int, int]]:
+    kept = [i for i in range(x.type.rank) if i not in axes]
+    return (dict(zip(kept if y.shape == x.shape else range(len(kept)), kept, strict=True)),)
+
+
 def _reduction(
     name: str, value: Callable[..., Any], pull: Callable[..., Any], push: Callable[..., Any], *,
     kind: Kind = Kind.REDUCE, takes: Any = "number", keeps_shape: bool = False, **facts: Any,
@@ -54,7 +60,7 @@ def _reduction(
     infer = known if keeps_shape else _reduced(name, takes)
     return declare(
         Op(name, kind, ("axes",), infer, value, Special(), pull=pull, push=push,
-           batch=_shifted(name), **facts)
+           batch=_shifted(name), apart=_left, **facts)
     )  # fmt: skip
 
 
@@ -97,30 +103,26 @@ def _others(x: Node, axes: Axes) -> Node:
 def exclusive_product(x: Node, *, reverse: bool) -> Node:
     """Return the product of the elements before (after) each one along the last axis."""
     # r_0 = 1, r_j = x_{j-1} r_{j-1}: shift by one, and let the recurrence start from 1.
-    graph, last = x.graph, x.type.rank - 1
-    n = x.shape[last]
-    one = graph.full((*x.shape[:-1], 1), 1.0, x.dtype)
-    starts = tuple(0 if i < last or not reverse else 1 for i in range(last + 1))
-    if not isinstance(n, int) or n > 0:
-        short = (*x.shape[:-1], n - 1)
-        inner = graph.call("slice", x, starts=starts, shape=short, steps=(1,) * (last + 1))
-        both = (inner, one) if reverse else (one, inner)
-        shifted = graph.call("concatenate", *both, axis=last)
-        return cumulative_product(shifted, axis=last, reverse=reverse)
-    return x
+    last = x.type.rank - 1
+    begin = x.graph.select(_at_start(x, last, reverse=reverse), x.graph.full_like(x, 1), 0)
+    factors = shifted(x, last, forward=not reverse)
+    return recurrence(factors, begin, axis=last, reverse=reverse)
+
+
+def _at_start(x: Node, axis: int, *, reverse: bool) -> Node:
+    """Tell where a running combination along `axis` starts: at its first element or its last."""
+    graph, n = x.graph, x.shape[axis]
+    places = graph.call("iota", length=n, dtype=I64)
+    start: Node = graph.full((n,), 0, I64)
+    if reverse:
+        start = graph.broadcast(graph.call("extent", extent=n - 1), (n,), ())
+    return graph.broadcast(places.equals(start), x.shape, (axis,))
 
 
 def cumulative_product(x: Node, *, axis: int, reverse: bool) -> Node:
     """Return the running product, as the recurrence r_j = x_j r_{j-1} that starts at x_0."""
-    graph, n = x.graph, x.shape[axis]
-    first = graph.call("iota", length=n, dtype=I64)
-    start: Node = graph.full((n,), 0, I64)
-    if reverse:
-        end = graph.call("extent", extent=n - 1)
-        start = graph.broadcast(end, (n,), ())
-    at_start = graph.broadcast(first.equals(start), x.shape, (axis,))
-    begin = graph.select(at_start, x, 0.0 if x.dtype.is_float else 0)
-    return graph.call("recurrence", x, begin, axis=axis, reverse=reverse)
+    begin = x.graph.select(_at_start(x, axis, reverse=reverse), x, 0)
+    return recurrence(x, begin, axis=axis, reverse=reverse)
 
 
 def _prod_pull(g: Node, _y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
@@ -275,12 +277,15 @@ log_softmax: Final[Op] = _reduction(
 )  # fmt: skip
 
 
+def _norm_scale(x: Node, top: Node) -> Node:
+    """Return what to scale by: 0, NaN, and the extreme of nothing are no scale."""
+    return x.graph.select((top > 0) & (top < math.inf), top, 1.0)
+
+
 def _expand_norm(x: Node, *, axes: Axes) -> Node:
     # Scaling by the largest element keeps the squares in range.
     graph = x.graph
-    top = max_(abs_(x), axes=axes)
-    # 0, NaN, and the extreme of nothing are no scale either.
-    scale = graph.select((top > 0) & (top < math.inf), top, 1.0)
+    scale = _norm_scale(x, max_(abs_(x), axes=axes))
     ratio = x / spread(scale, x, axes)
     return graph.call("sqrt", sum_(ratio * ratio, axes=axes)) * scale
 
@@ -296,4 +301,41 @@ norm: Final[Op] = _reduction(
     lambda tangents, y, x, *, axes: sum_(tangents[0] * _direction(y, x, axes), axes=axes),
     kind=Kind.COMPOSITE, takes="float", expand=_expand_norm, flops=6,
     notation=Notation("norm({0})", r"\left\lVert {0} \right\rVert"),
+)  # fmt: skip
+
+
+# Norms of any other order that is finite and not 0
+
+
+def _expand_p_norm(x: Node, *, axes: Axes, order: float) -> Node:
+    # Scaling by the element that counts most keeps the powers in range.
+    size = abs_(x)
+    scale = _norm_scale(x, (max_ if order > 0 else min_)(size, axes=axes))
+    total = sum_(pow_(size / spread(scale, x, axes), order), axes=axes)
+    return pow_(total, 1 / order) * scale
+
+
+def _p_norm_slope(y: Node, x: Node, axes: Axes, order: float) -> Node:
+    # Where an element is 0 there is a kink, or a slope of 0; the subgradient of least norm is 0.
+    size = pow_(abs_(x) / spread(y, x, axes), order - 1)
+    return x.graph.select(x.equals(0), 0.0, sign(x) * size)
+
+
+p_norm: Final[Op] = declare(
+    Op(
+        "p_norm", Kind.COMPOSITE, ("axes", "order"),
+        lambda x, *, axes, order: _reduced("p_norm", "float")(x, axes=axes), oracle.p_norm,
+        Special(), expand=_expand_p_norm, flops=60,
+        pull=lambda g, y, x, *, axes, order: (
+            spread(g, x, axes) * _p_norm_slope(y, x, axes, order),
+        ),
+        push=lambda tangents, y, x, *, axes, order: sum_(
+            tangents[0] * _p_norm_slope(y, x, axes, order), axes=axes
+        ),
+        batch=lambda args, flags, size, *, axes, order: p_norm(
+            args[0], axes=tuple(a + 1 for a in axes), order=order
+        ),
+        apart=lambda y, x, *, axes, order: _left(y, x, axes=axes),
+        notation=Notation("norm({0})", r"\left\lVert {0} \right\rVert"),
+    )
 )  # fmt: skip

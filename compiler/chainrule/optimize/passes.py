@@ -12,12 +12,12 @@ from chainrule.optimize.bodies import everywhere, in_bodies
 from chainrule.optimize.chains import order_chains
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.expand import rewired
-from chainrule.optimize.fold import FOLDING
+from chainrule.optimize.fold import FOLDING, UNROUNDED
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
-from chainrule.optimize.stable import STABLE
+from chainrule.optimize.stable import ROOTS, SQUARES, STABLE
 from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.views import VIEWS
 
@@ -58,5 +58,6 @@ def stabilize(outputs: Sequence[Node]) -> list[Node]:
     """
     if not outputs:
         return []
-    rewriter = Rewriter(outputs[0].graph, BEFORE, (*FOLDING, *VIEWS, *LIFTS))
+    steps = (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
+    rewriter = Rewriter(outputs[0].graph, (*BEFORE, *ROOTS), steps)
     return rewriter.run(in_bodies(outputs, rewriter.run))

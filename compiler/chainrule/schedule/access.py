@@ -72,7 +72,8 @@ def _reindex(shape: Shape, to: Shape, index: Index) -> Index:
     """Return the index in shape `to` of the element at `index` of `shape`, in row-major order.
 
     Runs of axes with equal products are treated apart, so quotients appear only where axes
-    really are merged or split unevenly.
+    really are merged or split unevenly.  Of an axis without elements there is no index: what is
+    returned still depends on the index given, so that no access leaves the loop that never turns.
     """
     result: list[Extent] = []
     i = j = 0
@@ -96,8 +97,8 @@ def _reindex(shape: Shape, to: Shape, index: Index) -> Index:
         group = to[first_j:j]
         for k, extent in enumerate(group):
             below = size_of(group[k + 1 :])
-            part = flat // below if below != 1 else flat
-            result.append(part % extent if k else part)
+            part = flat // below if below not in (0, 1) else flat
+            result.append(part % extent if k and extent != 0 else part)
     return tuple(result)
 
 

@@ -231,7 +231,9 @@ class _Fusion:
         self.steps.append(nest)
 
     def _candidates(self, node: Node) -> Iterable[Nest]:
-        near = []
+        near = self._beside(node)
+        if near:
+            return near
         for x in node.args:
             base = _base(x)
             if base in self.nest_of:
@@ -239,6 +241,16 @@ class _Fusion:
             near.extend(self.readers.get(base, ())[-2:])
         near += self._where_wanted(node)
         return sorted(dict.fromkeys(near), key=lambda n: -n.level)
+
+    def _beside(self, node: Node) -> list[Nest]:
+        """Return the nest of the op that shares its work with this one, if it is computed."""
+        if not node.op.beside:
+            return []
+        return [
+            self.nest_of[one]
+            for one in self._users[node.args[0]]
+            if one.op.name == node.op.beside and one.args == node.args and one in self.nest_of
+        ]
 
     def _where_wanted(self, node: Node) -> Iterable[Nest]:
         """Return nests at or above which every user of `node` runs, for its other arguments.

@@ -1,0 +1,146 @@
+"""Random functions, four ways: compiled, the evaluator and NumPy; reverse, forward, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from tests.isolated import failures
+from tests.random_functions import VERBS, Program, random_function
+
+import chainrule as cr
+import chainrule.numpy as cnp
+from chainrule.frontend.trace import trace
+
+LENGTHS: Final = ((2, 3), (0, 2), (1, 1), (3, 0), (5, 4))
+"What n and m are, one call after the other."
+MODES: Final = ("fast", "strict", "reproducible")
+LARGE: Final = 1e6
+
+
+def _loss(program: Program, *values: Any) -> Any:
+    total: Any = 0.0
+    for y in program.results(VERBS["ours"], values):
+        total = total + cnp.sum(cnp.sin(y) + 0.25 * y)
+    return total
+
+
+def everything(program: Program) -> Any:
+    """Return results, loss, gradient, slope and curvature along a direction, as one function."""
+    count = len(program.shapes)
+
+    def run(*given: Any) -> Any:
+        xs, ts = given[:count], given[count:]
+
+        def loss(*values: Any) -> Any:
+            return _loss(program, *values)
+
+        gradient = cr.grad(loss, tuple(range(count)))
+        value, slope = cr.jvp(loss, xs, ts)
+        results = program.results(VERBS["ours"], xs)
+        if program.seed % 4:
+            return results, value, gradient(*xs), slope
+        return results, value, gradient(*xs), slope, cr.jvp(gradient, xs, ts)[1]
+
+    return run
+
+
+def directions(program: Program, n: int, m: int) -> list[Any]:
+    random = np.random.default_rng([program.seed, n, m, 1])
+    return [random.normal(size=x.shape) for x in program.arguments(n, m)]
+
+
+def agree(got: Any, expected: Any, what: str, loose: float = 1e-8) -> None:
+    for a, b in zip(cr.tree_leaves(got), cr.tree_leaves(expected), strict=True):
+        assert np.shape(a) == np.shape(b), f"{what}: {np.shape(a)} is not {np.shape(b)}"
+        scale = float(np.max(np.abs(b), initial=1.0, where=np.isfinite(b)))
+        if scale < LARGE:
+            np.testing.assert_allclose(a, b, loose, loose * scale, err_msg=what)
+
+
+def _difference(run: Any, xs: Sequence[Any], ts: Sequence[Any]) -> float:
+    """Return the slope along a direction, to fourth order."""
+    step = 1e-4
+
+    def at(k: float) -> float:
+        moved = [x + k * step * t for x, t in zip(xs, ts, strict=True)]
+        return float(run(*moved, *ts)[1])
+
+    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step)
+
+
+def compare(seed: int, *, compiled: bool = True, batched: bool = True) -> None:
+    """Check one program; the unit that runs in a process of its own."""
+    program = random_function(seed)
+    run = everything(program)
+    names = [*program.names(), *program.names()]
+    dims = {f"given/{i}": s for i, s in enumerate(names) if any(isinstance(e, str) for e in s)}
+    first = [*program.arguments(*LENGTHS[0]), *directions(program, *LENGTHS[0])]
+    traced = trace(run, *first, dims=dims)
+    mode = MODES[seed % 3]
+    jitted = cr.jit(run, dims=dims, numerics=mode, cache=False) if compiled else None
+    for n, m in LENGTHS:
+        xs, ts = program.arguments(n, m), directions(program, n, m)
+        expected = traced.run(*xs, *ts)
+        what = f"{program}\nat n = {n}, m = {m}"
+        results, _, gradient, slope = expected[:4]
+        if program.plain:
+            with np.errstate(all="ignore"):
+                agree(results, program.results(VERBS["plain"], xs), f"NumPy: {what}")
+        if jitted is not None:
+            agree(jitted(*xs, *ts), expected, f"{mode}: {what}")
+        pulled = sum(float(np.sum(g * t)) for g, t in zip(gradient, ts, strict=True))
+        size = 1 + sum(float(np.sum(np.abs(g * t))) for g, t in zip(gradient, ts, strict=True))
+        assert abs(float(slope) - pulled) <= 1e-8 * size, (
+            f"forward is {slope}, not {pulled}: {what}"
+        )
+        if program.smooth and (n, m) == LENGTHS[0]:
+            found = _difference(traced.run, xs, ts)
+            assert abs(found - pulled) <= 1e-5 * size, (
+                f"differences are {found}, not {pulled}: {what}"
+            )
+    if batched:
+        _compare_batch(program, run, traced.run, compiled=compiled)
+
+
+def _compare_batch(program: Program, run: Any, one: Any, *, compiled: bool) -> None:
+    n, m = LENGTHS[0]
+    first = [*program.arguments(n, m), *directions(program, n, m)]
+    rows = [first, [0.9 * x for x in first]]
+    stacked = [np.stack(pair) for pair in zip(*rows, strict=True)]
+    mapped = cr.vmap(run)
+    got = (
+        cr.jit(mapped, cache=False)(*stacked) if compiled else trace(mapped, *stacked).run(*stacked)
+    )
+    for k, row in enumerate(rows):
+        agree(cr.tree_map(lambda y, k=k: y[k], got), one(*row), f"row {k} of vmap: {program}")
+
+
+def check(name: str) -> None:
+    """Check the program that a name stands for: its seed, `+` if compiled, `*` if batched."""
+    compare(int(name.rstrip("+*")), compiled="+" in name, batched="*" in name)
+
+
+def _failing(names: Sequence[str]) -> str:
+    return "\n\n".join(f"{k}\n{v}" for k, v in failures(__name__, names).items())
+
+
+def test_compiled_programs() -> None:
+    assert not (found := _failing([f"{s}+" for s in range(14)])), found
+
+
+def test_batched_programs() -> None:
+    assert not (found := _failing([f"{s}*" for s in range(100, 124)])), found
+
+
+def test_evaluated_programs() -> None:
+    assert not (found := _failing([f"{s}" for s in range(1000, 1130)])), found
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("block", range(200))
+def test_many_programs(block: int) -> None:
+    seeds = range(10_000 + 100 * block, 10_100 + 100 * block)
+    assert not (found := _failing([f"{s}+{'*' * (s % 2)}" for s in seeds])), found
