@@ -264,9 +264,9 @@ def push_call(
     moves = [i for i, t in enumerate(after) if t is not None]
     if not moves:
         return {}
-    pushed = [t for t in after if t is not None]
-    exits = Exits([pushed], [True for _ in moves])
-    inner = Body((*body.inputs, *moving.values(), *entered.inputs), (*pushed, *exits.masks[0]))
+    results = [t for t in after if t is not None]
+    exits = Exits([results], [True for _ in moves])
+    inner = Body((*body.inputs, *moving.values(), *entered.inputs), (*results, *exits.masks[0]))
     args = [*y.args, *given.values(), *entered.outer]
     node = graph.call("call", *args, body=inner, custom=None, apart=y.attributes["apart"])
     return dict(zip(moves, exits.applied(results_of(node)), strict=True))

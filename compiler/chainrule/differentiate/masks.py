@@ -79,7 +79,8 @@ def _parts(mask: Node) -> list[Node]:
             stack += reversed(m.args)
         else:
             found.append(m)
-    return found
+    # What does not differ along some axis may go where the whole could not.
+    return found if any(len(core_of(m).axes) < m.type.rank for m in found) else [mask]
 
 
 def masked(masks: Sequence[Node], g: Node) -> Node:
@@ -290,6 +291,8 @@ def _touched(y: Node, core: Core, at: int, pairing: Mapping[int, int]) -> Node |
         return running > 0
     if kind not in (Kind.FACTOR, Kind.COMPOSITE) and len(core.axes) == y.type.rank:
         return None
+    if _is_pick(core.node):
+        return None
     return _any(core, pairing).over(y.args[at], pairing)
 
 
@@ -325,6 +328,11 @@ def _reached(y: Node, mask: Node, at: int) -> Node | None:
         return y.graph.apply(y.op, (mask,), y.attrs)
     mixes = y.op.kind in (Kind.REDUCE, Kind.FACTOR, Kind.COMPOSITE)
     return _any(core, pairing).over(y, pairing) if mixes else None
+
+
+def _is_pick(mask: Node) -> bool:
+    """Tell whether a mask holds where a counter is some number: at one element of each row."""
+    return mask.op.name == "equal" and any(core_of(a).node.op.name == "iota" for a in mask.args)
 
 
 def _any(core: Core, pairing: Mapping[int, int]) -> Core:
