@@ -29,7 +29,7 @@ SECTIONS: Final[dict[str, tuple[Kind, ...]]] = {
     "reductions": (Kind.REDUCE, Kind.COMPOSITE, Kind.CUMULATE),
     "contraction": (Kind.CONTRACT,),
     "matrices": (Kind.FACTOR,),
-    "structure": (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER),
+    "structure": (Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER, Kind.UPDATE),
     "sources": (Kind.SOURCE,),
     "control": (Kind.CONTROL, Kind.ITEM),
 }
@@ -73,6 +73,7 @@ MEANINGS: Final = {
     "det": "`numpy.linalg.det`", "logabsdet": "logarithm of the size of the determinant",
     "gather": "rows of the first argument, picked by integers",
     "scatter_add": "zeros to which rows are added at places given by integers",
+    "update": "the first argument with a part set to the second, or the second added there",
     "sum": "sum over axes", "prod": "product over axes", "max": "greatest over axes",
     "min": "least over axes", "argmax": "index of the first greatest along an axis",
     "argmin": "index of the first least along an axis",

@@ -136,6 +136,27 @@ def test_slope_of_tanh_in_a_loop_under_vmap_and_in_halves() -> None:
     np.testing.assert_allclose(half.astype(float), [4 / (math.exp(5) + math.exp(-5)) ** 2], 1e-3)
 
 
+def test_gelu_by_tanh_as_people_write_it_keeps_digits_in_fast_mode() -> None:
+    def gelu(x: Any) -> Any:
+        inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+        return 0.5 * x * (1 + cnp.tanh(inner))
+
+    def exact(x: Any) -> Any:
+        inner = mpmath.mpf(0.7978845608028654) * (x + mpmath.mpf(0.044715) * x**3)
+        return x / (1 + mpmath.exp(-2 * inner))
+
+    x = np.array([-9.0, -6.0, -3.0, -1.0, 0.5, 4.0])
+    with mpmath.workprec(300):
+        values = [float(exact(mpmath.mpf(v))) for v in x]
+        slopes = [float(mpmath.diff(exact, mpmath.mpf(v))) for v in x]
+    # The rounding of the inner polynomial counts as often as it is large.
+    np.testing.assert_allclose(compiled(gelu, x), values, rtol=3e-14)
+    np.testing.assert_allclose(compiled(gelu, x, 1), slopes, rtol=3e-13)
+    np.testing.assert_allclose(compiled(gelu, x, 1, "strict"), slopes, atol=1e-14)
+    squared = compiled(lambda v: 1 - cnp.tanh(v) ** 2, np.array([6.0, 20.0, 300.0]))
+    assert ulps(squared, np.array([6.0, 20.0, 300.0]), lambda v: mpmath.sech(v) ** 2) <= 4
+
+
 @pytest.mark.parametrize("n", [0, 1, 5, 17])
 def test_named_extents_of_functions_with_tails(n: int) -> None:
     def total(x: Any) -> Any:

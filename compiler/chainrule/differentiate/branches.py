@@ -59,7 +59,8 @@ def pull_switch(
 ) -> list[Node | None]:  # fmt: skip
     """Return the cotangents of a switch's arguments: the pull-back of the branch that was taken.
 
-    What it needs is kept by that branch (the others leave zeros there) or computed again.
+    What it needs is kept by that branch (the others leave zeros there) or computed again.  An
+    array of which it needs a few elements is not asked for again: these are kept.
     """
     graph, index, *operands = y.graph, *y.args
     branches: tuple[Body, ...] = y.attributes["branches"]
@@ -70,7 +71,10 @@ def pull_switch(
     exits = Exits(pulled, _chosen(inner[1:], asked))
     pulled = [[*p, *masks] for p, masks in zip(pulled, exits.masks, strict=True)]
     late = [*given.values(), *entered.inputs]
-    kept = [residuals(p, late, b.inputs) for p, b in zip(pulled, branches, strict=True)]
+    kept = [
+        [n for n in residuals(p, late, (), at_hand=b.inputs) if n not in b.inputs]
+        for p, b in zip(pulled, branches, strict=True)
+    ]
     # Branches may share what depends on no argument, an extent say: it is kept once.
     saved = list(dict.fromkeys(n for nodes in kept for n in nodes))
     forward = [
@@ -81,13 +85,17 @@ def pull_switch(
     ]  # fmt: skip
     results = results_of(graph.call("switch", index, *operands, branches=tuple(forward)))
     known = {n: graph.input("saved", n.type) for n in saved}
+    outputs = [tuple(substitute_within(p, known)) for p in pulled]
+    read = reached([n for found in outputs for n in found])
+    used = [i for i in range(len(operands)) if any(b.inputs[i] in read for b in branches)]
     backward = tuple(
-        Body((*b.inputs, *known.values(), *late), tuple(substitute_within(p, known)))
-        for p, b in zip(pulled, branches, strict=True)
+        Body((*(b.inputs[i] for i in used), *known.values(), *late), found)
+        for b, found in zip(branches, outputs, strict=True)
     )
     rest = results[len(branches[0].outputs) :]
+    again = [operands[i] for i in used]
     gs = [*cotangents.values(), *entered.outer]
-    node = graph.call("switch", index, *operands, *rest, *gs, branches=backward)
+    node = graph.call("switch", index, *again, *rest, *gs, branches=backward)
     return [None, *_spaced(exits.applied(results_of(node)), asked)]
 
 
@@ -256,9 +264,9 @@ def push_call(
     moves = [i for i, t in enumerate(after) if t is not None]
     if not moves:
         return {}
-    pushed = [t for t in after if t is not None]
-    exits = Exits([pushed], [True for _ in moves])
-    inner = Body((*body.inputs, *moving.values(), *entered.inputs), (*pushed, *exits.masks[0]))
+    results = [t for t in after if t is not None]
+    exits = Exits([results], [True for _ in moves])
+    inner = Body((*body.inputs, *moving.values(), *entered.inputs), (*results, *exits.masks[0]))
     args = [*y.args, *given.values(), *entered.outer]
     node = graph.call("call", *args, body=inner, custom=None, apart=y.attributes["apart"])
     return dict(zip(moves, exits.applied(results_of(node)), strict=True))

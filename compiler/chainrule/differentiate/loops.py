@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from chainrule.differentiate.loop_masks import LoopMasks
-from chainrule.differentiate.masks import Core, masked
+from chainrule.differentiate.masks import Core, masked, summed
 from chainrule.differentiate.residuals import residuals
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
@@ -162,7 +162,7 @@ def pull_loop(
         back.carry(g, cotangents.get(k, graph.full_like(x, 0.0)), slopes[x])
     for x in fixed:
         total = graph.input("total", x.type)
-        back.carry(total, graph.full_like(x, 0.0), total + slopes[x])
+        back.carry(total, graph.full_like(x, 0.0), summed(total, slopes[x]))
     for k, core in masks.carries.items():
         back.carry(core.node, masks.first[k], narrow[loop.carried[k]])
     for x in [x for x in fixed if x in narrow]:

@@ -18,11 +18,12 @@ from typing import Final, NamedTuple
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, I64
+from chainrule.ops.laying import added_up, laid
 
 __all__ = ["Core", "added", "core_of", "either", "mask_of", "masked", "product", "pulled", "pushed",
-           "split"]  # fmt: skip
+           "split", "summed"]  # fmt: skip
 
-MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE})
+MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE, Kind.UPDATE})
 "Kinds of ops whose pull-back moves elements, so that a mask may move along."
 
 
@@ -78,7 +79,8 @@ def _parts(mask: Node) -> list[Node]:
             stack += reversed(m.args)
         else:
             found.append(m)
-    return found
+    # What does not differ along some axis may go where the whole could not.
+    return found if any(len(core_of(m).axes) < m.type.rank for m in found) else [mask]
 
 
 def masked(masks: Sequence[Node], g: Node) -> Node:
@@ -139,12 +141,23 @@ def added(a: Node, b: Node) -> Node:
     common = [m for m in masks if m in others]
     own = [m for m in masks if m not in common]
     foreign = [m for m in others if m not in common]
-    total = masked(own, inside) + masked(foreign, rest)
+    total = summed(masked(own, inside), masked(foreign, rest))
     if own and foreign:
         one, other = (reduce(lambda m, n: _logic("bit_and", m, n), c) for c in (own, foreign))
         if _logic("bit_not", one) is not other and _logic("bit_not", other) is not one:
             total = masked([_logic("bit_or", one, other)], total)
     return masked(common, total)
+
+
+def summed(a: Node, b: Node) -> Node:
+    """Add cotangents; of one that is zero but where an index points, only that is added."""
+    for total, term in ((a, b), (b, a)):
+        terms = laid(term)
+        if terms and all(t.index for t in terms) and constant_value(total) != 0:
+            found = added_up(total, terms)
+            if found is not None:
+                return found
+    return a + b
 
 
 # Other ops
@@ -278,6 +291,8 @@ def _touched(y: Node, core: Core, at: int, pairing: Mapping[int, int]) -> Node |
         return running > 0
     if kind not in (Kind.FACTOR, Kind.COMPOSITE) and len(core.axes) == y.type.rank:
         return None
+    if _is_pick(core.node):
+        return None
     return _any(core, pairing).over(y.args[at], pairing)
 
 
@@ -313,6 +328,11 @@ def _reached(y: Node, mask: Node, at: int) -> Node | None:
         return y.graph.apply(y.op, (mask,), y.attrs)
     mixes = y.op.kind in (Kind.REDUCE, Kind.FACTOR, Kind.COMPOSITE)
     return _any(core, pairing).over(y, pairing) if mixes else None
+
+
+def _is_pick(mask: Node) -> bool:
+    """Tell whether a mask holds where a counter is some number: at one element of each row."""
+    return mask.op.name == "equal" and any(core_of(a).node.op.name == "iota" for a in mask.args)
 
 
 def _any(core: Core, pairing: Mapping[int, int]) -> Core:

@@ -38,6 +38,8 @@ class Kind(Enum):
     "elements picked by an integer argument"
     SCATTER = auto()
     "elements added at places given by an integer argument"
+    UPDATE = auto()
+    "an array with part of it changed: in place where nothing else reads what was there"
     FACTOR = auto()
     "matrices factored, or triangular systems solved: rows that need all the rows before them"
     CONTROL = auto()

@@ -19,9 +19,11 @@ from chainrule.ops import (
     special,
     structure,
     systems,
+    update,
     writing,
 )
 from chainrule.ops._declare import OPS
 
 __all__ = ["OPS", "cofactors", "contract", "control", "cumulate", "index", "linalg", "pointwise",
-           "reduce", "slopes", "source", "special", "structure", "systems", "writing"]  # fmt: skip
+           "reduce", "slopes", "source", "special", "structure", "systems", "update",
+           "writing"]  # fmt: skip

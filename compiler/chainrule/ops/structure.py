@@ -18,7 +18,7 @@ from chainrule.ir.op import Kind, Notation, Op, Requirement, Special
 from chainrule.ir.types import Array, Type
 from chainrule.ops._declare import declare
 
-__all__ = ["broadcast", "concatenate", "place", "reshape", "slice_", "transpose"]
+__all__ = ["broadcast", "concatenate", "place", "reshape", "slice_", "transpose", "within"]
 
 
 def _linear_push(tangents: tuple[Node, ...], y: Node, *_args: Node, **_attributes: Any) -> Node:
@@ -170,7 +170,7 @@ def _slice_batch(
     return x.graph.call("slice", x, **given)
 
 
-def _within(
+def within(
     starts: Shape, counts: Shape, steps: tuple[int, ...], shape: Shape
 ) -> Iterator[Requirement]:
     """Say that elements start, start + step, ... lie on their axis; of none it does not matter."""
@@ -193,7 +193,7 @@ slice_: Final[Op] = declare(
         "slice", Kind.VIEW, ("starts", "shape", "steps"),
         lambda x, *, starts, shape, steps: Type(x.dtype, shape), _slice_value, Special(),
         pull=_slice_pull, push=_linear_push, batch=_slice_batch, linear=True, flops=0,
-        needs=lambda x, *, starts, shape, steps: _within(starts, shape, steps, x.shape),
+        needs=lambda x, *, starts, shape, steps: within(starts, shape, steps, x.shape),
         apart=_whole_axes,
         notation=Notation("{0}[...]", r"{0}_{{[\cdot]}}"),
     )
@@ -223,7 +223,7 @@ place: Final[Op] = declare(
         ),
         linear=True, flops=0, apart=_whole_axes,
         notation=Notation("place({0})", r"\operatorname{{place}}({0})"),
-        needs=lambda x, *, starts, shape, steps: _within(starts, x.shape, steps, shape),
+        needs=lambda x, *, starts, shape, steps: within(starts, x.shape, steps, shape),
     )
 )  # fmt: skip
 

@@ -151,6 +151,11 @@ EXPONENTIALS: Final = (
     becomes(1 - sigmoid(x), sigmoid(-x)),
     becomes((exp(x) - exp(-x)) / (exp(x) + exp(-x)), tanh(x)),
     becomes(expm1(x) / (exp(x) + 1), tanh(0.5 * x)),
+    # What is left of 1 has digits of its own.
+    becomes(1 + tanh(x), sigmoid(x * 2) * 2),
+    becomes(1 - tanh(x), sigmoid(x * -2) * 2),
+    becomes(1 - tanh(x) * tanh(x), call("tanh_slope", x)),
+    becomes(1 - tanh(x) ** 2, call("tanh_slope", x)),
     becomes((exp(x) - exp(-x)) * 0.5, call("sinh", x)),
     becomes((exp(x) - exp(-x)) / 2, call("sinh", x)),
     becomes((exp(x) + exp(-x)) * 0.5, call("cosh", x)),
