@@ -23,7 +23,6 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return plain(traced, **options)
 
     monkeypatch.setattr(variant, "compile_variant", counted)
-
     return names
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import current_graph
-from chainrule.frontend.dispatch import InGraph, first_traced
+from chainrule.frontend.dispatch import first_traced
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
+    Operand,
     as_operand,
     broadcast_to_shape,
     cast,
@@ -20,7 +21,7 @@ from chainrule.frontend.operands import (
     node_of,
     reshape,
 )
-from chainrule.frontend.value import describe
+from chainrule.frontend.value import SymbolicExtent, Value, describe
 from chainrule.ir.dims import Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, dtype_of
@@ -72,7 +73,7 @@ def kept(node: Node, like: Node, axes: tuple[int, ...], keepdims: bool) -> Array
 def to_node(x: Any, *others: Any) -> Node:
     """Return an operand as a node of the traced ones' graph; plain ones, of that traced into."""
     operand = as_operand(x)
-    traced = [v for v in (operand, *others) if isinstance(v, InGraph)]
+    traced: list[Operand] = [v for v in (operand, *others) if isinstance(v, Value | SymbolicExtent)]
     graph = None if traced else current_graph()
     values: Any = traced or [operand]
     return node_of(operand, graph_of(values) if graph is None else graph)

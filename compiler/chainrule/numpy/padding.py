@@ -100,7 +100,8 @@ def _repeated(mode: str, extent: Extent, before: Extent, after: Extent) -> Any:
         return None
     if mode == "edge" or not 0 < extent <= max(before, after):
         return None
-    return np.pad(np.arange(extent), (before, after), mode)  # type: ignore[call-overload]
+    repeat: Any = np.pad
+    return repeat(np.arange(extent), (before, after), mode)
 
 
 def _pad_constant(node: Node, pairs: Sequence[Pair], values: Any) -> Node:

@@ -155,8 +155,9 @@ def var(
     axes = normalized_axes(axis, node.type.rank)
     if given(mean) or (given(where) and where is not True):
         freedom = ddof if correction is None else correction
-        off, degrees = _spread(node, axes, where, mean, freedom)
-        return kept(cast(_summed(off * off, axes) / degrees, node.dtype), node, axes, keepdims)
+        away, chosen = _spread(node, axes, where, mean, freedom)
+        squares = _summed(away * away, axes)
+        return kept(cast(squares / chosen, node.dtype), node, axes, keepdims)
     if not axes:
         return Array(node * 0.0)
     wide = _widened(node)
@@ -181,10 +182,9 @@ def std(
     axes = normalized_axes(axis, node.type.rank)
     if given(mean) or (given(where) and where is not True):
         freedom = ddof if correction is None else correction
-        off, degrees = _spread(node, axes, where, mean, freedom)
-        length = node.graph.call("norm", off, axes=axes) if axes else node.graph.call("abs", off)
-        root = node.graph.call("sqrt", degrees)
-        return kept(cast(length / root, node.dtype), node, axes, keepdims)
+        away, chosen = _spread(node, axes, where, mean, freedom)
+        far = node.graph.call("norm", away, axes=axes) if axes else node.graph.call("abs", away)
+        return kept(cast(far / node.graph.call("sqrt", chosen), node.dtype), node, axes, keepdims)
     if not axes:
         return Array(node * 0.0)
     wide = _widened(node)

@@ -257,10 +257,10 @@ def permutation(key: Key, x: Array | int) -> Array:
     >>> sorted(permutation(key(0), 5).tolist())
     [0, 1, 2, 3, 4]
     """
-    counted = isinstance(x, int | Dim)
-    drawn = bits(key, (x if isinstance(x, int | Dim) else x.shape[0],))
+    rows: Any = None if isinstance(x, int | Dim) else x
+    drawn = bits(key, (x if rows is None else rows.shape[0],))
     order = _order(drawn) if has_traced(drawn) else cnp.argsort(drawn, stable=True)
-    return order if counted else cnp.take(x, order, axis=0)
+    return order if rows is None else cnp.take(rows, order, axis=0)
 
 
 def _order(drawn: Array) -> Array:
