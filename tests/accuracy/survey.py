@@ -25,6 +25,7 @@ from chainrule.frontend.array import Array
 from chainrule.ir.op import Arithmetic, Kind, Op, VectorMath
 from chainrule.ir.types import F64
 from chainrule.ops import OPS
+from chainrule.ops.pointwise import POSITIVE
 
 __all__ = ["SCALARS", "Row", "Subject", "measured", "points", "subjects"]
 
@@ -177,12 +178,13 @@ def measured(
     """Return the largest errors over about `count` points; only finite exact results count."""
     arrays = points(subject, scalar, count, seed)
     results = _results(subject, arrays, mode)
-    row, odd = Row(), subject.name in ("cbrt", "cbrt_slope")
+    # Functions declared for positive numbers mean less, or other things, for others.
+    row, positive = Row(), subject.domain == POSITIVE
     truths = [function(subject.meaning)]
     truths += [derivative(subject.meaning, i) for i in range(subject.arguments)]
     for k, place in enumerate(zip(*arrays, strict=True)):
         point = tuple(map(float, place))
-        if _is_out(subject, point) or (odd and point[0] < 0):
+        if _is_out(subject, point) or (positive and min(point) < 0):
             continue
         for i, (truth, result) in enumerate(zip(truths, results, strict=True)):
             if i and math.isinf(subject.slopes[scalar == "double"]):
