@@ -10,7 +10,15 @@ import pytest
 
 import chainrule as cr
 import chainrule.numpy as cnp
-from chainrule.differentiate.masks import added, product
+from chainrule.differentiate.masks import (
+    added,
+    core_of,
+    either,
+    mask_of,
+    masked,
+    product,
+    split,
+)
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, F64, Type
 from chainrule.ops import OPS
@@ -89,3 +97,34 @@ def test_masks_are_those_needed() -> None:
     assert product(masked(m, a), masked(m, slope)) is masked(m, a * slope)
     assert product(a, 1) is a
     assert product(a, None) is None
+
+
+def test_networks_pay_nothing_for_the_masks_of_their_own_activations() -> None:
+    def loss(layers: Any, x: Any) -> Any:
+        for w, b in layers:
+            x = cr.special.relu(x @ w + b)
+        return cnp.sum(x * x)
+
+    layers = [(np.ones((4, 4)), np.ones(4)) for _ in range(3)]
+    for x in (np.ones(4), np.ones((8, 4))):
+        text = cr.trace(cr.value_and_grad(loss), layers, x).lower().as_text("expr")
+        # One for each layer: no product looks at the mask behind it.
+        assert text.count(" select(") == 3, text
+        text = cr.trace(lambda p, x: cr.hvp(loss)(p, x, p), layers, x).lower().as_text("expr")
+        assert text.count(" select(") <= 8, text
+
+
+def test_conditions_keep_to_the_axes_along_which_they_differ() -> None:
+    graph = Graph(OPS)
+    g = graph.input("g", Type(F64, (2, 3)))
+    row, column = (graph.input(n, Type(BOOL, (e,))) for n, e in (("row", 2), ("column", 3)))
+    single = graph.input("single", Type(BOOL, ()))
+    rows, columns = graph.broadcast(row, g.shape, (0,)), graph.broadcast(column, g.shape, (1,))
+    assert core_of(rows) == (row, (0,))
+    joined = mask_of(masked([rows, graph.broadcast(single, g.shape, ())], g))
+    assert joined is not None
+    assert core_of(joined).axes == (0,)
+    assert core_of(either([rows, columns])).axes == (0, 1)
+    # What simplification has put into one condition is taken apart again.
+    assert split(graph.select(rows & columns, g, 0.0)) == ([rows, columns], g)
+    assert mask_of(g) is None

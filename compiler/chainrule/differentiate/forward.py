@@ -25,6 +25,7 @@ def push_forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> tupl
     active = {n for n in depends_on(nodes, tangents) if n.dtype.is_float or n.dtype is BUNDLE}
     found: dict[Node, Node] = {n: t for n, t in tangents.items() if n.dtype.is_float}
     of_items: dict[Node, dict[int, Node]] = {}
+    ends = set(outputs)
     for y in nodes:
         if y in found or y not in active or not y.args:
             continue
@@ -40,23 +41,23 @@ def push_forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> tupl
                 if y.op.kind is Kind.CONTROL:
                     of_items[y] = push_control(y, given, push_forward)
                     continue
-                t = _pushed(y, given)
+                t = _pushed(y, given, further=y not in ends)
             if t is not None:
                 found[y] = t
     return tuple(found.get(y) for y in outputs)
 
 
-def _pushed(y: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+def _pushed(y: Node, tangents: tuple[Node | None, ...], *, further: bool) -> Node | None:
     op = y.op
     if op.slopes is not None:
         total: Node | None = None
         for t, slope in zip(tangents, op.slopes(y, *y.args, **y.attributes), strict=True):
             part = None if t is None else product(t, slope)
             if part is not None:
-                total = part if total is None else added(total, part)
+                total = part if total is None else added(total, part, unite=False)
         return total
     if op.push is not None:
-        return pushed(y, tangents)
+        return pushed(y, tangents, further=further)
     if op.kind.name == "POINTWISE":
         return None
     raise NotDifferentiableError(explain(f"{op.name} has no derivative", f"at  {y.type}"))

@@ -131,10 +131,11 @@ def product(g: Node, slope: Node | float | None) -> Node | None:
     return masked([*masks, *(m for m in others if m not in masks)], inside * rest)
 
 
-def added(a: Node, b: Node) -> Node:
+def added(a: Node, b: Node, *, unite: bool = True) -> Node:
     """Add cotangents; where both are zero outside masks, so is their sum, outside of both.
 
-    Masks that both have move outwards: (k and m) or (n and m) is m and (k or n).
+    Masks that both have move outwards: (k and m) or (n and m) is m and (k or n).  Those that one of
+    them has may be left where they are.
     """
     masks, inside = split(a)
     others, rest = split(b)
@@ -142,7 +143,7 @@ def added(a: Node, b: Node) -> Node:
     own = [m for m in masks if m not in common]
     foreign = [m for m in others if m not in common]
     total = summed(masked(own, inside), masked(foreign, rest))
-    if own and foreign:
+    if own and foreign and unite:
         one, other = (reduce(lambda m, n: _logic("bit_and", m, n), c) for c in (own, foreign))
         if _logic("bit_not", one) is not other and _logic("bit_not", other) is not one:
             total = masked([_logic("bit_or", one, other)], total)
@@ -299,11 +300,19 @@ def _touched(y: Node, core: Core, at: int, pairing: Mapping[int, int]) -> Node |
 # Forward mode
 
 
-def pushed(y: Node, tangents: Sequence[Node | None]) -> Node | None:
-    """Push tangents forward through an op that has a push-forward, their masks along with them."""
+def pushed(y: Node, tangents: Sequence[Node | None], *, further: bool) -> Node | None:
+    """Push tangents forward through an op that has a push-forward, their masks along with them.
+
+    Args:
+        y: The op's result.
+        tangents: Those of the arguments.
+        further: Whether the tangent of the result is pushed forward in turn.
+    """
     assert y.op.push is not None, f"{y.op.name} has a push-forward"
     found = y.op.push(tuple(tangents), y, *y.args, **y.attributes)
     if found is None or y.op.name == "select" or mask_of(found) is not None:
+        return found
+    if y.op.linear and not further:
         return found
     masks: list[Node] = []
     for at, t in enumerate(tangents):
@@ -322,6 +331,9 @@ def _reached(y: Node, mask: Node, at: int) -> Node | None:
         return mask
     core = core_of(mask)
     pairing = {axis: own for own, axis in _apart(y)[at].items()}
+    if y.op.kind is Kind.CONTRACT and core.axes and len(core.axes) == mask.type.rank:
+        # Masks of elements, as those of a relu, are not looked at by products.
+        return None
     if _fits(core, pairing):
         return core.over(y, pairing)
     if y.op.kind is Kind.VIEW:
