@@ -221,3 +221,45 @@ def test_programs_without_loops_do_not_look() -> None:
     compiled = cr.jit(lambda x: cnp.sum(cnp.sin(x)), cache=False)
     compiled(np.ones(4))
     assert "look" not in compiled.lower(np.ones(4)).as_text("llvm")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_interrupts_at_any_moment_of_compilations_and_calls_do_no_harm(seed: int) -> None:
+    done = run(f"""
+        import random, signal, sys, time
+        import numpy as np
+        import chainrule as cr, chainrule.numpy as cnp
+
+        random.seed({seed})
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        x = np.linspace(0.0, 1.0, 5)
+        kept = cr.jit(cr.grad(lambda v: cnp.sum(cnp.sin(v) * 2.0)), cache=False)
+        kept(x)
+        sys.unraisablehook = lambda _: None  # one that arrives in a finalizer is printed there
+        interrupted = whole = wrong = 0
+        end = time.monotonic() + 6.0
+        while time.monotonic() < end or not (interrupted and whole):
+            c = random.random()
+            new = None
+            try:
+                seconds = random.choice([0.001, 0.02, 0.1, 1.0]) * c + 1e-4
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+                new = cr.jit(lambda v: cr.fori_loop(0, 20, lambda i, y: y * c + v, v), cache=False)
+                found = new(x), kept(x)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                interrupted += 1
+                if new is None:
+                    continue
+                found = new(x), kept(x)  # the same function, all the same
+            else:
+                whole += 1
+            expected = x
+            for _ in range(20):
+                expected = expected * c + x
+            wrong += not np.allclose(found[0], expected, rtol=1e-12)
+            wrong += not np.allclose(found[1], 2.0 * np.cos(x), rtol=1e-12)
+        print(wrong, interrupted > 0, whole > 0)
+    """)
+    assert done.stdout.split() == ["0", "True", "True"], done.stderr[-2000:]
+    assert done.returncode == 0

@@ -447,10 +447,6 @@ class Builder:
         align = max(1, value.type.bits // 8)
         self._do(f"call void @{name}({value}, {pointer}, i32 {align}, {mask})")
 
-    def exchange(self, pointer: Value, value: Value) -> Value:
-        """Swap `value` with memory in one indivisible step; return what was there."""
-        return self._define(value.type, f"atomicrmw xchg {pointer}, {value} acq_rel, align 8")
-
     def offsets(self, pointer: Value, nbytes: Value) -> Value:
         """Return a vector of pointers, `pointer` moved by each lane of `nbytes`."""
         to = vector(PTR, nbytes.type.lanes)
