@@ -16,7 +16,7 @@ from chainrule.ir.dims import Extent, evaluate_extent, named
 from chainrule.ir.evaluate import _number
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.halves import widened
-from chainrule.ir.program import Program
+from chainrule.ir.program import Program, guarded
 from chainrule.ir.types import F64, I64, Array, DType, Type
 from chainrule.ir.walk import reached
 from chainrule.ops import OPS
@@ -377,4 +377,4 @@ def random_program(
         f"random_{seed}", tuple(maker.inputs), tuple(results), names,
         tuple(f"y{i}" for i in range(len(results))),
     )  # fmt: skip
-    return Case(program, [maker.values[n] for n in maker.inputs])
+    return Case(guarded(program), [maker.values[n] for n in maker.inputs])

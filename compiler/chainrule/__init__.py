@@ -8,8 +8,10 @@
 [0.0, 1.0]
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+# First: in a sub-interpreter all the rest may crash.
+from chainrule_runtime import interpreters as _interpreters  # noqa: F401  # isort: skip
 
 from chainrule import numpy, special
 from chainrule.api import (
@@ -35,6 +37,7 @@ from chainrule.api import (
     vmap,
     while_loop,
 )
+from chainrule.api.loading import load
 from chainrule.errors import (
     AliasError,
     CacheError,
@@ -45,9 +48,12 @@ from chainrule.errors import (
     NotDifferentiableError,
     OutOfMemoryError,
     OutOfRangeError,
+    RecursionLimitError,
     ShapeError,
     StructureError,
     UnsupportedError,
+    absent,
+    public_names,
 )
 from chainrule.frontend.pytree import (
     register_pytree_node,
@@ -75,7 +81,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "CompiledFunction", "DTypeError",
     "ExportError", "Jitted", "LoweredFunction", "NotDifferentiableError", "OutOfMemoryError",
-    "OutOfRangeError", "ShapeError", "StructureError", "TracedFunction", "UnsupportedError",
+    "OutOfRangeError", "RecursionLimitError", "ShapeError", "StructureError", "TracedFunction",
+    "UnsupportedError",
     "callback", "checkpoint", "cond", "custom_jvp", "custom_vjp", "datasets", "explain", "export",
     "find_root", "fixed_point", "fori_loop", "from_sympy", "function", "grad", "gradient",
     "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "minimize", "nn",
@@ -98,12 +105,12 @@ _LATER: Final = {
 
 def __getattr__(name: str) -> Any:
     if name in ("datasets", "solvers"):
-        return import_module(f"chainrule.{name}")
+        return load(f"chainrule.{name}")
     for module, names in _LATER.items():
         if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(load(module), name)
+    raise absent(__name__, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return public_names(__name__)

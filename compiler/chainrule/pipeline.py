@@ -10,10 +10,14 @@ from typing import TypeAlias
 
 from chainrule.emit.builder import Module
 from chainrule.emit.program import emit_program, workspace_of
+from chainrule.errors import OutOfMemoryError, explain
 from chainrule.ir.dims import Extent
-from chainrule.ir.program import Program
+from chainrule.ir.program import Guard, Program
+from chainrule.ir.sizes import LARGEST
+from chainrule.link import interrupts
 from chainrule.link.cache import Cache
-from chainrule.link.jit import Loaded, cached_code, load, object_code
+from chainrule.link.jit import cached_code, object_code
+from chainrule.link.libraries import Loaded, load
 from chainrule.link.target import Target, host
 from chainrule.loops.lower import Run, lower
 from chainrule.optimize import expand, optimize, widen
@@ -41,6 +45,7 @@ class Lowered:
         entry: Name of the function in it.
         arena: Bytes of scratch memory a call needs, in the named dims.
         kernels: Number of different kernels.
+        cell: Name of the cell for the function that long loops ask for interrupts, if any does.
         seconds: Time spent in each stage.
     """
 
@@ -54,6 +59,12 @@ class Lowered:
     kernels: int
     target: Target
     seconds: dict[str, float]
+    cell: str | None = None
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """What the code relies on of the extents."""
+        return self.optimized.guards
 
     def code(self) -> bytes:
         """Return the object code."""
@@ -62,7 +73,11 @@ class Lowered:
     def load(self, cache: Cache | None = None) -> Loaded:
         """Compile, or take the code from the cache, and load it into this process."""
         code = cached_code(self.module.text(), self.target, cache)
-        return load(code, (self.entry,))
+        if self.cell is None:
+            return load(code, (self.entry,), shared=True)
+        loaded = load(code, (self.entry, self.cell), shared=True)
+        interrupts.tell(loaded.addresses[self.cell], cache)
+        return loaded
 
 
 def lower_program(
@@ -74,11 +89,15 @@ def lower_program(
     strips: bool = True,
     memory_budget: int | None = None,
     dims: Mapping[str, int] | None = None,
+    checked: bool = False,
+    interruptible: bool = False,
 ) -> Lowered:
     """Run every stage once, in order; `observe(stage, result)` sees each on the way.
 
     With a `memory_budget`, what does not fit is scheduled again with values computed twice; `dims`
-    are the numbers that named dims are taken to be.
+    are the numbers that named dims are taken to be.  The code of a `checked` program compares every
+    access with its buffer, for tests.  `interruptible` is for code that Python calls: long loops
+    look for interrupts.
 
     Raises:
         UnsupportedError: The program cannot be made to fit the budget.
@@ -107,7 +126,11 @@ def lower_program(
     def planned(schedule: Schedule) -> tuple[list[Run], Arena, Extent]:
         runs = lower(schedule, strict=numerics != "fast")
         plan = plan_arena(schedule, runs)
-        return runs, plan, plan.nbytes + workspace_of(runs, target.machine)
+        nbytes = plan.nbytes + workspace_of(runs, target.machine)
+        if isinstance(nbytes, int) and nbytes > LARGEST:
+            facts = (f"scratch memory  {nbytes} bytes",)
+            raise OutOfMemoryError(explain(f"{program.name} needs more than there is", *facts))
+        return runs, plan, nbytes
 
     schedule = scheduled(plain)
     if memory_budget is not None:
@@ -127,10 +150,16 @@ def lower_program(
     see("plan", arena)
 
     module, entry = Module(), symbol(program.name)
-    kernels = emit_program(module, target.machine, entry, schedule, runs, plan)
+    cell = f"{entry}.look" if interruptible and interrupts.possible() else None
+    done = emit_program(
+        module, target.machine, entry, schedule, runs, plan, checked=checked, cell=cell
+    )  # fmt: skip
     clock.lap("emit")
     see("emit", module)
-    return Lowered(program, plain, schedule, runs, module, entry, arena, kernels, target, seconds)
+    return Lowered(
+        program, plain, schedule, runs, module, entry, arena, done.kernels, target, seconds,
+        cell if done.looks else None,
+    )  # fmt: skip
 
 
 def symbol(name: str) -> str:

@@ -42,6 +42,7 @@ from chainrule.ir.walk import topological
 from chainrule.ops import OPS
 from chainrule.ops._declare import declare, same_type
 from chainrule.optimize import stabilize
+from chainrule_runtime.forks import hold_over_forks
 
 __all__ = ["ScalarOp", "scalar_op"]
 
@@ -49,7 +50,7 @@ Expr: TypeAlias = Any
 "A SymPy expression; SymPy has no annotations."
 
 _DECLARED: Final[dict[str, ScalarOp]] = {}
-_LOCK: Final = threading.RLock()
+_LOCK: Final = hold_over_forks(3, "the table of ops", threading.RLock())
 
 
 class ScalarOp:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import numpy as np
 
+from chainrule.errors import absent, public_names
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import InGraph, first_traced
 from chainrule.frontend.known import known
@@ -364,3 +365,12 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
     (node,) = _floats(x)
     axes = _axes(node, axis)
     return Array(node.graph.call("log_softmax", node, axes=axes))
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

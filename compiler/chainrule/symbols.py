@@ -24,7 +24,7 @@ from chainrule.frontend.value import Value
 from chainrule.inspect import formula
 from chainrule.inspect import from_sympy as node_from_sympy
 from chainrule.inspect import to_sympy as node_to_sympy
-from chainrule.ir.dims import Dim
+from chainrule.ir.dims import Dim, Shape
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import Type, dtype_of
@@ -279,9 +279,7 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Any]) -> Any:
     return Array(node_from_sympy(expression, nodes))
 
 
-def as_function(
-    inputs: Sequence[Any], outputs: Any
-) -> tuple[Callable[..., Any], dict[str, tuple[str | int | None, ...]]]:
+def as_function(inputs: Sequence[Any], outputs: Any) -> tuple[Callable[..., Any], dict[str, Shape]]:
     """Return outputs as a function of arrays in the order of the inputs, and its named dims.
 
     Args:
@@ -332,8 +330,4 @@ def as_function(
 
     parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return function, {n: _names_of(v) for n, v in zip(names, variables, strict=True)}
-
-
-def _names_of(node: Node) -> tuple[str | int | None, ...]:
-    return tuple([str(e) if isinstance(e, Dim) else e for e in node.shape])
+    return function, {n: v.shape for n, v in zip(names, variables, strict=True)}

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
-    "DTYPES", "DimExpr", "Extent", "Guard", "Leaf", "Signature", "Tree", "evaluate", "has_custom",
-    "record_nodes", "show_extent", "show_shape", "subtrees",
+    "DTYPES", "DimExpr", "Extent", "Guard", "Leaf", "Signature", "Solved", "Tree", "evaluate",
+    "has_custom", "record_nodes", "show_extent", "show_shape", "subtrees",
 ]  # fmt: skip
 
 DTYPES: Final = ("float16", "float32", "float64", "int32", "int64", "uint8", "uint32", "bool")
@@ -90,6 +90,25 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Solved:
+    """How a dim is found that no axis has alone: `(sum of weight * length - rest) // divisor`.
+
+    `weights` has the input, the axis and the weight of each length; `rest` and `divisor` mention
+    dims that are known before.
+    """
+
+    dim: int
+    weights: tuple[tuple[int, int, int], ...]
+    rest: Extent
+    divisor: Extent
+
+    def value(self, shapes: Sequence[Sequence[int]], dims: Mapping[int, int]) -> int:
+        """Return the number; where none fits, some other."""
+        total = sum(weight * shapes[leaf][axis] for leaf, axis, weight in self.weights)
+        return (total - evaluate(self.rest, dims)) // (evaluate(self.divisor, dims) or 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """The arrays that go into and come out of a compiled function.
 
@@ -103,6 +122,7 @@ class Signature:
         guards: What must hold of the dims.
         donated: Pairs (input, output): that input's memory becomes that output.
         arena: Bytes of scratch memory.
+        solved: How dims are found that no axis of an input has alone, in an order that works.
     """
 
     name: str
@@ -114,13 +134,14 @@ class Signature:
     guards: tuple[Guard, ...] = ()
     donated: tuple[tuple[int, int], ...] = ()
     arena: Extent = 0
+    solved: tuple[Solved, ...] = ()
 
     def flat(self) -> Signature:
         """Return the signature of the same kernel that takes and returns arrays unnested."""
         return Signature(
             self.name, self.inputs, ("tuple", tuple(range(len(self.inputs)))),
             self.outputs, ("tuple", tuple(range(len(self.outputs)))),
-            self.dims, self.guards, self.donated, self.arena,
+            self.dims, self.guards, self.donated, self.arena, self.solved,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
@@ -135,6 +156,7 @@ class Signature:
             "guards": [[g.kind, g.left, g.right, g.text] for g in self.guards],
             "donated": self.donated,
             "arena": self.arena,
+            "solved": [[s.dim, s.weights, s.rest, s.divisor] for s in self.solved],
         }
 
     @staticmethod
@@ -144,6 +166,7 @@ class Signature:
         record["inputs"] = tuple(Leaf(*leaf) for leaf in record["inputs"])
         record["outputs"] = tuple(Leaf(*leaf) for leaf in record["outputs"])
         record["guards"] = tuple(Guard(*guard) for guard in record["guards"])
+        record["solved"] = tuple(Solved(*one) for one in record.get("solved", ()))
         return Signature(**record)
 
 

@@ -7,6 +7,7 @@ numbers take the type the function was compiled for, and that foreign byte order
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
@@ -16,7 +17,7 @@ from .abi import Extent, Leaf, Signature, evaluate, show_extent, show_shape
 from .bfloat16 import is_float, numpy_dtype
 from .errors import AliasError, DTypeError, ShapeError, StructureError, explain
 
-__all__ = ["Array", "check_apart", "conform", "conform_all", "match_shape"]
+__all__ = ["Array", "check_apart", "conform", "conform_all", "is_masked_array", "match_shape"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -129,12 +130,21 @@ def check_apart(written: Sequence[tuple[Array, str]], read: Sequence[tuple[Array
                 ))  # fmt: skip
 
 
+def is_masked_array(value: object) -> bool:
+    """Tell whether a value is one of `numpy.ma`, without loading that: NumPy loads it when asked.
+
+    That takes milliseconds, and in a forked child for ever if another thread was loading it.
+    """
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    return masked is not None and isinstance(value, masked)
+
+
 def _as_array(value: object, leaf: Leaf) -> Array:
     """Return a view of the value's data as an array, its dtype unchanged."""
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked_array(value):
         if np.ma.is_masked(value):
             _refuse_dtype(leaf, "a masked array with masked elements")
-        return np.asarray(value.data)
+        return np.asarray(np.ma.getdata(cast("Any", value)))
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
     elif isinstance(value, bool | int | float | complex):
@@ -198,7 +208,7 @@ def _weak(value: complex, leaf: Leaf) -> Array:
 
 
 def _check_donated(value: object, leaf: Leaf) -> None:
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+    if not isinstance(value, np.ndarray) or is_masked_array(value):
         trouble = f"{_type_name(value)}, not a NumPy array"
     elif not value.flags.writeable:
         trouble = "a read-only array"

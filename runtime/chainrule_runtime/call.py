@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from .abi import Leaf, Signature, evaluate, show_extent
-from .arguments import Array, check_apart, match_shape
+from .arguments import Array, check_apart, is_masked_array, match_shape
 from .bfloat16 import numpy_dtype
 from .errors import (
     AliasError,
@@ -80,9 +80,12 @@ def bind_dims(signature: Signature, leaves: Sequence[Array]) -> tuple[int, ...]:
         ))  # fmt: skip
     bound: dict[int, int] = {}
     # Twice: an expression may use a dim that only a later argument binds.
-    for _ in range(2):
-        for leaf, array in zip(signature.inputs, leaves, strict=True):
-            match_shape(array.shape, leaf, bound, signature.dims)
+    for leaf, array in zip(signature.inputs, leaves, strict=True):
+        match_shape(array.shape, leaf, bound, signature.dims)
+    for solved in signature.solved:
+        bound[solved.dim] = solved.value([a.shape for a in leaves], bound)
+    for leaf, array in zip(signature.inputs, leaves, strict=True):
+        match_shape(array.shape, leaf, bound, signature.dims)
     for guard in signature.guards:
         if not guard.holds(bound):
             values = (f"{name} = {bound[i]}" for i, name in enumerate(signature.dims))
@@ -151,7 +154,7 @@ def _check_one(
     array: object, leaf: Leaf, dims: dict[int, int], names: Sequence[str], donor: Array | None
 ) -> Array:
     what = _place_of(leaf)
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+    if not isinstance(array, np.ndarray) or is_masked_array(array):
         raise StructureError(explain(
             f"{what} is not a NumPy array",
             f"expected  {leaf.dtype} array", f"got       {type(array).__name__}",

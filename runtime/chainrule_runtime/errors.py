@@ -8,8 +8,9 @@ from typing import Final, NoReturn
 
 __all__ = [
     "AliasError", "CacheError", "ChainruleError", "CompileError", "DTypeError", "ExportError",
-    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "ShapeError", "StructureError",
-    "UnsupportedError", "explain", "keep_raised", "raise_failure", "take_raised",
+    "NotDifferentiableError", "OutOfMemoryError", "OutOfRangeError", "RecursionLimitError",
+    "ShapeError", "StructureError", "UnsupportedError", "explain", "keep_raised", "raise_failure",
+    "take_raised",
 ]  # fmt: skip
 
 
@@ -60,6 +61,10 @@ class OutOfMemoryError(ChainruleError, MemoryError):
     """There was no memory for what a loop recorded as it ran."""
 
 
+class RecursionLimitError(ChainruleError, RecursionError):
+    """Functions call one another more levels deep than Python allows."""
+
+
 class CacheError(ChainruleError):
     """The compile cache cannot be used."""
 
@@ -84,6 +89,10 @@ RAISED: Final = -2
 "What a kernel returns if a Python function that it called raised an exception."
 
 
+OUT_OF_BOUNDS: Final = -3
+"What a kernel returns if it was compiled to check every access and one was outside of its array."
+
+
 def raise_failure(name: str, messages: Sequence[str], code: int) -> NoReturn:
     """Raise what error code `code` of the function `name` means; `messages` explain its checks.
 
@@ -95,6 +104,8 @@ def raise_failure(name: str, messages: Sequence[str], code: int) -> NoReturn:
     if code == NO_MEMORY:
         raise OutOfMemoryError(explain(f"{name}() found no memory for what a loop records",
                                        hint="give the loop a bound with max_steps"))  # fmt: skip
+    if code == OUT_OF_BOUNDS:
+        raise CompileError(f"{name}() has a kernel that reaches beyond an array; please report it")
     if code == RAISED:
         raise take_raised()
     meaning = messages[code - 1] if 0 < code <= len(messages) else f"error code {code}"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from chainrule.emit.builder import F32, F64, I64, PTR, VOID, Module, Value, vector
 from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
 from chainrule.emit.vector_math import emit_function
-from chainrule.link.jit import load
+from chainrule.link.libraries import load
 
 Array = npt.NDArray[Any]
 

@@ -8,6 +8,7 @@ A case is an expression in `m` (the module: NumPy or `chainrule.numpy`) and in t
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -255,4 +256,18 @@ UPDATES = [
     "x.at[...].set(y)", "x.at[1].get()", "t.at[j, 1:3].add(z)", "x.at[None, 1].add(2.0)",
 ]  # fmt: skip
 
-CASES = [*UNARY, *BINARY, *REDUCTIONS, *SHAPING, *PRODUCTS, *SYSTEMS]
+
+def _current(case: Case) -> bool:
+    """Tell whether this NumPy has the case's functions and does not advise against them."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("error", DeprecationWarning)
+        warnings.simplefilter("error", PendingDeprecationWarning)
+        try:
+            case.value(np, *arrays(case.names))
+        except (AttributeError, DeprecationWarning, PendingDeprecationWarning):
+            return ".at[" in case.text
+    return True
+
+
+WRITTEN = [*UNARY, *BINARY, *REDUCTIONS, *SHAPING, *PRODUCTS, *SYSTEMS]
+CASES = [c for c in WRITTEN if _current(c)]

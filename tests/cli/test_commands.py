@@ -145,7 +145,7 @@ def test_a_target_that_cannot_be_loaded(model: Path, target: str, message: str) 
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "f32", "i8[3]", "f32[3", "f32[-1]", "f32[a b]", "x[3]"])
+@pytest.mark.parametrize("text", ["", "f32", "i8[3]", "f32[3", "x[3]"])
 def test_a_description_that_is_no_array(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="does not describe an array"):
         parse_spec(text)

@@ -13,9 +13,10 @@ from chainrule.emit.machine import AVX2, BASELINE
 from chainrule.ir.dims import evaluate_extent
 from chainrule.ir.evaluate import bind_dims
 from chainrule.ir.graph import Node
-from chainrule.ir.program import Program, check
+from chainrule.ir.program import Program, check, guarded
 from chainrule.ir.types import Array, DType
 from chainrule.link.target import Target, host
+from chainrule.loops.bounds import check_bounds
 from chainrule.loops.ir import check as check_kernel
 from chainrule.loops.lower import Launch, StripLoop
 from chainrule.pipeline import Lowered, lower_program
@@ -51,6 +52,7 @@ def program_of(inputs: Sequence[Node], outputs: Sequence[Node], **more: Any) -> 
         "f", tuple(inputs), tuple(outputs), tuple(f"x{i}" for i in range(len(inputs))),
         tuple(f"y{i}" for i in range(len(outputs))), **more,
     )  # fmt: skip
+    program = guarded(program)
     check(program)
     return program
 
@@ -89,7 +91,8 @@ class Compiled:
     """A program as native code; every stage's result is checked on the way."""
 
     def __init__(
-        self, program: Program, *, target: str = "host", strips: bool = True, numerics: str = "fast"
+        self, program: Program, *, target: str = "host", strips: bool = True,
+        numerics: str = "fast", checked: bool = False,
     ) -> None:  # fmt: skip
         check(program)
         self.program = program
@@ -99,17 +102,53 @@ class Compiled:
                 check(result)
 
         self.lowered = lower_program(
-            program, target=targets()[target], strips=strips, numerics=numerics, observe=observe
+            program, target=targets()[target], strips=strips, numerics=numerics, observe=observe,
+            checked=checked,
         )  # fmt: skip
         for launch in launches(self.lowered):
             check_kernel(launch.kernel)
         self.loaded = self.lowered.load()
         self.code = 0
 
+    def check_bounds(self, dims: dict[str, int]) -> None:
+        """Assert that all kernels outside of bodies stay inside of their buffers."""
+        for run in self.lowered.runs:
+            if isinstance(run, Launch):
+                self._check_launch(run, dims, {})
+            elif isinstance(run, StripLoop):
+                total = dims[run.dim]
+                for first in range(0, max(total, 1), max(run.rows, 1)):
+                    rows = min(total - first, run.rows)
+                    strip = {run.dim: rows, f"{run.dim}.whole": total, f"{run.dim}.first": first}
+                    for launch in run.body:
+                        self._check_launch(launch, {**dims, **strip}, {run.dim: first})
+
+    def _check_launch(self, launch: Launch, dims: dict[str, int], skipped: dict[str, int]) -> None:
+        rooms = {}
+        for buffer, place in zip(launch.kernel.buffers, launch.places, strict=True):
+            if isinstance(place, int):
+                size = self.lowered.optimized.outputs[place].type.size
+            else:
+                size = place.type.size if isinstance(place, Node) else place.size
+            room = evaluate_extent(size, dims)
+            whole = isinstance(place, Node) and (
+                place.op.name == "input" or place in self.lowered.schedule.targets
+            )
+            for dim, first in skipped.items() if whole else ():
+                # All rows are there, and the kernel is given the address of the strip's first.
+                total = dims[f"{dim}.whole"]
+                row = evaluate_extent(size, {**dims, dim: 1}) - evaluate_extent(
+                    size, {**dims, dim: 0}
+                )
+                room = evaluate_extent(size, {**dims, dim: total}) - first * row
+            rooms[buffer] = room
+        check_bounds(launch.kernel, rooms, dims)
+
     def __call__(self, *arrays: Array) -> list[Array]:
         """Run on these arrays; donated ones are copied first and come back as results."""
         program = self.program
         dims = bind_dims(program, arrays)
+        self.check_bounds(dims)
         given = [
             _Guarded(np.shape(a), n.dtype.numpy, a)
             for a, n in zip(arrays, program.inputs, strict=True)

@@ -10,7 +10,7 @@ from chainrule.differentiate.forward import push_forward
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Node
-from chainrule.ir.program import Program, check
+from chainrule.ir.program import Program, check, guarded
 from chainrule.ir.show import show
 from chainrule.ir.types import Array
 from chainrule.optimize import expand, optimize, stabilize
@@ -42,7 +42,7 @@ def programs(case: Case) -> tuple[Program, Program, list[str]]:
                       tuple(f"y{i}" for i in range(len(gradient) + 1)))  # fmt: skip
     forward = Program("forward", (*inputs, *directions), (pushed,),
                       (*paths, *(f"t{i}" for i in range(len(inputs)))), ("t",))  # fmt: skip
-    return reverse, forward, paths
+    return guarded(reverse), guarded(forward), paths
 
 
 def compare(seed: int, *, dims: bool, smooth: bool) -> None:

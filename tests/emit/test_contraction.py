@@ -21,7 +21,7 @@ from chainrule.emit.contraction import (
     workspace_bytes,
 )
 from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
-from chainrule.link.jit import load
+from chainrule.link.libraries import load
 
 NUMPY = {F32: np.float32, F64: np.float64, I32: np.int32, I64: np.int64}
 PAGE = mmap.PAGESIZE

@@ -6,6 +6,7 @@ import pytest
 import chainrule.numpy as cnp
 from chainrule.errors import ShapeError, StructureError
 from chainrule.frontend.trace import trace
+from chainrule.ir.dims import named
 from chainrule.symbols import (
     Expression,
     as_function,
@@ -38,7 +39,7 @@ def test_function_of_symbols() -> None:
     x, w = symbol("x", ("n", 3)), symbol("w", (3,))
     value = cnp.tanh(x @ w).sum()
     fn, dims = as_function([x, w], {"value": value, "dw": gradient(value, w)})
-    assert dims == {"x": ("n", 3), "w": (3,)}
+    assert dims == {"x": (named("n"), 3), "w": (3,)}
     X, W = np.random.default_rng(0).normal(size=(5, 3)), np.ones(3)
     got = trace(fn, X, W, dims=dims).run(X, W)
     np.testing.assert_allclose(got["value"], np.tanh(X @ W).sum())

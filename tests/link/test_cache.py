@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.faults.processes import run
 
 import chainrule as cr
 from chainrule.errors import CacheError
-from chainrule.link.cache import HEADER, MAGIC, Cache, default_cache, key_of
+from chainrule.link.cache import (
+    ABANDONED,
+    HEADER,
+    MAGIC,
+    UNFINISHED,
+    Cache,
+    default_cache,
+    key_of,
+)
 from chainrule.link.jit import cached_code
 from chainrule.link.target import host
 
@@ -149,3 +159,46 @@ def test_the_key_covers_target_and_level(tmp_path: Path) -> None:
     for level in (0, 2, 0, 2):
         cached_code(text, target, cache, level=level)
     assert len(list(cache.directory.iterdir())) == 2
+
+
+def test_what_killed_writers_left_is_deleted_when_it_is_old(cache: Cache, tmp_path: Path) -> None:
+    old, fresh = cache.directory / "new-killed", cache.directory / "new-writing"
+    link, aside = cache.directory / "new-link", tmp_path / "aside"
+    for path in (old, fresh, aside):
+        path.write_bytes(b"half of an ent")
+    link.symlink_to(aside)
+    hours_ago = time.time() - 2 * ABANDONED
+    os.utime(old, (hours_ago, hours_ago))
+    os.utime(link, (hours_ago, hours_ago), follow_symlinks=False)
+    os.utime(aside, (hours_ago, hours_ago))
+    cache.put(key_of(["another"]), CODE)
+    assert not old.exists()
+    assert not link.is_symlink()
+    assert aside.exists(), "links are deleted, not what they point to"
+    assert fresh.exists(), "a writer may be at work"
+    assert cache.get(KEY) == CODE
+    cache.clear()
+    assert list(cache.directory.iterdir()) == []
+
+
+KILLED = """
+    import os, pathlib, signal, sys
+    from chainrule.link.cache import Cache, key_of
+    os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+    Cache(pathlib.Path(sys.argv[1])).put(key_of(["x"]), b"code" * 1000)
+"""
+
+
+def test_a_writer_killed_in_the_middle_leaves_one_file_for_the_next_to_delete(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "c"
+    for _ in range(2):
+        assert run(KILLED, directory).returncode != 0
+    left = list(directory.iterdir())
+    assert len(left) == 2
+    assert all(p.name.startswith(UNFINISHED) for p in left)
+    for path in left:
+        os.utime(path, (1, 1))
+    Cache(directory).put(KEY, CODE)
+    assert [p.suffix for p in directory.iterdir()] == [".o"]

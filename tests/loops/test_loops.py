@@ -53,17 +53,19 @@ def test_loops_print_as_before(name: str, golden: Callable[[str, str], None]) ->
 
 
 B = Buffer("b0", F64)
-I = named("i0")
+I = named("i.0")
 ILLEGAL: dict[str, tuple[Statement, ...]] = {
     "v1 is assigned twice": (Assign("v1", F64, Number(0.0)), Assign("v1", F64, Number(1.0))),
-    "the offset i0 mentions i0": (Assign("v1", F64, Load(B, I)),),
+    "the offset i.0 mentions i.0": (Assign("v1", F64, Load(B, I)),),
     "v1 is not f64": (Assign("v1", F32, Load(B, 0)),),
     "v9 cannot be stored in b0": (Store(B, 0, "v9"),),
     "b1 is not a parameter": (Assign("v1", F64, Load(Buffer("b1", F64), 0)),),
     "a9 is not an accumulator": (Assign("v1", F64, Number(0.0)), Update("a9", "v1")),
-    "v1 cannot be stored in b0": (Assign("v1", I64, Number(0)), Store(B, 0, "v1")),
+    "v.1 cannot be stored in b0": (Assign("v.1", I64, Number(0)), Store(B, 0, "v.1")),
+    "a dim may be called v1": (Assign("v1", I64, Number(0)),),
+    "a dim may be called n": (For("n", 4, "serial", ()),),
     "a vector loop inside a vector loop": (
-        For("i0", 4, "vector", (For("i1", 4, "vector", ()),)),
+        For("i.0", 4, "vector", (For("i.1", 4, "vector", ()),)),
     ),
 }  # fmt: skip
 
@@ -75,6 +77,6 @@ def test_illegal_loops_are_refused(message: str) -> None:
 
 
 def test_values_leave_their_scope_with_the_loop() -> None:
-    inner = For("i0", 4, "serial", (Assign("v1", F64, Load(B, I)),))
+    inner = For("i.0", 4, "serial", (Assign("v1", F64, Load(B, I)),))
     with pytest.raises(AssertionError, match="v1 cannot be stored"):
         check(Kernel((B,), (), (inner, Store(B, 0, "v1"))))

@@ -13,7 +13,7 @@ from tests.random_programs import random_program
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.program import Program, check
+from chainrule.ir.program import Program, check, guarded
 from chainrule.ir.show import show
 from chainrule.ir.types import BOOL, DTYPES, F32, F64, I64, DType, Type
 from chainrule.ir.walk import reached
@@ -32,8 +32,8 @@ def with_gradient(program: Program) -> Program:
     gradient = [x.graph.full_like(x, 0.0) if g is None else g
                 for x, g in zip(program.inputs, found, strict=True)]  # fmt: skip
     results = (*outputs, *gradient)
-    return Program(program.name, program.inputs, results, program.paths,
-                   tuple(f"y{i}" for i in range(len(results))))  # fmt: skip
+    return guarded(Program(program.name, program.inputs, results, program.paths,
+                           tuple(f"y{i}" for i in range(len(results)))))  # fmt: skip
 
 
 @pytest.mark.parametrize("dims", [False, True], ids=["static", "named"])
@@ -87,8 +87,9 @@ def test_no_contraction_is_added_without_need(seed: int) -> None:
 
 
 def program_of(outputs: list[Node], inputs: list[Node]) -> Program:
-    return Program("f", tuple(inputs), tuple(outputs), tuple(f"x{i}" for i in range(len(inputs))),
-                   tuple(f"y{i}" for i in range(len(outputs))))  # fmt: skip
+    names = tuple(f"x{i}" for i in range(len(inputs)))
+    results = tuple(f"y{i}" for i in range(len(outputs)))
+    return guarded(Program("f", tuple(inputs), tuple(outputs), names, results))
 
 
 def chain(length: int) -> tuple[Node, Node]:

@@ -10,7 +10,7 @@ from tests.random_programs import Maker
 
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.program import Program, check
+from chainrule.ir.program import Program, check, guarded
 from chainrule.ir.show import show
 from chainrule.ir.types import F64, Type
 from chainrule.ops import OPS
@@ -36,7 +36,7 @@ VIEWS = ("make_view", "make_view", "make_slice", "make_place", "make_concatenate
 def assert_equal(outputs: list[Node], maker: Maker, *, exact: bool) -> None:
     names = tuple(n.attributes["name"] for n in maker.inputs)
     results = tuple(str(i) for i in range(len(outputs)))
-    before = Program("views", tuple(maker.inputs), tuple(outputs), names, results)
+    before = guarded(Program("views", tuple(maker.inputs), tuple(outputs), names, results))
     arrays = [maker.values[n] for n in maker.inputs]
     expected = evaluate(before, *arrays)
     for mode in MODES:

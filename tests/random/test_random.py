@@ -129,7 +129,7 @@ def test_normal_at_the_ends_of_its_fractions(monkeypatch: pytest.MonkeyPatch) ->
     ends = np.array([0, 2**32 - 1], np.uint32)
     cases: list[tuple[Any, float]] = [(np.float32, 6.76), (np.float64, 8.65)]
     for dtype, reach in cases:
-        monkeypatch.setattr(random, "_words", lambda *_: (ends, np.zeros(2, np.uint32)))
+        monkeypatch.setattr(random, "words", lambda *_: (ends, np.zeros(2, np.uint32)))
         farthest, nearest = random.normal(random.key(0), (2,), dtype)
         assert farthest == pytest.approx(reach, abs=0.01)
         assert nearest == pytest.approx(0, abs=1e-3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,15 +20,20 @@ from chainrule.api.calls import (
     make_form,
     not_hashable,
 )
+from chainrule.api.limit import within_recursion_limit
+from chainrule.api.loading import load_compiler
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
-from chainrule.frontend.arguments import Arguments, Dims, bind_arguments, is_arraylike
+from chainrule.frontend.arguments import Arguments, bind_arguments, is_arraylike
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.known import known_leaves
+from chainrule.frontend.naming import Dims
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
-from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.ir.dims import Extent, named, show_extent
+from chainrule.plan.amounts import Budget, as_bytes
 from chainrule.transform.transformed import has_traced
+from chainrule_runtime.forks import LongLock
 from chainrule_runtime.native_callable import attach, callable_type
 
 if TYPE_CHECKING:
@@ -71,7 +75,7 @@ class _Jitted:
         self._groups: dict[Group, tuple[Variant, Callable[..., Any]]] = {}
         # Code of an equal program that another function was compiled for.
         self._lent: set[Variant] = set()
-        self._lock = threading.RLock()
+        self._lock = LongLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call natively if a compilation fits, else by way of Python."""
@@ -131,6 +135,7 @@ class _Jitted:
         >>> print(lowered.as_text("expr").splitlines()[2].strip())
         %1 = mul(%0, 2.0)  : f64[3]
         """
+        load_compiler()
         from chainrule.api.stages import LoweredFunction
 
         form, _, leaves, tree = self._take_apart(args, kwargs)
@@ -138,7 +143,8 @@ class _Jitted:
         for variant in self._variants.get(self._key(form, tree, kinds, args, kwargs), []):
             if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):
                 return LoweredFunction(variant.traced, variant.lowered, shapes)
-        traced = self._trace(args, kwargs, self._dims)
+        with within_recursion_limit(self._fn):
+            traced = self._trace(args, kwargs, self._dims)
         return LoweredFunction(
             traced,
             None,
@@ -199,7 +205,7 @@ class _Jitted:
         self, key: Key, form: Form, tree: TreeDef, shapes: list[Any], args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
-        with self._lock:
+        with self._lock.held():
             known = self._variants.get(key, [])
             static = form.static_key(args, kwargs)
             for i, variant in enumerate(known):
@@ -210,7 +216,8 @@ class _Jitted:
                         return self._variants[key][i]
                     return variant
             labels = leaf_paths(form.names, tree)
-            variant = self._compile(key, known, labels, shapes, args, kwargs)
+            with within_recursion_limit(self._fn):
+                variant = self._compile(key, known, labels, shapes, args, kwargs)
             if variant not in self._lent:
                 self._take_over(known, key, form, static)
                 self._link(variant, form, static)
@@ -232,7 +239,7 @@ class _Jitted:
         args: Sequence[Any], kwargs: Mapping[str, Any],
     ) -> Variant:  # fmt: skip
         began = time.perf_counter()
-        # The compiler proper is loaded when something is compiled: `import chainrule` is quick.
+        load_compiler()
         from chainrule.api.shared import lend
         from chainrule.api.variant import Compilation, compile_variant
 
@@ -246,7 +253,7 @@ class _Jitted:
         options: Any = {
             "inferred": inferred, "donated": self._donated, "cache": self._cache(),
             "numerics": self._options["numerics"], "memory_budget": self._options["memory_budget"],
-            "numbers": _numbers(traced, shapes),
+            "numbers": traced.numbers(shapes),
         }  # fmt: skip
         if self._options["lenient"]:
             # Of transformed functions many are made that compute the same.
@@ -266,6 +273,7 @@ class _Jitted:
         return variant
 
     def _cache(self) -> Cache | None:
+        load_compiler()
         from chainrule.link.cache import default_cache
 
         return default_cache() if self._options["cache"] else None
@@ -292,7 +300,7 @@ class _Jitted:
         compiled for as they are.  Returns the program, the names made up, and the reason.
         """
         names = _Names(before.inferred)
-        dims: dict[str, tuple[str | int | None, ...]] = {}
+        dims: dict[str, tuple[Extent | None, ...]] = {}
         for path, node, shape in zip(labels, before.traced.program.inputs, shapes, strict=True):
             if shape:
                 axes = enumerate(zip(node.shape, shape, strict=True))
@@ -300,7 +308,8 @@ class _Jitted:
         reason = "; ".join(names.changes) or "other extents"
         with suppress(ChainruleError):
             traced = self._trace(args, kwargs, dims)
-            if all(g.holds(names.numbers) for g in traced.program.guards):
+            numbers = traced.numbers(shapes)
+            if all(g.holds(numbers) for g in traced.program.guards):
                 return traced, frozenset(names.made), reason
         # Outside of the handler: an error of the numbers themselves stands alone.
         traced = self._trace(args, kwargs, self._dims)
@@ -333,16 +342,6 @@ class _Jitted:
             )  # fmt: skip
 
 
-def _numbers(traced: Traced, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-    """Return what the named extents are in this call."""
-    return {
-        str(extent): number
-        for node, shape in zip(traced.program.inputs, shapes, strict=False)
-        for extent, number in zip(node.shape, shape, strict=False)
-        if isinstance(extent, Dim) and isinstance(number, int)
-    }
-
-
 Jitted = callable_type(_Jitted)
 
 
@@ -355,7 +354,7 @@ class _Names:
 
     Attributes:
         made: The names that are not the user's.
-        numbers: What the named extents are in this call.
+        numbers: What those are in this call.
         changes: What changed, for people.
     """
 
@@ -365,16 +364,15 @@ class _Names:
         self.numbers: dict[str, int] = {}
         self._fresh: dict[tuple[Extent, int], str] = {}
 
-    def of(self, path: str, axis: int, old: Extent, new: int) -> str | int | None:
+    def of(self, path: str, axis: int, old: Extent, new: int) -> Extent | None:
         """Return what `dims` says of an axis that was `old` and is `new`: a name, or a number."""
         if isinstance(old, int):
             if old == new:
                 return new
-        elif str(old) not in self.made:
-            self.numbers[str(old)] = new
-            return show_extent(old)
-        elif new != 1 and self.numbers.setdefault(str(old), new) == new:
-            return str(old)
+        elif str(old) not in self.made or (
+            new != 1 and self.numbers.setdefault(str(old), new) == new
+        ):
+            return old
         change = f"{path} axis {axis} is {new}, was {show_extent(old)}"
         if 1 in (old, new):
             self.changes.append(change)
@@ -383,7 +381,7 @@ class _Names:
         self.made.add(name)
         self.numbers[name] = new
         self.changes.append(f"{change}: named {name}")
-        return name
+        return named(name)
 
 
 class Options(TypedDict, total=False):
@@ -394,7 +392,7 @@ class Options(TypedDict, total=False):
     donate_argnames: Sequence[str] | str
     threads: int | None
     numerics: str
-    memory_budget: int | None
+    memory_budget: Budget | None
     cache: bool
     lenient: bool
 
@@ -406,22 +404,24 @@ def jit(fn: None = None, **options: Unpack[Options]) -> Callable[[Callable[..., 
 def jit(
     fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
     static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),
-    threads: int | None = None, numerics: str = "fast", memory_budget: int | None = None,
+    threads: int | None = None, numerics: str = "fast", memory_budget: Budget | None = None,
     cache: bool = True, lenient: bool = False,
 ) -> Any:  # fmt: skip
     """Compile `fn` on its first call for each signature: structure, dtypes, ranks, fixed extents.
 
     Args:
         fn: A function of pytrees of arrays.  It runs once for each compilation, on traced values.
-        dims: Names of extents that may change from call to call: `{"x": ("batch", 8)}`.  Without
-            it, an extent that changes at a later call becomes a named dim, at the cost of one more
-            compilation; after that, none.
+        dims: Names of extents that may change from call to call: `{"x": ("batch", 8)}`, or
+            expressions of names, `{"x": ("n",), "y": ("2*n + 1",)}`; a name that no axis has alone
+            is solved for where they are linear in it.  Without `dims`, an extent that changes at a
+            later call becomes a named dim, at the cost of one more compilation; after that, none.
         static_argnames: Arguments that stay Python values; each value compiles anew.
         donate_argnames: Arguments whose memory the results may take over: the same arrays come
             back, updated in place.
         threads: Number of threads; 1 is the only one there is so far.
         numerics: `"fast"`, `"strict"` or `"reproducible"`.
-        memory_budget: Bytes of scratch memory a call may use.  What does not fit is made to, by
+        memory_budget: Bytes of scratch memory a call may use, as a number or a text such as
+            `"512 MB"` or `"1.5 GiB"`.  What does not fit is made to, by
             computing values again (for extents named in `dims`: those of the first call).
         cache: Keep object code on disk, so that a later process need not generate it again.
         lenient: Treat arguments that are no arrays as static.
@@ -447,7 +447,8 @@ def jit(
     options = {
         "dims": dims, "static_argnames": _names(static_argnames),
         "donate_argnames": _names(donate_argnames), "numerics": numerics,
-        "memory_budget": memory_budget, "cache": cache, "lenient": lenient, "shared": False,
+        "memory_budget": None if memory_budget is None else as_bytes(memory_budget),
+        "cache": cache, "lenient": lenient, "shared": False,
     }  # fmt: skip
     if fn is None:
         return lambda function: Jitted(function, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -17,6 +17,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.types import Type
 from chainrule.ir.walk import topological
 from chainrule.ops.control import counted_names
+from chainrule_runtime.forks import hold_over_forks
 
 __all__ = ["lend", "structure"]
 
@@ -26,7 +27,7 @@ LARGE: Final = 1 << 20
 "Bytes of captured arrays above which a program is not kept beyond the function it is for."
 _KNOWN: Final[OrderedDict[Hashable, tuple[variant.Variant, bool]]] = OrderedDict()
 "Code by program, and whether its entry is another's to chain."
-_LOCK: Final = threading.Lock()
+_LOCK: Final = hold_over_forks(3, "the table of shared code", threading.RLock())
 
 
 def structure(program: Program) -> Hashable:
@@ -83,9 +84,12 @@ def lend(traced: Traced, *, chained: bool, **options: Any) -> tuple[variant.Vari
     if sum(len(n.attributes["bits"]) for n in data) > LARGE:
         return variant.compile_variant(traced, **options), False
     key = (
-        structure(traced.program), traced.in_tree, traced.out_tree, traced.weak_inputs,
-        options["donated"], options["numerics"], options["inferred"],
-    )  # fmt: skip
+        structure(traced.program),
+        traced.in_tree,
+        traced.out_tree,
+        traced.weak_inputs,
+        _settings(options),
+    )
     with _LOCK:
         known = _KNOWN.get(key)
         if known is not None:
@@ -98,7 +102,21 @@ def lend(traced: Traced, *, chained: bool, **options: Any) -> tuple[variant.Vari
     if owned:
         found = found.bound(options["cache"])
         _keep(key, (found, False))
-    return replace(found, traced=traced), True
+    # What its entry refuses includes what a memory budget adds.
+    program = replace(traced.program, guards=found.traced.program.guards)
+    return replace(found, traced=replace(traced, program=program)), True
+
+
+def _settings(options: Mapping[str, Any]) -> Hashable:
+    """Return all that code depends on beside the program: every option but where code is kept.
+
+    The numbers that extents are in this call matter only to what is fitted to a memory budget.
+    """
+    left = {k: v for k, v in options.items() if k != "cache"}
+    numbers = left.pop("numbers", None) or {}
+    if left.get("memory_budget") is not None:
+        left["numbers"] = tuple(sorted(numbers.items()))
+    return tuple(sorted(left.items()))
 
 
 def _keep(key: Hashable, entry: tuple[variant.Variant, bool]) -> None:

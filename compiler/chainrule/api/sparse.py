@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -25,6 +24,7 @@ from chainrule.transform import sparse
 from chainrule.transform.csr import CSR
 from chainrule.transform.sparse import Prepared, SparseTransform
 from chainrule.transform.strategy import Colors
+from chainrule_runtime.forks import LongLock
 
 __all__ = ["SparseFunction", "sparse_hessian", "sparse_jacobian"]
 
@@ -73,7 +73,7 @@ class SparseFunction:
         self._make = make
         self._ready: dict[Hashable, list[_Ready]] = {}
         self._programs: dict[Hashable, Callable[..., Any]] = {}
-        self._lock = threading.RLock()
+        self._lock = LongLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> CSR:
         """Return the derivative; inside a trace it becomes part of what is traced."""
@@ -117,7 +117,7 @@ class SparseFunction:
         for ready in self._ready.get(key, ()):
             if ready.fits(integers):
                 return ready, arrays
-        with self._lock:
+        with self._lock.held():
             known = self._ready.get(key, [])
             for ready in known:
                 if ready.fits(integers):

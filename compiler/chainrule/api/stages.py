@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from chainrule.api.limit import within_recursion_limit
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.signature import donation_pairs
 from chainrule.frontend.trace import Traced
 from chainrule.frontend.trace import trace as trace_function
-from chainrule.ir.dims import Dim, Extent, Shape, evaluate_extent, show_extent, size_of
+from chainrule.ir.dims import Extent, Shape, evaluate_extent, show_extent, size_of
 from chainrule.ir.program import Program
 from chainrule.ir.show import show
 from chainrule.link.jit import assembly
@@ -82,16 +83,6 @@ class CompiledFunction:
         return evaluate_extent(extent, self.dims)
 
 
-def _numbers(traced: Traced, shapes: Sequence[Shape]) -> dict[str, int]:
-    """Return what the named extents are in arguments of these shapes."""
-    return {
-        str(extent): number
-        for node, shape in zip(traced.program.inputs, shapes, strict=False)
-        for extent, number in zip(node.shape, shape, strict=False)
-        if isinstance(extent, Dim) and isinstance(number, int)
-    }
-
-
 class LoweredFunction:
     """A function on its way to code; every stage can be printed."""
 
@@ -105,10 +96,10 @@ class LoweredFunction:
             traced = replace(traced, program=replace(traced.program, donated=pairs))
             lowered = lower_program(
                 traced.program, numerics=numerics, memory_budget=memory_budget,
-                dims=_numbers(traced, shapes),
+                dims=traced.numbers(shapes),
             )  # fmt: skip
         self.traced, self.lowered = traced, lowered
-        self._dims = _numbers(traced, shapes)
+        self._dims = traced.numbers(shapes)
 
     def as_text(self, stage: Literal["expr", "loops", "llvm", "asm"]) -> str:
         """Return one stage as text: expressions, loops, LLVM IR, or assembly of the host."""
@@ -227,4 +218,5 @@ def trace(fn: Callable[..., Any], *args: Any, **options: Any) -> TracedFunction:
         args: Arrays, numbers or `spec(...)`.
         options: `dims`, `static_argnames`, `kwargs`, `name` as for `jit`.
     """
-    return TracedFunction(trace_function(fn, *args, **options))
+    with within_recursion_limit(fn):
+        return TracedFunction(trace_function(fn, *args, **options))

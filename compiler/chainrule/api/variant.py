@@ -11,19 +11,21 @@ import numpy as np
 
 from chainrule.api.calls import MISSED, Direct
 from chainrule.emit.builder import Module
-from chainrule.emit.entry import emit_entry
+from chainrule.emit.entry import LONG, emit_entry
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
 from chainrule.frontend.records import records
-from chainrule.frontend.signature import donation_pairs, runtime_signature
+from chainrule.frontend.signature import abi_extent, donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced
-from chainrule.ir.dims import Dim, show_extent
+from chainrule.ir.dims import show_extent
 from chainrule.ir.graph import Guard
 from chainrule.link.cache import Cache
-from chainrule.link.jit import Loaded, cached_code, load
-from chainrule.ops.cost import flops
+from chainrule.link.jit import cached_code
+from chainrule.link.libraries import Loaded, load
+from chainrule.ops.cost import total_flops, typical, unbounded
 from chainrule.optimize import all_nodes
 from chainrule.pipeline import Lowered, lower_program
+from chainrule_runtime import abi
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
 from chainrule_runtime.arguments import conform_all
 from chainrule_runtime.binding import Binding
@@ -34,8 +36,6 @@ from chainrule_runtime.native_callable import attach
 __all__ = ["Compilation", "Variant", "compile_variant"]
 
 ENTRY: Final = "chainrule_entry"
-LONG_FLOPS: Final = 200_000
-"Work above which a call lets other threads run Python: it takes some microseconds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,11 @@ class Variant:
         """What the kernel's error codes mean."""
         return tuple(c.message for c in self.traced.program.checks)
 
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """What the code relies on of the extents: of what was traced, and of what became of it."""
+        return self.lowered.guards
+
     def bound(self, cache: Cache | None) -> Variant:
         """Return the same code behind an entry of its own, which may be chained."""
         if self.binding is None:
@@ -102,14 +107,13 @@ class Variant:
                 if isinstance(extent, int):
                     if extent != number:
                         return False
-                elif _is_name(extent) and dims.setdefault(str(extent), number) != number:
+                elif extent.is_name and dims.setdefault(str(extent), number) != number:
                     # One name, two numbers: if the name is the user's, an error of the caller's,
                     # told when it is called; if we made it up, another compilation.
                     return str(extent) not in self.inferred
-        if self.inferred:
-            # What tracing assumed of names we made up must not refuse what numbers would allow.
-            return all(g.holds(dims) for g in self.traced.program.guards)
-        return True
+        # What tracing decided for other numbers must not refuse what these would allow.
+        known = self.traced.numbers(shapes)
+        return all(g.holds(known) for g in self.guards)
 
     def call(self, leaves: Sequence[Any], out: Any) -> Any:
         """Check and convert the arguments in Python, then run."""
@@ -147,16 +151,15 @@ class Variant:
         return found if found is MISSED else tree.unflatten(found)
 
 
-def _is_name(extent: Dim) -> bool:
-    return len(extent.terms) == 1 and extent.terms[0][1] == 1 and len(extent.terms[0][0]) == 1
-
-
 def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
     leaves, given = tree_flatten(out)
     if given != tree:
         raise StructureError(
             explain(
-                "out= does not have the structure of the result", f"result  {tree}", f"out  {given}"
+                "out= does not have the structure of the result",
+                f"result  {tree}",
+                f"out  {given}",
+                difference(tree, given, "the result", "out"),
             )
         )
     return leaves
@@ -171,16 +174,17 @@ def compile_variant(
     pairs = donation_pairs(traced, donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
     lowered = lower_program(
-        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers
-    )
-    traced = _within_budget(traced, lowered, memory_budget)
+        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers,
+        interruptible=True,
+    )  # fmt: skip
     began = time.perf_counter()
     if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
         # The code holds an address of this process.
         cache = None
     loaded = lowered.load(cache)
     lowered.seconds["llvm"] = time.perf_counter() - began
-    signature = runtime_signature(traced, lowered.arena)
+    guards = (*lowered.guards, *_within_budget(lowered, memory_budget))
+    signature = runtime_signature(traced, lowered.arena, guards)
     binding = None
     began = time.perf_counter()
     flat = _needs_python(signature)
@@ -194,17 +198,16 @@ def compile_variant(
     )
 
 
-def _within_budget(traced: Traced, lowered: Lowered, budget: int | None) -> Traced:
+def _within_budget(lowered: Lowered, budget: int | None) -> tuple[Guard, ...]:
     """Have the entry refuse extents with which the call would need more than the budget."""
     if budget is None or isinstance(lowered.arena, int):
-        return traced
-    program = traced.program
+        return ()
+    name = lowered.program.name
     text = explain(
-        f"{program.name} needs more memory than its memory_budget for arguments of these extents",
+        f"{name} needs more memory than its memory_budget for arguments of these extents",
         f"budget  {budget} bytes", f"needs   {show_extent(lowered.arena)} bytes",
     )  # fmt: skip
-    guard = Guard("ge", budget, lowered.arena, text)
-    return replace(traced, program=replace(program, guards=(*program.guards, guard)))
+    return (Guard("ge", budget, lowered.arena, text),)
 
 
 def _needs_python(signature: Signature) -> bool:
@@ -212,13 +215,24 @@ def _needs_python(signature: Signature) -> bool:
     return has_custom(signature.input_tree) or has_custom(signature.output_tree)
 
 
+def _work(lowered: Lowered, signature: Signature) -> bool | abi.Extent:
+    """Return the work of a call, as the entry can compute it, or whether it is long."""
+    if unbounded(all_nodes(lowered.optimized.results)):
+        return True
+    total = total_flops(lowered.optimized.nodes)
+    if isinstance(total, int):
+        return total >= LONG
+    names = set(signature.dims)
+    if all(isinstance(f, str) and f in names for monomial, _ in total.terms for f in monomial):
+        return abi_extent(total, signature.dims)
+    return typical(total) >= LONG
+
+
 def _bind(
     traced: Traced, lowered: Lowered, signature: Signature, loaded: Loaded, cache: Cache | None
 ) -> Binding:
     module = Module()
-    typical = dict.fromkeys(signature.dims, 64)
-    long = flops(lowered.optimized.nodes, typical) > LONG_FLOPS
-    emit_entry(module, signature, None, ENTRY, long)
+    emit_entry(module, signature, None, ENTRY, _work(lowered, signature))
     # The entry runs once a call: generating it fast matters more than its own speed.
     code = cached_code(module.text(), lowered.target, cache, level=0)
     entry = load(code, (ENTRY, f"{ENTRY}_bind"))

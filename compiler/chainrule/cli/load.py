@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import typer
 
 import chainrule as cr
+from chainrule.ir.written import parse_shape
 
 __all__ = ["Loaded", "load", "parse_spec"]
 
@@ -72,20 +73,22 @@ def load(target: str, specs: Sequence[str]) -> Loaded:
 
 
 def parse_spec(text: str) -> Any:
-    """Read an argument's description: a dtype and extents, numbers or names.
+    """Read an argument's description: a dtype and extents, numbers, names or expressions.
 
     >>> parse_spec("f32[batch, 8]") == cr.spec(("batch", 8), "float32")
     True
     """
     match = re.fullmatch(r"\s*(\w+)\s*\[([^\]]*)\]\s*", text)
     dtype = DTYPES.get(match[1], match[1]) if match else ""
-    extents = [part.strip() for part in match[2].split(",") if part.strip()] if match else []
-    if dtype not in FULL_NAMES or not all(e.isdigit() or e.isidentifier() for e in extents):
+    if match is None or dtype not in FULL_NAMES:
         raise typer.BadParameter(
             f"{text!r} does not describe an array; write, say, 'f32[batch, 8]'. "
             f"Types: {', '.join([*DTYPES, 'bool'])}"
         )
-    return cr.spec(tuple(int(e) if e.isdigit() else e for e in extents), dtype)
+    try:
+        return cr.spec(parse_shape(match[2]), dtype)
+    except cr.ShapeError as error:
+        raise typer.BadParameter(f"{text!r}: {error}") from None
 
 
 def _import(path: Path) -> ModuleType:

@@ -382,5 +382,6 @@ def _for_argument(n: Node, has: bool, *, mapped: bool, size: Extent) -> Node:
         return n if has else spread(n, size)
     if has:
         return n.graph.call("sum", n, axes=(0,))
-    count = n.graph.call("cast", n.graph.call("extent", extent=size), dtype=n.dtype)
+    extent = n.graph.call("extent", extent=size)
+    count = n.graph.call("cast", extent, dtype=n.dtype, rounds=not n.dtype.is_half)
     return n * n.graph.broadcast(count, n.shape, ())

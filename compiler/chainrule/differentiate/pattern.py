@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from chainrule.ir.lazy import lazy
 from chainrule.ir.types import Array
 
 __all__ = ["Merge", "Pattern", "Step", "Steps", "Take", "from_pairs", "identity", "through",
@@ -64,17 +64,17 @@ class Pattern:
         """Number of entries."""
         return len(self.indices)
 
-    @cached_property
+    @lazy
     def lengths(self) -> Array:
         """Number of entries of each row."""
         return np.diff(self.indptr)
 
-    @cached_property
+    @lazy
     def row_of(self) -> Array:
         """The row of each entry."""
         return np.repeat(np.arange(self.rows), self.lengths)
 
-    @cached_property
+    @lazy
     def transposed(self) -> Pattern:
         """The same matrix by columns."""
         order = np.argsort(self.indices, kind="stable")

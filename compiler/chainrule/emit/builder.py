@@ -92,6 +92,14 @@ class Value(NamedTuple):
 Operand: TypeAlias = Value | int
 
 
+def _argument(name: str) -> str:
+    """Return an argument as LLVM writes it: what is no ASCII word in quotes, byte by byte."""
+    text = f"a.{name}"
+    if text.replace(".", "_").replace("$", "_").isidentifier() and text.isascii():
+        return f"%{text}"
+    return '%"' + "".join(f"\\{byte:02X}" for byte in text.encode()) + '"'
+
+
 class Module:
     """Functions, globals and declarations of one LLVM module, in order of definition."""
 
@@ -134,13 +142,13 @@ class Module:
         lines: list[str] = []
         self._functions[name] = lines
         inner = ", ".join(
-            f"{t}{' noalias' if n in noalias else ''} %a.{n}" for t, n in arguments
+            f"{t}{' noalias' if n in noalias else ''} {_argument(n)}" for t, n in arguments
         )  # fmt: skip
         linkage = "internal " if internal else ""
         # "no-builtins": a loop that fills memory stays one, so the code needs no C library.
         lines.append(f'define {linkage}{result} @{name}({inner}) {attrs} "no-builtins" {{')
         lines.append("entry:")
-        return Builder(self, lines), [Value(t, f"%a.{n}") for t, n in arguments]
+        return Builder(self, lines), [Value(t, _argument(n)) for t, n in arguments]
 
     def text(self, names: Iterable[str] | None = None) -> str:
         """Return the module's LLVM IR, or that of the functions called `names`."""

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from chainrule.emit.builder import I8, I64, Value
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.frame import Frame
+from chainrule.emit.look import turns_between
 from chainrule.ir.dims import Extent, size_of
 from chainrule.ir.graph import Node
 from chainrule.loops.lower import Choose, Foreign, Launch, Part, Repeat, Returns, Run, StripLoop
 from chainrule.loops.values import Place
 from chainrule.ops.control import COUNT, counted_name, results_of
+from chainrule.ops.cost import flops_of, typical
 from chainrule_runtime.errors import RAISED
 
 __all__ = ["run_all"]
@@ -59,7 +61,10 @@ def _repeat(frame: Frame, run: Repeat) -> None:
         frame.allocate(run.stacked)
         total = emit_extent(b, loop.length, frame.names)
 
+        turns = _turns(run)
+
         def turn(i: Value, _carried: list[Value]) -> None:
+            frame.look(i, turns)
             reverse = loop.node.attributes["reverse"]
             at = b.sub(b.sub(total, 1), i) if reverse else i
             b.store(at, frame.pointer(run.position))
@@ -69,6 +74,11 @@ def _repeat(frame: Frame, run: Repeat) -> None:
     else:
         _while(frame, run)
     frame.time += 1
+
+
+def _turns(run: Repeat) -> int:
+    """Return after how many turns to look for an interrupt."""
+    return turns_between(sum(typical(flops_of(n)) for n in run.body.schedule.program.nodes))
 
 
 def _step(frame: Frame, run: Repeat, at: Value) -> None:
@@ -129,6 +139,7 @@ def _while(frame: Frame, run: Repeat) -> None:
     go = b.load(I8, frame.pointer(run.go))
     b.branch_if(b.icmp("ne", go, b.zero(I8)), turn, done)
     b.start(turn)
+    frame.look(at, _turns(run))
     _grow(frame, growing, at)
     _step(frame, run, at)
     after = b.binary("add", at, 1)
@@ -204,6 +215,8 @@ def _foreign(frame: Frame, run: Foreign) -> None:
         b.store(emit_extent(b, extent, frame.names), b.offset(table, first + 8 * i))
     function = b.pointer(node.attributes["function"].address)
     arguments = [table, b.offset(table, 8 * len(run.args)), b.offset(table, first)]
+    # Here, where an exception can be kept: one that arrives as Python's function begins is lost.
+    frame.look_now(1)
     code = b.call_pointer(function, I64, arguments)
     frame.leave_if(b.icmp("ne", code, b.i64(0)), RAISED)
     frame.time += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chainrule.emit.builder import I64, Builder, Value, vector
+from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import Extent, names_of
 
 __all__ = ["emit_extent"]
@@ -30,9 +31,9 @@ def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: i
                 right = lifted(emit_extent(b, f.right, names, wide))
                 match f.kind:
                     case "floordiv":
-                        factor = b.sdiv(left, right) if not wide else b.binary("sdiv", left, right)
+                        factor = _floordiv(b, left, right, signed=not never_negative(f.left))
                     case "mod":
-                        factor = b.srem(left, right) if not wide else b.binary("srem", left, right)
+                        factor = _mod(b, left, right, signed=not never_negative(f.left))
                     case "min":
                         factor = b.smin(left, right)
                     case _:
@@ -46,6 +47,22 @@ def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: i
         total = product if total is None else _plus(b, total, product)
     assert total is not None, "a polynomial has a term"
     return lifted(total) if wide else total
+
+
+def _floordiv(b: Builder, x: Value, y: Value, *, signed: bool) -> Value:
+    """Divide, rounding down as Python does; the machine rounds towards zero."""
+    quotient = b.binary("sdiv", x, y) if x.type.lanes else b.sdiv(x, y)
+    if not signed:
+        return quotient
+    return _plus(b, quotient, b.ashr(b.binary("srem", x, y), 63))
+
+
+def _mod(b: Builder, x: Value, y: Value, *, signed: bool) -> Value:
+    """Return the remainder of the divisor's sign, as Python does; the divisor is positive."""
+    rest = b.binary("srem", x, y) if x.type.lanes else b.srem(x, y)
+    if not signed:
+        return rest
+    return _plus(b, rest, b.and_(b.ashr(rest, 63), y))
 
 
 def _times(b: Builder, x: Value, y: Value) -> Value:

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chainrule.emit.arithmetic import memory_type
-from chainrule.emit.builder import I8, PTR, VOID, Builder, LType, Module, Value
+from chainrule.emit.builder import I8, I64, PTR, VOID, Builder, LType, Module, Value
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.kernels import emit_kernel
 from chainrule.emit.machine import Machine
-from chainrule.ir.dims import size_of, substitute_extent
+from chainrule.ir.dims import Extent, size_of, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.ir import show
 from chainrule.loops.lower import Launch, Part, Returns, StripLoop
 from chainrule.loops.values import Place, Scratch, nbytes_of
 from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
-from chainrule_runtime.errors import NO_MEMORY
+from chainrule_runtime.errors import NO_MEMORY, OUT_OF_BOUNDS, RAISED
 
 __all__ = ["Frame", "Shared"]
 
@@ -31,6 +31,10 @@ class Shared:
     Attributes:
         kernels: Names of the kernels written so far, by their text.
         workspace: Scratch memory of contractions.
+        status: Where checked kernels tell of an access beyond a buffer; None: they do not check.
+        cell: Name of the cell that holds the address of `chainrule_look`, or null; None where
+            nothing is to look for interrupts.
+        looks: Whether anything does.
     """
 
     module: Module
@@ -38,6 +42,9 @@ class Shared:
     name: str
     b: Builder
     workspace: Value
+    status: Value | None = None
+    cell: str | None = None
+    looks: bool = False
     kernels: dict[str, str] = field(default_factory=dict)
 
 
@@ -150,6 +157,34 @@ class Frame:
         b.ret(b.i64(code))
         b.start(on)
 
+    # Interrupts
+
+    def look(self, at: Value, turns: int) -> None:
+        """Leave if Python was interrupted; every so many `turns` (a power of two), `at` is one."""
+        if self.shared.cell is None:
+            return
+        if turns == 1:
+            self.look_now(0)
+            return
+        mask = self.b.i64(turns - 1)
+        last = self.b.icmp("eq", self.b.and_(at, mask), mask)
+        self.b.if_(last, lambda: self.look_now(0))
+
+    def look_now(self, now: int) -> None:
+        """Ask for an interrupt at this point, even if that was done not long ago (`now` = 1)."""
+        b, cell = self.b, self.shared.cell
+        if cell is None:
+            return
+        self.shared.looks = True
+        b.module.add_global(cell, "global ptr null, align 8")
+        ask = b.load(PTR, Value(PTR, f"@{cell}"))
+
+        def asked() -> None:
+            code = b.call_pointer(ask, I64, [b.i64(now)])
+            self.leave_if(b.icmp("ne", code, b.i64(0)), RAISED)
+
+        b.if_(b.icmp("ne", ask, b.zero(PTR)), asked)
+
     def _library(self, name: str, result: LType, arguments: list[Value]) -> Value:
         self.shared.module.declare(name, result, [a.type for a in arguments], "nounwind")
         return self.b.call(name, result, arguments)
@@ -163,7 +198,10 @@ class Frame:
         name = shared.kernels.get(text)
         if name is None:
             name = shared.kernels[text] = f"{shared.name}.k{len(shared.kernels)}"
-            emit_kernel(shared.module, shared.machine, launch.kernel, name)
+            emit_kernel(
+                shared.module, shared.machine, launch.kernel, name,
+                checked=shared.status is not None,
+            )  # fmt: skip
         self.allocate(launch.places)
         pointers = [self.pointer(p) for p in launch.places]
         names = self.names
@@ -177,21 +215,50 @@ class Frame:
                 f"{loop.dim}.first": first,
             }  # fmt: skip
         extents = [names[e] for e in launch.kernel.extents]
-        self.b.call(name, VOID, [*pointers, *extents, shared.workspace])
+        if shared.status is None:
+            self.b.call(name, VOID, [*pointers, *extents, shared.workspace])
+        else:
+            rooms = [self._room(p, strip, names) for p in launch.places]
+            arguments = [*pointers, *extents, shared.workspace, shared.status, *rooms]
+            self.b.call(name, VOID, arguments)
+            beyond = self.b.load(I8, shared.status)
+            self.leave_if(self.b.icmp("ne", beyond, self.b.zero(I8)), OUT_OF_BOUNDS)
         self.time += 1
+
+    def _room(
+        self, place: Place, strip: tuple[StripLoop, Value, Value] | None,
+        names: Mapping[str, Value],
+    ) -> Value:  # fmt: skip
+        """Return how many elements lie behind the address that a kernel is given for a place."""
+        b, size = self.b, self._size(place)
+        if strip is not None and isinstance(place, Node):
+            loop, first, _ = strip
+            per_row = size - substitute_extent(size, {loop.dim: 0})
+            if self._is_whole(place) and per_row != 0:
+                row = emit_extent(b, substitute_extent(per_row, {loop.dim: 1}), self.names)
+                return b.sub(emit_extent(b, size, self.names), b.mul(first, row))
+        return emit_extent(b, size, names)
+
+    def _size(self, place: Place) -> Extent:
+        if isinstance(place, int):
+            return self.schedule.program.outputs[place].type.size
+        return place.type.size if isinstance(place, Node) else place.size
 
     def _row(self, place: Place, pointer: Value, loop: StripLoop, first: Value) -> Value:
         """Move the pointer to an array of all rows to the strip's first."""
         if not isinstance(place, Node):
             return pointer
-        whole = place.op.name == "input" or place in self.schedule.targets
         size = size_of(place.shape)
         per_row = size - substitute_extent(size, {loop.dim: 0})
-        if not whole or per_row == 0:
+        if not self._is_whole(place) or per_row == 0:
             return pointer
         nbytes = substitute_extent(per_row, {loop.dim: 1}) * memory_type(place.dtype).bits
         step = emit_extent(self.b, nbytes // 8, self.names)
         return self.b.offset(pointer, self.b.mul(first, step))
+
+    def _is_whole(self, place: Node) -> bool:
+        """Tell whether memory holds all rows of a value, not those of one strip."""
+        return place.op.name == "input" or place in self.schedule.targets
 
     def returns(self, run: Returns) -> None:
         """Leave with the check's number if its condition is set."""
@@ -212,6 +279,8 @@ class Frame:
         total = self.names[loop.dim]
 
         def strip(first: Value, _carried: list[Value]) -> None:
+            # Work of a strip is that of a cache full of rows: looking at each costs nothing.
+            self.look_now(0)
             rows = b.smin(b.sub(total, first), loop.rows)
             for launch in loop.body:
                 self.launch(launch, (loop, first, rows))

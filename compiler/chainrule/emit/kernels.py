@@ -7,10 +7,11 @@ turn.  The body is written twice: for whole vectors, and under a mask for what r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from chainrule.emit.arithmetic import emit_number, emit_op, ltype, memory_type
+from chainrule.emit.bounds import Bounds
 from chainrule.emit.builder import BOOL, I32, I64, PTR, VOID, Builder, Module, Value, vector
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.machine import Machine
@@ -44,18 +45,27 @@ SUM_BLOCK: Final = 64
 "Turns after which a long sum starts anew, and such blocks after which it does so again."
 
 
-def emit_kernel(module: Module, machine: Machine, kernel: Kernel, name: str) -> None:
-    """Define the function `void name(ptr buffer..., i64 extent..., ptr workspace)`."""
+def emit_kernel(
+    module: Module, machine: Machine, kernel: Kernel, name: str, *, checked: bool = False
+) -> None:
+    """Define the function `void name(ptr buffer..., i64 extent..., ptr workspace)`.
+
+    A `checked` one takes further arguments, `ptr status, i64 room...`: the number of elements in
+    each buffer.  It leaves out accesses beyond them, and then writes 1 into the status.
+    """
     arguments = [(PTR, b.name) for b in kernel.buffers] + [(I64, f"d.{e}") for e in kernel.extents]
-    b, values = module.function(
-        name, VOID, [*arguments, (PTR, "workspace")], attrs="nounwind noinline"
-    )
-    count = len(kernel.buffers)
-    emitter = _Kernel(
-        b, machine, dict(zip(kernel.buffers, values, strict=False)),
-        dict(zip(kernel.extents, values[count:], strict=False)), values[-1],
-        _lanes(kernel, machine),
-    )  # fmt: skip
+    arguments.append((PTR, "workspace"))
+    if checked:
+        arguments += [(PTR, "status"), *((I64, f"room.{b.name}") for b in kernel.buffers)]
+    b, values = module.function(name, VOID, arguments, attrs="nounwind noinline")
+    given = iter(values)
+    buffers = {buffer: next(given) for buffer in kernel.buffers}
+    extents = {extent: next(given) for extent in kernel.extents}
+    workspace = next(given)
+    bounds = None
+    if checked:
+        bounds = Bounds(b, next(given), {buffer: next(given) for buffer in kernel.buffers})
+    emitter = _Kernel(b, machine, buffers, extents, workspace, _lanes(kernel, machine), bounds)
     emitter.run(kernel.body, None)
     b.ret()
     b.close()
@@ -99,9 +109,10 @@ class _Running:
 class _Kernel:
     def __init__(
         self, b: Builder, machine: Machine, buffers: dict[Buffer, Value],
-        extents: dict[str, Value], workspace: Value, lanes: int,
+        extents: dict[str, Value], workspace: Value, lanes: int, bounds: Bounds | None,
     ) -> None:  # fmt: skip
         self.b, self.machine, self.buffers, self.workspace = b, machine, buffers, workspace
+        self.bounds = bounds
         self.variables = dict(extents)
         self.values: dict[str, Value] = {}
         self.dtypes: dict[str, DType] = {}
@@ -126,9 +137,18 @@ class _Kernel:
                 case For():
                     self._for(s, lanes)
                 case Tile():
-                    emit_tile(self.b, self.machine, s, self.buffers, self.variables, self.workspace)
+                    self._tile(s)
                 case _:
                     assert_never(s)
+
+    def _tile(self, s: Tile) -> None:
+        def emit() -> None:
+            emit_tile(self.b, self.machine, s, self.buffers, self.variables, self.workspace)
+
+        if self.bounds is None:
+            emit()
+        else:
+            self.b.if_(self.bounds.of_tile(s, self.variables), emit)
 
     def _value(self, name: str) -> Value:
         return self.running[name].value if name in self.running else self.values[name]
@@ -193,6 +213,8 @@ class _Kernel:
     def _load(self, buffer: Buffer, offset: Extent, lanes: _Lanes | None) -> Value:
         b, element = self.b, memory_type(buffer.dtype)
         address, moves = self._place(buffer, offset, lanes)
+        if self.bounds is not None:
+            address, lanes = self._bounded(buffer, offset, address, moves, lanes)
         if moves == 0 or lanes is None:
             value = b.load(element, address)
         elif moves == 1:
@@ -220,6 +242,8 @@ class _Kernel:
             value = self._combined(s.combine, s.buffer.dtype, before, value)
         if s.buffer.dtype.name == "bool":
             value = b.cast("zext", value, element)
+        if self.bounds is not None:
+            address, lanes = self._bounded(s.buffer, s.offset, address, moves, lanes)
         if moves == 0 or lanes is None:
             b.store(value if not value.type.lanes else b.extract(value, 0), address)
             return
@@ -233,6 +257,19 @@ class _Kernel:
             b.masked_store(value, address, self._mask(lanes))
         else:
             b.masked_scatter(value, address, self._mask(lanes))
+
+    def _bounded(
+        self, buffer: Buffer, offset: Extent, address: Value, moves: int | None,
+        lanes: _Lanes | None,
+    ) -> tuple[Value, _Lanes | None]:  # fmt: skip
+        """Lead an access beyond a buffer elsewhere, or mask its lanes."""
+        assert self.bounds is not None, "asked only in checked kernels"
+        if moves == 0 or lanes is None:
+            at = {**self.variables, lanes.variable: lanes.base} if lanes else self.variables
+            element = emit_extent(self.b, offset, at)
+            return self.bounds.scalar(buffer, element, address), lanes
+        inside = self.bounds.lanes(buffer, self._extent(offset, lanes), self._mask(lanes))
+        return address, replace(lanes, mask=inside, single=False)
 
     # Accumulators
 

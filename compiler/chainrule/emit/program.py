@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from chainrule.emit.builder import I64, PTR, Module
+from chainrule.emit.builder import I8, I64, PTR, Module
 from chainrule.emit.control import run_all
 from chainrule.emit.extents import emit_extent
 from chainrule.emit.frame import Frame, Shared
@@ -16,7 +17,14 @@ from chainrule.loops.lower import Run, launches
 from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule
 
-__all__ = ["emit_program", "workspace_of"]
+__all__ = ["Emitted", "emit_program", "workspace_of"]
+
+
+class Emitted(NamedTuple):
+    """What a function turned out to be: its number of kernels, whether it looks for interrupts."""
+
+    kernels: int
+    looks: bool
 
 
 def workspace_of(runs: Sequence[Run], machine: Machine) -> int:
@@ -37,11 +45,16 @@ def emit_program(
     schedule: Schedule,
     runs: Sequence[Run],
     arena: Arena,
-) -> int:
-    """Define `i64 name(ptr inputs, ptr outputs, ptr arena, ptr dims)`; count its kernels.
+    *,
+    checked: bool = False,
+    cell: str | None = None,
+) -> Emitted:
+    """Define `i64 name(ptr inputs, ptr outputs, ptr arena, ptr dims)`.
 
-    The function returns 0, the number of the check that failed, or -1 if there was no memory for
-    what is as long as a loop turned out to run.  Equal kernels are defined once.
+    The function returns 0, the number of the check that failed, NO_MEMORY if there was none for
+    what is as long as a loop turned out to run, or OUT_OF_BOUNDS if the code is `checked` and a
+    kernel reached beyond one of its buffers.  Equal kernels are defined once.  Given a `cell`, long
+    loops look for interrupts by the function whose address it holds, and return RAISED.
     """  # fmt: skip
     b, (inputs, outputs, memory, dims) = module.function(
         name, I64, [(PTR, "inputs"), (PTR, "outputs"), (PTR, "arena"), (PTR, "dims")],
@@ -53,9 +66,13 @@ def emit_program(
     results = [b.load(PTR, b.offset(outputs, 8 * i)) for i in range(len(program.outputs))]
     end: Extent = arena.nbytes
     workspace = b.offset(memory, emit_extent(b, end, names))
-    shared = Shared(module, machine, name, b, workspace)
+    status = None
+    if checked:
+        status = b.alloca(1)
+        b.store(b.zero(I8), status)
+    shared = Shared(module, machine, name, b, workspace, status, cell)
     frame = Frame(shared, schedule, arena, memory, given, results, names)
     run_all(frame, runs)
     b.ret(b.i64(0))
     b.close()
-    return len(shared.kernels)
+    return Emitted(len(shared.kernels), shared.looks)

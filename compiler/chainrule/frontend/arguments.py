@@ -12,32 +12,27 @@ import numpy.typing as npt
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.value import SymbolicExtent, Value, plain_extent
-from chainrule.ir.dims import Dim, Extent, named
+from chainrule.ir.dims import Dim
 from chainrule.ir.types import BOOL, F64, I64, DType, Type, dtype_of
+from chainrule.ir.written import ALLOWED, parse_extent
 
 __all__ = ["Arguments", "LeafType", "Spec", "as_array", "bind_arguments", "is_arraylike",
-           "leaf_type", "name_of", "named_shapes", "spec"]  # fmt: skip
-
-Dims = Mapping[str, Sequence["str | int | None"]]
+           "leaf_type", "name_of", "spec"]  # fmt: skip
 
 
 class Spec:
-    """An argument without data: a dtype and a shape whose entries are numbers or names."""
+    """An argument without data: a dtype and a shape of numbers, names and expressions of them."""
 
     __slots__ = ("dtype", "shape")
 
     def __init__(self, shape: Sequence[int | str | Dim], dtype: npt.DTypeLike) -> None:
         for n in shape:
-            if not (n.isidentifier() if isinstance(n, str) else isinstance(n, Dim) or _counts(n)):
+            if not (isinstance(n, str | Dim) or _counts(n)):
                 raise ShapeError(
-                    explain(
-                        f"{n!r} is no extent",
-                        f"shape  {tuple(shape)}",
-                        hint="an extent is a whole number from 0, or a name",
-                    )
+                    explain(f"{n!r} is no extent", f"shape  {tuple(shape)}", hint=ALLOWED)
                 )
         self.shape: Final = tuple(
-            [named(n) if isinstance(n, str) else plain_extent(n) for n in shape]
+            [parse_extent(n) if isinstance(n, str) else plain_extent(n) for n in shape]
         )
         self.dtype: Final = dtype_of(dtype).numpy
 
@@ -59,7 +54,8 @@ def spec(shape: Sequence[int | str | Dim] | int, dtype: npt.DTypeLike = np.float
     """Describe an argument without data.
 
     Args:
-        shape: Extents; a string names one that is known when the compiled function is called.
+        shape: Extents; a string names one that is known when the compiled function is called, or
+            is an expression of such names: `"2*n"`, `"(n + 1)//2"`.
         dtype: A NumPy dtype.
 
     Returns:
@@ -67,6 +63,7 @@ def spec(shape: Sequence[int | str | Dim] | int, dtype: npt.DTypeLike = np.float
 
     Raises:
         DTypeError: The dtype is not supported.
+        ShapeError: An entry of the shape is no extent.
 
     >>> spec(("batch", 8), np.float32)
     spec((batch, 8), 'float32')
@@ -251,81 +248,3 @@ def _labels(signature: inspect.Signature, count: int) -> list[str]:
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             labels.append(name)
     return labels[:count]
-
-
-def named_shapes(
-    paths: Sequence[str], types: Sequence[LeafType], dims: Dims | None
-) -> list[tuple[Extent, ...]]:
-    """Give leaves' extents the names of `dims`.
-
-    An entry of `dims` is for the leaf of that path, or for every leaf below it.
-
-    Raises:
-        StructureError: `dims` names no argument.
-        ShapeError: A rank or a number differs, or one name stands for two numbers.
-    """
-    known: dict[str, tuple[int, str]] = {}
-    used: set[str] = set()
-    shapes = []
-    for path, leaf in zip(paths, types, strict=True):
-        key = next((k for k in _prefixes(path) if k in (dims or {})), None)
-        if key is None:
-            shapes.append(leaf.type.shape)
-            continue
-        used.add(key)
-        shapes.append(_named(path, leaf.type.shape, (dims or {})[key], known))
-    unused = [k for k in dims or {} if k not in used]
-    if unused:
-        raise StructureError(
-            explain(
-                f"dims: there is no argument {', '.join(unused)}",
-                f"arguments  {', '.join(paths)}",
-                hint="keys of dims are names of arguments or paths of leaves, as params/W1",
-            )
-        )
-    return shapes
-
-
-def _prefixes(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:i]) for i in range(len(parts), 0, -1)]
-
-
-def _named(
-    path: str, shape: Sequence[Extent], wanted: Any, known: dict[str, tuple[int, str]]
-) -> tuple[Extent, ...]:
-    names = (wanted,) if isinstance(wanted, str | int) or wanted is None else tuple(wanted)
-    if len(names) != len(shape):
-        raise ShapeError(
-            explain(
-                f"dims: {path} has {len(shape)} axes, not {len(names)}",
-                f"shape  {tuple(shape)}",
-                f"dims  {names}",
-            )
-        )
-    result: list[Extent] = []
-    for axis, (extent, name) in enumerate(zip(shape, names, strict=True)):
-        if name is None:
-            result.append(extent)
-        elif isinstance(name, str):
-            if isinstance(extent, int):
-                number, where = known.setdefault(name, (extent, f"{path} axis {axis}"))
-                if number != extent:
-                    raise ShapeError(
-                        explain(
-                            f"dims: {name} stands for two numbers",
-                            f"{where}  {number}",
-                            f"{path} axis {axis}  {extent}",
-                            hint="give extents that differ names that differ",
-                        )
-                    )
-            result.append(named(name))
-        elif name != extent:
-            raise ShapeError(
-                explain(
-                    f"dims: axis {axis} of {path} is {extent}, not {name}", f"shape  {tuple(shape)}"
-                )
-            )
-        else:
-            result.append(extent)
-    return tuple(result)

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
+from chainrule.errors import StructureError, explain, ours
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, apply_ufunc, call_traced
-from chainrule.frontend.locate import locate
+from chainrule.frontend.locate import locate, user_line
 from chainrule.frontend.methods import Methods
 from chainrule.frontend.updates import Updates
-from chainrule.frontend.value import refuse, symbolic
+from chainrule.frontend.value import describe, refuse, symbolic
 from chainrule.ir.dims import Dim, show_extent
 from chainrule.ir.graph import Node
 
 __all__ = ["Array"]
+
+_OF_MATH = {"fabs": "abs", "fsum": "sum", "dist": "norm"}
+
+
+def _instead(line: str) -> str:
+    """Return what to use in place of a function of Python's `math`, if the line calls one."""
+    called = re.search(r"\bmath\.(\w+)\(", line)
+    place = ours(_OF_MATH.get(called[1], called[1])) if called else ""
+    if called and place:
+        return f"math.{called[1]} takes Python numbers; {place} takes traced values"
+    return (
+        "use it as an array: traced values take part in arithmetic as they are, "
+        "and chainrule.numpy has the functions of math"
+    )
+
 
 _SETTING = (
     "if it depends on an argument that is a plain Python setting, "
@@ -170,12 +187,12 @@ class Array(Methods):
         )
 
     def __float__(self) -> float:
-        self._number(
-            "float", "use it as an array: traced values take part in arithmetic as they are"
-        )
+        self._number("float", _instead(user_line()))
 
     def __complex__(self) -> complex:
-        self._number("complex", "complex numbers are not supported")
+        self._number(
+            "complex", "complex numbers are not supported: work on real and imaginary parts"
+        )
 
     def __int__(self) -> int:
         self._number("int", f"convert with .astype(int); {_SETTING}")
@@ -218,7 +235,14 @@ class Array(Methods):
     def __iter__(self) -> Iterator[Array]:
         shape = self.node.type.shape
         if not shape:
-            raise TypeError("iteration over an array without axes")
+            raise StructureError(
+                explain(
+                    "an array without axes cannot be iterated over",
+                    f"value  {describe(self.node)}",
+                    f"at  {user_line()}",
+                    hint="it is one number: use it as it is",
+                )
+            )
         if isinstance(shape[0], Dim):
             refuse(
                 f"a Python loop over an axis of extent {show_extent(shape[0])}, "

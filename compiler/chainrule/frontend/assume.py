@@ -1,104 +1,113 @@
-"""What tracing takes for granted about named dims; it is verified at every call."""
+"""What tracing takes for granted about named dims; it is verified at every call.
+
+A size that NumPy would clamp or wrap depends on which of two extents is larger.  Where that is not
+certain, the call under way decides, and a guard says so: a later call for which the guard does not
+hold is traced again, and decided otherwise.  So the usual program stays free of minima and maxima,
+and lengths near the ends get code of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Final
 
-from chainrule.errors import ShapeError, explain
+from chainrule.errors import ChainruleError, ShapeError, explain
 from chainrule.frontend.locate import user_line
-from chainrule.ir.body import bodies_of
-from chainrule.ir.dims import Dim, Extent, names_of, show_extent
-from chainrule.ir.graph import Graph, Guard, Node
-from chainrule.ir.walk import reached
+from chainrule.ir.bounds import never_negative
+from chainrule.ir.dims import Extent, evaluate_extent, has_quotient, names_of, show_extent
+from chainrule.ir.graph import Graph, Guard
+from chainrule.ir.sizes import facts_of, not_negative
 
-__all__ = ["at_least", "at_most", "divisible", "divisors"]
+__all__ = ["at_least", "at_most", "clamped", "decide", "divisible", "equal"]
+
+_LARGE: Final = 1 << 20
+"What every dim is taken to be where no call says: programs without numbers are for long arrays."
 
 
-def at_least(graph: Graph, extent: Extent, number: Extent, why: str) -> None:
-    """Assume that `extent` is at least `number`.
+def decide(graph: Graph, extent: Extent, number: Extent, why: str) -> bool:
+    """Tell whether `extent` is at least `number`: for certain, or in the call under way.
 
-    Raises:
-        ShapeError: It is known not to be.
+    `why` is what a caller is told for whom it is otherwise, where the code cannot be made anew.
     """
     rest = extent - number
     if isinstance(rest, int):
-        known = rest >= 0
-    elif all(c >= 0 for _, c in rest.terms):
-        return  # dims are never negative
-    else:
-        # Numbers stand on the right: n >= 2, not n - 2 >= 0.
-        own = dict(extent.terms).get((), 0) if isinstance(extent, Dim) else 0
-        _assume(graph, Guard("ge", extent - own, number - own, why))
+        return rest >= 0
+    facts = facts_of(graph.guards)
+    if never_negative(rest, facts):
+        return True
+    if never_negative(-rest - 1, facts):
+        return False
+    numbers = graph.numbers
+    if names_of(rest) - numbers.keys():
+        numbers = dict.fromkeys(names_of(rest), _LARGE)
+    holds = evaluate_extent(rest, numbers) >= 0
+    graph.guards[not_negative(rest if holds else -rest - 1, why)] = None
+    return holds
+
+
+def clamped(graph: Graph, extent: Extent, low: Extent, high: Extent, why: str) -> Extent:
+    """Return `extent`, or the end that it lies beyond."""
+    if not decide(graph, extent, low, why):
+        return low
+    return extent if decide(graph, high, extent, why) else high
+
+
+def at_least(
+    graph: Graph, extent: Extent, number: Extent, why: str,
+    error: type[ChainruleError] = ShapeError,
+) -> None:  # fmt: skip
+    """Require that `extent` is at least `number`.
+
+    Raises:
+        ShapeError: It is not, in the call under way or whatever the dims are (or another `error`).
+    """
+    rest = extent - number
+    if never_negative(rest, facts_of(graph.guards)):
         return
-    if not known:
-        raise ShapeError(explain(why, f"extent  {show_extent(extent)}", f"at  {user_line()}"))
+    known = names_of(rest) <= graph.numbers.keys()
+    if known and evaluate_extent(rest, graph.numbers) < 0:
+        facts = () if isinstance(extent, int) else (f"extent  {show_extent(extent)}",)
+        raise error(explain(why, *facts, *_numbers(graph, rest), f"at  {user_line()}"))
+    graph.guards[not_negative(rest, why)] = None
 
 
-def at_most(graph: Graph, extent: Dim, number: int, why: str) -> None:
-    """Assume that `extent` is at most `number`."""
-    _assume(graph, Guard("ge", number, extent, f"{why}: {show_extent(extent)}"))
+def at_most(graph: Graph, extent: Extent, number: int, why: str) -> None:
+    """Require that `extent` is at most `number`."""
+    at_least(graph, number, extent, f"{why}: {show_extent(extent)}")
+
+
+def equal(graph: Graph, a: Extent, b: Extent, why: str) -> None:
+    """Require that two extents are equal, which a division leaves open.
+
+    Raises:
+        ShapeError: They differ, in the call under way or whatever the dims are.
+    """
+    guard = Guard("eq", a, b, why)
+    known = guard.names <= graph.numbers.keys()
+    if not (guard.holds(graph.numbers) if known else has_quotient(a) or has_quotient(b)):
+        facts = (f"{show_extent(a)} is not {show_extent(b)}", *_numbers(graph, a, b))
+        raise ShapeError(explain(why, *facts, f"at  {user_line()}"))
+    graph.guards[guard] = None
 
 
 def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
-    """Return `extent / by`, assuming that nothing remains.
+    """Return `extent / by`, which must leave no remainder.
 
     Raises:
-        ShapeError: Something remains for certain.
+        ShapeError: Something remains, in the call under way or for certain.
     """
     remainder = extent % by if by != 0 else extent
     if remainder == 0 and by != 0:
         return extent // by
-    if isinstance(remainder, int):
-        raise ShapeError(
-            explain(
-                why,
-                f"{show_extent(extent)} is not a multiple of {show_extent(by)}",
-                f"at  {user_line()}",
-            )
-        )
-    _assume(graph, Guard("divides", by, extent, why))
+    guard = Guard("divides", by, extent, why)
+    known = guard.names <= graph.numbers.keys()
+    if known and not guard.holds(graph.numbers):
+        facts = (f"{show_extent(extent)} is not a multiple of {show_extent(by)}",)
+        raise ShapeError(explain(why, *facts, *_numbers(graph, extent, by), f"at  {user_line()}"))
+    graph.guards[guard] = None
     return extent // by
 
 
-def divisors(graph: Graph, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
-    """Assume that no extent of a program is divided by a dim that is 0.  Linear in the nodes.
-
-    Python raises where it divides a number by 0; of dims it is known when the function is called.
-    """
-    dims = set[str]().union(*(names_of(e) for x in inputs for e in x.shape))
-    seen: set[Dim] = set()
-    for extent in _extents(outputs) if dims else ():
-        if extent in seen:
-            continue
-        seen.add(extent)
-        for by in _divisors(extent):
-            if names_of(by) <= dims:
-                at_least(graph, by, 1, f"a division by the extent {show_extent(by)}")
-
-
-def _extents(outputs: Iterable[Node]) -> Iterator[Dim]:
-    """Yield the extents in types and attributes that are no numbers, those of bodies too."""
-    waiting = [outputs]
-    while waiting:
-        for node in reached(waiting.pop()):
-            waiting += [body.outputs for body in bodies_of(node)]
-            for value in (node.shape, *node.attrs):
-                items: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
-                yield from (e for e in items if isinstance(e, Dim))
-
-
-def _divisors(extent: Extent) -> Iterator[Dim]:
-    for monomial, _ in extent.terms if isinstance(extent, Dim) else ():
-        for atom in monomial:
-            if not isinstance(atom, str):
-                yield from _divisors(atom.left)
-                yield from _divisors(atom.right)
-                if atom.kind in ("floordiv", "mod") and isinstance(atom.right, Dim):
-                    yield atom.right
-
-
-def _assume(graph: Graph, guard: Guard) -> None:
-    for extent in (guard.left, guard.right):
-        assert isinstance(extent, int | Dim), "guards are about extents"
-    graph.guards[guard] = None
+def _numbers(graph: Graph, *extents: Extent) -> list[str]:
+    """Return what the dims in extents are in the call under way."""
+    names = sorted({name for e in extents for name in names_of(e)})
+    return [f"{name}  {graph.numbers[name]}" for name in names if name in graph.numbers]

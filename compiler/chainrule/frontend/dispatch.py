@@ -13,8 +13,9 @@ from typing import Any, Final, ParamSpec
 
 import numpy as np
 
-from chainrule.errors import UnsupportedError, explain
+from chainrule.errors import ChainruleError, UnsupportedError, explain, ours
 from chainrule.frontend.locate import locate, user_line
+from chainrule.frontend.options import name_of_function, reconciled, refuse_out
 from chainrule.ir.graph import Graph
 
 __all__ = ["IMPLEMENTATIONS", "InGraph", "apply_ufunc", "array_function", "call_traced",
@@ -79,8 +80,7 @@ def array_function(*numpy_functions: Any) -> Callable[[Callable[P, Any]], Callab
             if traced is None:
                 return IMPLEMENTATIONS["known"](plain(*args, **kwargs))
             locate(traced.graph)
-            result = implementation(*args, **kwargs)
-            return result.strong() if isinstance(result, InGraph) else result
+            return _applied(plain, implementation, args, kwargs)
 
         return function_of_arrays
 
@@ -88,12 +88,14 @@ def array_function(*numpy_functions: Any) -> Callable[[Callable[P, Any]], Callab
 
 
 def newer(name: str) -> Callable[..., Any]:
-    """Return a function that only newer versions of NumPy have, or one that says so."""
+    """Return a function that not every version of NumPy has, or one that says so."""
 
     def absent(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UnsupportedError(
-            explain(f"NumPy {np.__version__} has no {name}", hint="install a newer NumPy")
+            explain(
+                f"NumPy {np.__version__} has no {name}", hint="install another version of NumPy"
+            )
         )
 
     found: Callable[..., Any] = getattr(np, name, absent)
@@ -108,18 +110,42 @@ def call_traced(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     """
     implementation = IMPLEMENTATIONS.get(function)
     if implementation is None:
+        name = name_of_function(function)
+        place = ours(name)
         raise UnsupportedError(
             explain(
-                f"{getattr(function, '__name__', function)} is not available for traced values",
+                f"{name} is not available for traced values",
                 f"at  {user_line()}",
-                hint="write it with the functions of chainrule.numpy, "
+                hint=f"{place} takes traced values"
+                if place
+                else "write it with the functions of chainrule.numpy, "
                 "or compute it outside the traced function",
             )
         )
     traced = first_traced((*args, *kwargs.values()))
     if traced is not None:
         locate(traced.graph)
-    result = implementation(*args, **kwargs)
+    return _applied(function, implementation, args, kwargs)
+
+
+def _applied(
+    function: Any, implementation: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    if kwargs:
+        refuse_out(function, kwargs.get("out"))
+        if isinstance(function, np.ufunc) and kwargs.get("dtype") is not None:
+            kwargs = dict(kwargs)
+            args = IMPLEMENTATIONS["in dtype"](function, args, kwargs.pop("dtype"))
+    try:
+        result = implementation(*args, **kwargs)
+    except TypeError as error:
+        # Only what does not fit the parameters: nothing has run then.
+        if isinstance(error, ChainruleError):
+            raise
+        given = reconciled(function, implementation, args, kwargs)
+        if given is None:
+            raise
+        result = implementation(*given[0], **given[1])
     return result.strong() if isinstance(result, InGraph) else result
 
 
@@ -127,15 +153,7 @@ def apply_ufunc(
     ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Give `__array_ufunc__` its meaning on traced values."""
-    out = kwargs.pop("out", None)
-    if out is not None and any(o is not None for o in out):
-        raise UnsupportedError(
-            explain(
-                f"the result of {ufunc.__name__} is a traced value: no array can store it",
-                f"at  {user_line()}",
-                hint="write a = a + b instead of a += b or out=",
-            )
-        )
+    refuse_out(ufunc, kwargs.pop("out", None))
     match method:
         case "__call__":
             return call_traced(ufunc, inputs, kwargs)

@@ -7,9 +7,10 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from chainrule.errors import close, explain, ours
 from chainrule.frontend.dispatch import call_traced
 from chainrule.frontend.locate import user_line
-from chainrule.frontend.value import Value, refuse
+from chainrule.frontend.value import Value, describe, refuse
 
 __all__ = ["Methods"]
 
@@ -40,65 +41,103 @@ class Methods(Value):
         elements: Any = self.reshape(-1)
         return iter(elements)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        near = close(name, dir(type(self)))
+        place = ours(name)
+        hint = f"did you mean {near}?" if near else f"{place} is a function" if place else ""
+        raise AttributeError(
+            explain(
+                f"a traced array has no attribute {name}", f"value  {describe(self.node)}",
+                f"at  {user_line()}", hint=hint,
+            )
+        )  # fmt: skip
+
     def _apply(self, function: Any, *args: Any, **kwargs: Any) -> Self:
         result: Self = call_traced(function, (self, *args), kwargs)
         return result
 
-    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Self:
+    def sum(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+        initial: Any = None, where: Any = None,
+    ) -> Self:  # fmt: skip
         """Return `np.sum`."""
-        return self._apply(np.sum, axis=axis, dtype=dtype, keepdims=keepdims)
+        return self._apply(np.sum, axis, dtype, out, keepdims, initial=initial, where=where)
 
-    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Self:
-        """Return `np.mean`."""
-        return self._apply(np.mean, axis=axis, dtype=dtype, keepdims=keepdims)
-
-    def prod(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Self:
+    def prod(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+        initial: Any = None, where: Any = None,
+    ) -> Self:  # fmt: skip
         """Return `np.prod`."""
-        return self._apply(np.prod, axis=axis, dtype=dtype, keepdims=keepdims)
+        return self._apply(np.prod, axis, dtype, out, keepdims, initial=initial, where=where)
 
-    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Self:
+    def mean(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
+        where: Any = None,
+    ) -> Self:  # fmt: skip
+        """Return `np.mean`."""
+        return self._apply(np.mean, axis, dtype, out, keepdims, where=where)
+
+    def var(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
+        keepdims: bool = False, **options: Any,
+    ) -> Self:  # fmt: skip
         """Return `np.var`."""
-        return self._apply(np.var, axis=axis, ddof=ddof, keepdims=keepdims)
+        return self._apply(np.var, axis, dtype, out, ddof, keepdims, **options)
 
-    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Self:
+    def std(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0,
+        keepdims: bool = False, **options: Any,
+    ) -> Self:  # fmt: skip
         """Return `np.std`."""
-        return self._apply(np.std, axis=axis, ddof=ddof, keepdims=keepdims)
+        return self._apply(np.std, axis, dtype, out, ddof, keepdims, **options)
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Self:
+    def max(
+        self, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = None,
+    ) -> Self:  # fmt: skip
         """Return `np.max`."""
-        return self._apply(np.max, axis=axis, keepdims=keepdims)
+        return self._apply(np.max, axis, out, keepdims, initial=initial, where=where)
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Self:
+    def min(
+        self, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = None,
+    ) -> Self:  # fmt: skip
         """Return `np.min`."""
-        return self._apply(np.min, axis=axis, keepdims=keepdims)
+        return self._apply(np.min, axis, out, keepdims, initial=initial, where=where)
 
-    def any(self, axis: Any = None, keepdims: bool = False) -> Self:
+    def any(
+        self, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None
+    ) -> Self:
         """Return `np.any`."""
-        return self._apply(np.any, axis=axis, keepdims=keepdims)
+        return self._apply(np.any, axis, out, keepdims, where=where)
 
-    def all(self, axis: Any = None, keepdims: bool = False) -> Self:
+    def all(
+        self, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None
+    ) -> Self:
         """Return `np.all`."""
-        return self._apply(np.all, axis=axis, keepdims=keepdims)
+        return self._apply(np.all, axis, out, keepdims, where=where)
 
-    def argmax(self, axis: Any = None, keepdims: bool = False) -> Self:
+    def argmax(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Self:
         """Return `np.argmax`."""
-        return self._apply(np.argmax, axis=axis, keepdims=keepdims)
+        return self._apply(np.argmax, axis, out, keepdims=keepdims)
 
-    def argmin(self, axis: Any = None, keepdims: bool = False) -> Self:
+    def argmin(self, axis: Any = None, out: Any = None, *, keepdims: bool = False) -> Self:
         """Return `np.argmin`."""
-        return self._apply(np.argmin, axis=axis, keepdims=keepdims)
+        return self._apply(np.argmin, axis, out, keepdims=keepdims)
 
-    def cumsum(self, axis: Any = None, dtype: Any = None) -> Self:
+    def cumsum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Self:
         """Return `np.cumsum`."""
-        return self._apply(np.cumsum, axis=axis, dtype=dtype)
+        return self._apply(np.cumsum, axis, dtype, out)
 
-    def cumprod(self, axis: Any = None, dtype: Any = None) -> Self:
+    def cumprod(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Self:
         """Return `np.cumprod`."""
-        return self._apply(np.cumprod, axis=axis, dtype=dtype)
+        return self._apply(np.cumprod, axis, dtype, out)
 
-    def reshape(self, *shape: Any) -> Self:
+    def reshape(self, *shape: Any, **options: Any) -> Self:
         """Return `np.reshape`; the shape as one tuple or as several numbers."""
-        return self._apply(np.reshape, _one_tuple(shape))
+        return self._apply(np.reshape, _one_tuple(shape), **options)
 
     def transpose(self, *axes: Any) -> Self:
         """Return `np.transpose`; the axes as one tuple or as several numbers."""
@@ -113,49 +152,65 @@ class Methods(Value):
         """Return `np.squeeze`."""
         return self._apply(np.squeeze, axis=axis)
 
-    def ravel(self) -> Self:
+    def ravel(self, order: str = "C") -> Self:
         """Return the array as one axis."""
-        return self._apply(np.reshape, -1)
+        return self._apply(np.ravel, order)
 
-    def flatten(self) -> Self:
+    def flatten(self, order: str = "C") -> Self:
         """Return the array as one axis."""
-        return self._apply(np.reshape, -1)
+        return self._apply(np.ravel, order)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Self:
         """Return `np.repeat`."""
         return self._apply(np.repeat, repeats, axis=axis)
 
-    def take(self, indices: Any, axis: int | None = None) -> Self:
+    def take(
+        self, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise"
+    ) -> Self:
         """Return `np.take`."""
-        return self._apply(np.take, indices, axis=axis)
+        return self._apply(np.take, indices, axis, out, mode)
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
         """Return `np.diagonal`."""
         return self._apply(np.diagonal, offset, axis1, axis2)
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+    def trace(
+        self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+    ) -> Self:
         """Return `np.trace`."""
-        return self._apply(np.trace, offset, axis1, axis2)
+        return self._apply(np.trace, offset, axis1, axis2, dtype, out)
 
-    def dot(self, b: Any) -> Self:
+    def dot(self, b: Any, out: Any = None) -> Self:
         """Return `np.dot`."""
-        return self._apply(np.dot, b)
+        return self._apply(np.dot, b, out=out)
 
-    def clip(self, min: Any = None, max: Any = None) -> Self:
+    def clip(self, min: Any = None, max: Any = None, out: Any = None, **options: Any) -> Self:
         """Return `np.clip`."""
-        return self._apply(np.clip, min, max)
+        return self._apply(np.clip, min, max, out=out, **options)
 
-    def round(self, decimals: int = 0) -> Self:
+    def round(self, decimals: int = 0, out: Any = None) -> Self:
         """Return `np.round`."""
-        return self._apply(np.round, decimals)
+        return self._apply(np.round, decimals, out=out)
 
-    def astype(self, dtype: Any, copy: bool = True) -> Self:
-        """Convert to another dtype; floats are cut off towards 0."""
-        del copy
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True,
+        copy: bool = True,
+    ) -> Self:  # fmt: skip
+        """Convert to another dtype; floats are cut off towards 0.
+
+        Raises:
+            UnsupportedError: Another `casting` than "unsafe".
+        """
+        del order, subok, copy
+        if casting != "unsafe":
+            refuse(
+                f"astype does not take casting={casting!r}", self.node, "ask numpy.can_cast first"
+            )
         return self._apply(np.asarray, dtype)
 
-    def copy(self) -> Self:
+    def copy(self, order: str = "C") -> Self:
         """Return the array: values never change."""
+        del order
         return self
 
     def __copy__(self) -> Self:

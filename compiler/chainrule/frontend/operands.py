@@ -102,12 +102,17 @@ def kind_of(x: Operand) -> Kind:
 
 
 @lru_cache(maxsize=4096)
-def _resolved(ufunc: np.ufunc, kinds: tuple[Kind, ...]) -> tuple[DType, ...]:
+def _resolved(ufunc: np.ufunc, kinds: tuple[Kind, ...], asked: DType | None) -> tuple[DType, ...]:
     if not any(isinstance(k, np.dtype) for k in kinds):
         # Asked about Python integers only, NumPy compares them as objects.
         kinds = tuple(map(np.dtype, kinds))
     plain, half = _stand_ins(kinds)
-    dtypes = ufunc.resolve_dtypes((*plain, *(None,) * ufunc.nout))
+    if asked is None:
+        dtypes = ufunc.resolve_dtypes((*plain, *(None,) * ufunc.nout))
+    else:
+        result = asked.numpy if asked is not BF16 else half.numpy
+        signature = ((None,) * ufunc.nin) + (result,) * ufunc.nout
+        dtypes = ufunc.resolve_dtypes((*plain, *(None,) * ufunc.nout), signature=signature)
     return tuple([half if d is F16 else d for d in map(dtype_of, dtypes)])
 
 
@@ -126,15 +131,17 @@ def _stand_ins(kinds: tuple[Kind, ...]) -> tuple[tuple[Kind, ...], DType]:
     return plain, F16 if both else BF16
 
 
-def resolve(ufunc: np.ufunc, operands: Sequence[Operand]) -> tuple[DType, ...]:
-    """Return the dtypes NumPy computes in: of the operands, then of the results.
+def resolve(
+    ufunc: np.ufunc, operands: Sequence[Operand], asked: DType | None = None
+) -> tuple[DType, ...]:
+    """Return the dtypes NumPy computes in, given the one asked for: of operands, then of results.
 
     Raises:
         DTypeError: NumPy has no such operation, or chainrule lacks the dtype it is done in.
     """
     kinds = tuple(map(kind_of, operands))
     try:
-        return _resolved(ufunc, kinds)
+        return _resolved(ufunc, kinds, asked)
     except TypeError as error:
         lines = str(error).splitlines()
         what = lines[0] if lines and not isinstance(error, DTypeError) else ""
@@ -182,9 +189,15 @@ def common_dtype(operands: Sequence[Operand]) -> DType:
         ) from None
 
 
-def cast(node: Node, dtype: DType) -> Node:
-    """Convert; nothing where the dtype is right."""
-    return node if node.type.dtype is dtype else node.graph.call("cast", node, dtype=dtype)
+def cast(node: Node, dtype: DType, *, rounds: bool = False) -> Node:
+    """Convert; nothing where the dtype is right.
+
+    What the user has written `rounds` to 16 bits in every mode.
+    """
+    if node.type.dtype is dtype:
+        return node
+    # Only floats of 16 bits may be used before they are rounded.
+    return node.graph.call("cast", node, dtype=dtype, rounds=rounds or not dtype.is_half)
 
 
 def node_of(x: Operand, graph: Graph, dtype: DType | None = None) -> Node:

@@ -17,8 +17,8 @@ from chainrule.errors import StructureError, explain
 from chainrule.typing import PyTree
 
 __all__ = [
-    "TreeDef", "broadcast_prefix", "register_pytree_node", "tree_flatten", "tree_leaves",
-    "tree_map", "tree_paths", "tree_structure", "tree_unflatten",
+    "TreeDef", "broadcast_prefix", "difference", "register_pytree_node", "tree_flatten",
+    "tree_leaves", "tree_map", "tree_paths", "tree_structure", "tree_unflatten",
 ]  # fmt: skip
 
 Leaves: TypeAlias = list[Any]
@@ -160,6 +160,8 @@ class TreeDef:
 
 _NONE: Final = type(None)
 _LEAF: Final = TreeDef(None, None, (), ())
+DEEP: Final = 100
+"Levels of containers that are too many, where Python's stack ends."
 
 
 def _sorted_keys(tree: dict[Any, Any]) -> tuple[Any, ...]:
@@ -312,9 +314,25 @@ def tree_flatten(
     try:
         return leaves, _flatten_into(leaves, tree, is_leaf)
     except RecursionError:
+        if not _is_deep(tree):
+            raise  # the functions around this one left no room
         raise StructureError(
             explain(f"a {type(tree).__name__} is nested too deeply, or holds itself")
         ) from None
+
+
+def _is_deep(tree: PyTree) -> bool:
+    """Tell whether containers are nested more than `DEEP` deep, as those that hold themselves."""
+    waiting, reached = [(tree, 0)], dict[int, int]()
+    while waiting:
+        x, depth = waiting.pop()
+        if depth > DEEP:
+            return True
+        kind = _kind_of(type(x))
+        if kind is not None and reached.get(id(x), -1) < depth:
+            reached[id(x)] = depth
+            waiting.extend((child, depth + 1) for child in kind.flatten(x)[0])
+    return False
 
 
 def _flatten_into(leaves: Leaves, tree: PyTree, is_leaf: Callable[[Any], bool] | None) -> TreeDef:
@@ -383,11 +401,49 @@ def tree_map(
     for other in rest:
         others, theirs = tree_flatten(other, is_leaf)
         if theirs != structure:
+            number = len(columns) + 1
             raise StructureError(
-                explain("trees differ in structure", f"first  {structure}", f"other  {theirs}")
+                explain(
+                    "trees differ in structure",
+                    f"tree 1  {structure}",
+                    f"tree {number}  {theirs}",
+                    difference(structure, theirs, "tree 1", f"tree {number}"),
+                )
             )
         columns.append(others)
     return structure.unflatten([function(*row) for row in zip(*columns, strict=True)])
+
+
+def difference(a: TreeDef, b: TreeDef, first: str, second: str, path: str = "") -> str:
+    """Return where two structures differ first, for a message.
+
+    >>> a, b = tree_structure({"W": 1, "b": (2, 3)}), tree_structure({"W": 1, "b": (2, [3])})
+    >>> difference(a, b, "params", "grads")
+    'at b/1  params has an array, grads a list of 1'
+    """
+    place = f"at {path}" if path else "at the top"
+    if a.cls is not b.cls or (a.cls is not dict and len(a.children) != len(b.children)):
+        return f"{place}  {first} has {_called(a)}, {second} {_called(b)}"
+    ours = dict(zip(a.names, a.children, strict=True))
+    theirs = dict(zip(b.names, b.children, strict=True))
+    lead = f"{path}/" if path else ""
+    for name in [*ours, *theirs]:
+        if name not in theirs or name not in ours:
+            has, lacks = (first, second) if name in ours else (second, first)
+            return f"at {lead}{name}  {has} has {_called((ours | theirs)[name])}, {lacks} nothing"
+        if ours[name] != theirs[name]:
+            return difference(ours[name], theirs[name], first, second, lead + name)
+    return f"{place}  static parts differ: {first} has {a.data!r:.60}, {second} {b.data!r:.60}"
+
+
+def _called(tree: TreeDef) -> str:
+    if tree.cls is None:
+        return "an array"
+    if tree.cls is _NONE:
+        return "None"
+    named = tree.cls.__name__
+    count = f" of {len(tree.children)}" if tree.cls in (tuple, list) else ""
+    return f"{'an' if named[0] in 'aeiouAEIOU' else 'a'} {named}{count}"
 
 
 def broadcast_prefix(prefix: PyTree, tree: PyTree, what: str) -> Leaves:

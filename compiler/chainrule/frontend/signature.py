@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.frontend.trace import Traced
+from chainrule.ir.binding import solutions
 from chainrule.ir.dims import Extent
+from chainrule.ir.graph import Guard
 from chainrule_runtime import abi
 
 __all__ = ["abi_extent", "donation_pairs", "runtime_signature"]
@@ -34,7 +36,7 @@ def _expression(extent: Extent, dims: Sequence[str]) -> Any:
     return ("const", extent) if isinstance(extent, int) else abi_extent(extent, dims)
 
 
-def runtime_signature(traced: Traced, arena: Extent) -> abi.Signature:
+def runtime_signature(traced: Traced, arena: Extent, guards: Sequence[Guard]) -> abi.Signature:
     """Describe a compiled program to the runtime."""
     program = traced.program
     dims = program.dims
@@ -52,10 +54,16 @@ def runtime_signature(traced: Traced, arena: Extent) -> abi.Signature:
         dims=dims,
         guards=tuple(
             abi.Guard(g.kind, abi_extent(g.left, dims), abi_extent(g.right, dims), g.text)
-            for g in program.guards
+            for g in guards
         ),
         donated=program.donated,
         arena=abi_extent(arena, dims),
+        solved=tuple(
+            abi.Solved(
+                dims.index(s.name), s.weights, abi_extent(s.rest, dims), abi_extent(s.divisor, dims)
+            )
+            for s in solutions([node.shape for node in program.inputs])
+        ),
     )
 
 

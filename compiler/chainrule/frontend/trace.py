@@ -11,25 +11,24 @@ import numpy as np
 import chainrule.numpy  # noqa: F401  (the functions that operators and methods stand for)
 from chainrule.errors import ShapeError, StructureError, explain
 from chainrule.frontend.arguments import (
-    Dims,
     LeafType,
     Spec,
     as_array,
     bind_arguments,
     leaf_type,
     name_of,
-    named_shapes,
     spec,
 )
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import divisors
 from chainrule.frontend.context import tracing
+from chainrule.frontend.naming import Dims, named_shapes, solved_guards
 from chainrule.frontend.operands import as_operand, node_of
-from chainrule.frontend.pytree import TreeDef, tree_flatten
-from chainrule.ir.dims import Extent, evaluate_extent
+from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
+from chainrule.ir.binding import bind
+from chainrule.ir.dims import Extent, Shape, evaluate_extent
 from chainrule.ir.evaluate import bind_dims, evaluate
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.program import Program
+from chainrule.ir.program import Program, guarded
 from chainrule.ir.types import Type
 from chainrule.ir.walk import reached
 from chainrule.ops import OPS
@@ -78,11 +77,16 @@ class Traced:
                     f"{self.program.name}: the arguments nest otherwise than traced",
                     f"traced  {self.in_tree}",
                     f"given  {tree}",
+                    difference(self.in_tree, tree, "the trace", "the call"),
                 )
             )
         arrays = [as_array(x, p) for x, p in zip(leaves, self.program.paths, strict=True)]
         self._check_shapes(arrays)
         return self.out_tree.unflatten(evaluate(self.program, *arrays))
+
+    def numbers(self, shapes: Sequence[Shape]) -> dict[str, int]:
+        """Return what the named dims are in arguments of these shapes, as far as they tell."""
+        return bind([node.shape for node in self.program.inputs], shapes) if shapes else {}
 
     def _check_shapes(self, arrays: Sequence[np.ndarray[Any, Any]]) -> None:
         inputs, paths = self.program.inputs, self.program.paths
@@ -122,8 +126,8 @@ def trace(
     Args:
         fn: A function of pytrees of arrays that returns a pytree of arrays.
         args: Arrays, numbers or `spec(...)`, nested as the function takes them.
-        dims: Names of extents: `{"x": ("batch", 8)}`.  None entries and missing arguments mean the
-            extent given.
+        dims: Names of extents: `{"x": ("batch", 8)}`, or expressions of names: `{"x": ("2*n",)}`.
+            None entries and missing arguments mean the extent given.
         static_argnames: Arguments that stay Python values.
         kwargs: Arguments by name.
         name: What to call the program; the function's name unless given.
@@ -151,7 +155,9 @@ def trace(
     types = [leaf_type(x, p) for x, p in zip(leaves, paths, strict=True)]
     shapes = named_shapes(paths, types, dims)
     graph = Graph(OPS)
+    graph.guards.update(dict.fromkeys(solved_guards(shapes)))
     inputs = _inputs(graph, paths, types, shapes)
+    graph.numbers.update(bind(shapes, [t.type.shape for t in types]))
     handles = [Array(n, t.weak) for n, t in zip(inputs, types, strict=True)]
     with tracing(graph, stable=numerics != "strict"):
         result = bound.call(in_tree.unflatten(handles))
@@ -159,14 +165,24 @@ def trace(
         output_paths = out_tree.paths()
         outputs = result_nodes(graph, results, output_paths)
     _refuse_strangers(outputs, inputs, output_paths)
-    divisors(graph, inputs, outputs)
+    checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))
     program = Program(
         name=name or name_of(fn), inputs=tuple(inputs), outputs=tuple(outputs),
         paths=tuple(paths), output_paths=tuple(output_paths), guards=tuple(graph.guards),
-        checks=tuple(c for c in graph.checks if not _strangers([c.failed], inputs)),
+        checks=checks,
     )  # fmt: skip
+    program = guarded(program)
+    _require_guards(program, graph.numbers)
     weak = tuple([t.weak for t in types])
     return Traced(program, in_tree, out_tree, bound.names, weak, bound.static)
+
+
+def _require_guards(program: Program, numbers: Mapping[str, int]) -> None:
+    """Raise ShapeError for sizes that the arguments at hand make impossible."""
+    for guard in program.guards:
+        if guard.names <= numbers.keys() and not guard.holds(numbers):
+            facts = [f"{name}  {numbers[name]}" for name in sorted(guard.names)]
+            raise ShapeError(explain(f"{program.name}: {guard.text}", *facts))
 
 
 def _inputs(

@@ -12,8 +12,8 @@ from chainrule.frontend.locate import user_line
 from chainrule.ir.dims import Dim, Extent, Monomial, Shape
 from chainrule.ir.graph import Graph, Node
 
-__all__ = ["SymbolicExtent", "Value", "describe", "plain_extent", "plain_shape", "refuse",
-           "symbolic"]  # fmt: skip
+__all__ = ["SymbolicExtent", "Value", "describe", "known_extent", "plain_extent", "plain_shape",
+           "refuse", "symbolic"]  # fmt: skip
 
 
 class Value(InGraph):
@@ -52,9 +52,21 @@ def plain_extent(extent: Any) -> Any:
     return Dim(extent.terms) if isinstance(extent, SymbolicExtent) else extent
 
 
+def known_extent(extent: Any) -> Any:
+    """Strip the graph from an extent; anything else passes, but traced values are refused."""
+    if isinstance(extent, Value):
+        refuse(
+            "a size, a place or a count would depend on a traced value",
+            extent.node,
+            "use an extent, as x.shape[0], or a Python integer; an argument that is a setting is "
+            "named in static_argnames",
+        )
+    return plain_extent(extent)
+
+
 def plain_shape(shape: Shape) -> Shape:
     """Strip the graph from extents."""
-    return tuple([plain_extent(e) for e in shape])
+    return tuple([known_extent(e) for e in shape])
 
 
 class SymbolicExtent(Dim, InGraph):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from chainrule.errors import StructureError, explain
+from chainrule.frontend.operands import as_operand, graph_of, node_of
+from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.value import Value
 from chainrule.ir.dims import evaluate_extent
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
@@ -45,15 +50,17 @@ class Counts:
         )
 
 
-def count(program: Program, dims: Mapping[str, int] | None = None) -> Counts:
+def count(program: Any, dims: Mapping[str, int] | None = None) -> Counts:
     """Count a program's work; linear in its nodes.
 
     Args:
-        program: Any program; common subexpressions are nodes once and counted once.
+        program: A program, or expressions of symbols, nested at will; common subexpressions are
+            nodes once and counted once.
         dims: A number for every named dim.
 
     Raises:
         KeyError: A named dim has no number.
+        StructureError: It is neither a program nor made of expressions.
 
     >>> from chainrule.ir.graph import Graph
     >>> from chainrule.ir.types import F64, Type
@@ -64,6 +71,7 @@ def count(program: Program, dims: Mapping[str, int] | None = None) -> Counts:
     >>> count(Program("f", (a, b), (product,), ("a", "b"), ("",))).flops
     120
     """
+    program = program if isinstance(program, Program) else _program(program)
     numbers = dims or {}
     nodes = topological(program.outputs)
     work = [(n, evaluate_extent(flops_of(n), numbers)) for n in nodes]
@@ -74,6 +82,23 @@ def count(program: Program, dims: Mapping[str, int] | None = None) -> Counts:
         input_bytes=_bytes([n.type for n in program.inputs], numbers),
         output_bytes=_bytes([n.type for n in program.outputs], numbers),
     )
+
+
+def _program(expressions: Any) -> Program:
+    """Return expressions as a program of the symbols in them."""
+    leaves = tree_flatten(expressions)[0]
+    if not leaves or not all(isinstance(x, Value) for x in leaves):
+        raise StructureError(
+            explain("what is counted is a program, or expressions of symbols",
+                    f"got  {expressions!r:.60}",
+                    hint="of a function: cr.jit(fn).lower(*args).compile().cost")
+        )  # fmt: skip
+    operands = [as_operand(x) for x in leaves]
+    graph = graph_of(operands)
+    nodes = tuple(node_of(x, graph) for x in operands)
+    inputs = tuple(n for n in topological(nodes) if n.op.name == "input")
+    paths = tuple(str(n.attributes["name"]) for n in inputs)
+    return Program("expressions", inputs, nodes, paths, tuple(map(str, range(len(nodes)))))
 
 
 def _bytes(types: Sequence[Type], dims: Mapping[str, int]) -> int:

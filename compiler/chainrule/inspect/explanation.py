@@ -6,23 +6,24 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, overload
 
 from chainrule.differentiate.reverse import pull_back
-from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError
-from chainrule.errors import explain as message
 from chainrule.frontend.trace import trace
 from chainrule.inspect.formulas import Formula, formula
+from chainrule.inspect.leaves import leaf_named, names_asked, refuse_loops, scalar_result
 from chainrule.inspect.notation import Applied, Name, Tree
 from chainrule.inspect.page import page
 from chainrule.inspect.sources import Files, source_text
 from chainrule.ir.graph import Graph, Node, Origin
-from chainrule.ir.op import Kind
-from chainrule.ir.program import Program
 from chainrule.ir.walk import topological
-from chainrule.optimize import all_nodes, inlined, stabilize
+from chainrule.optimize import stabilize
 
-__all__ = ["Explanation", "Term", "explain"]
+__all__ = ["Explanation", "Explanations", "Term", "explain"]
+
+
+Dims: TypeAlias = Mapping[str, Sequence[str | int | None]]
+"Names of extents, by argument."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,66 @@ class Explanation:
         return target
 
 
+class Explanations(tuple[Explanation, ...]):
+    """A function's value and several derivatives of it: a tuple of explanations."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n\n".join([str(self[0].value), self.text()])
+
+    __repr__ = __str__
+
+    def text(self) -> str:
+        """Return the derivatives as Unicode text."""
+        return "\n\n".join(one.text() for one in self)
+
+    def latex(self) -> str:
+        """Return the derivatives as LaTeX for a display, one a line."""
+        lines = r" \\ ".join(one.latex() for one in self)
+        return rf"\begin{{gathered}} {lines} \end{{gathered}}"
+
+    def mathml(self) -> str:
+        """Return a `math` element for each derivative."""
+        return "\n".join(one.mathml() for one in self)
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, str]:
+        """Let notebooks show the formulas."""
+        return {"text/plain": str(self), "text/latex": f"$$\n{self.latex()}\n$$"}
+
+    def html(self, path: str | Path) -> Path:
+        """Write one page with all of them.
+
+        Returns:
+            The path written.
+        """
+        target = Path(path)
+        reasons = [(t.formula.mathml(), t.because) for one in self for t in one.terms]
+        heads = ", ".join(str(one.derivative).split(" = ", 1)[0] for one in self)
+        first = self[0]
+        target.write_text(
+            page(heads, first.value.mathml(), self.mathml(), reasons, first.sources),
+            encoding="utf-8",
+        )
+        return target
+
+
+@overload
 def explain(
-    fn: Callable[..., Any], *, wrt: str, args: Sequence[Any],
-    dims: Mapping[str, Sequence[str | int | None]] | None = None,
-) -> Explanation:  # fmt: skip
+    fn: Callable[..., Any], *, wrt: str, args: Sequence[Any], dims: Dims | None = None
+) -> Explanation: ...
+
+
+@overload
+def explain(
+    fn: Callable[..., Any], *, wrt: Sequence[str], args: Sequence[Any], dims: Dims | None = None
+) -> Explanations: ...
+
+
+def explain(
+    fn: Callable[..., Any], *, wrt: str | Sequence[str], args: Sequence[Any],
+    dims: Dims | None = None,
+) -> Explanation | Explanations:  # fmt: skip
     """Differentiate a function and show the result as mathematics in the user's names.
 
     `fn` is traced once on values to come; nothing is compiled.  Time and memory are linear in the
@@ -104,12 +161,13 @@ def explain(
     Args:
         fn: A function of pytrees of arrays that returns a number (or a tuple that begins with one).
         wrt: The argument or leaf to differentiate by: `w`, `params/W1`, or an end of a path that
-            only one leaf has, such as `W1`.
+            only one leaf has, such as `W1`; or a list of such.
         args: Arrays or `cr.spec(...)`, as for a call.
         dims: Names of extents, as for `jit`; the formula then says n where it would say 1797.
 
     Returns:
-        What prints as two formulas, and has `.latex()`, `.mathml()`, `.terms` and `.html(path)`.
+        What prints as two formulas, and has `.latex()`, `.mathml()`, `.terms` and `.html(path)`;
+        for a list of names a tuple of these, which prints and writes pages as they do.
 
     Raises:
         StructureError: No leaf, or more than one, is called `wrt`.
@@ -125,26 +183,34 @@ def explain(
     <BLANKLINE>
     ∂loss/∂w = 2 xᵀ (x w − y)
     """
+    asked = names_asked(wrt)
     program = trace(fn, *args, dims=dims).program
-    _refuse_loops(program)
-    leaf = _leaf(program, wrt)
-    output = _scalar(program)
-    (output,) = stabilize([output])
+    refuse_loops(program)
+    leaves = [leaf_named(program, name) for name in asked]
+    (output,) = stabilize([scalar_result(program)])
     graph = output.graph
-    (found,) = pull_back([output], [graph.constant(1.0, output.dtype)], [leaf])
-    derivative = found if found is not None else graph.full_like(leaf, 0.0)
+    found = pull_back([output], [graph.constant(1.0, output.dtype)], leaves)
     files = Files.of(_file_of(fn))
     names = dict(zip(program.inputs, program.paths, strict=True))
-    by = formula(leaf, names=names).tree
     of = Name(program.name)
     value = formula(output, names=names, files=files, subject=of)
-    subject = _partial(of, _named(by, names, derivative, leaf))
-    shown = formula(derivative, names=names, files=files, subject=subject)
-    terms = tuple(
-        Term(formula(t, names=names, files=files), _because(t, leaf, names, files))
-        for t in _summands(derivative)
-    )
-    return Explanation(value, shown, terms, _sources(output, files))
+    sources = _sources(output, files)
+
+    def explained(leaf: Node, derivative: Node) -> Explanation:
+        by = formula(leaf, names=names).tree
+        subject = _partial(of, _named(by, names, derivative, leaf))
+        shown = formula(derivative, names=names, files=files, subject=subject)
+        terms = tuple(
+            Term(formula(t, names=names, files=files), _because(t, leaf, names, files))
+            for t in _summands(derivative)
+        )
+        return Explanation(value, shown, terms, sources)
+
+    parts = [
+        explained(leaf, graph.full_like(leaf, 0.0) if one is None else one)
+        for leaf, one in zip(leaves, found, strict=True)
+    ]
+    return parts[0] if isinstance(wrt, str) else Explanations(parts)
 
 
 def _named(by: Tree, names: Mapping[Node, str], derivative: Node, leaf: Node) -> Tree:
@@ -162,58 +228,6 @@ def _file_of(fn: Callable[..., Any]) -> str | None:
         return inspect.getsourcefile(inspect.unwrap(fn))
     except TypeError:
         return None
-
-
-def _refuse_loops(program: Program) -> None:
-    for node in all_nodes(inlined(program.outputs)):
-        if node.op.kind is Kind.CONTROL:
-            raise UnsupportedError(
-                message(
-                    f"{program.name} holds a {node.op.name}, which has no formula yet",
-                    hint="explain the function of one step, or of one branch",
-                )
-            )
-
-
-def _leaf(program: Program, wrt: str) -> Node:
-    """Return the input whose path is `wrt`, or the only one whose path ends with it."""
-    wanted = wrt.strip("/").replace(".", "/")
-    exact = [n for n, p in zip(program.inputs, program.paths, strict=True) if p == wanted]
-    ending = [
-        n for n, p in zip(program.inputs, program.paths, strict=True) if p.endswith("/" + wanted)
-    ]
-    found = exact or ending
-    facts = [f"{p}  {n.type}" for n, p in zip(program.inputs, program.paths, strict=True)]
-    if len(found) != 1:
-        several = f"wrt={wrt!r} is the end of {len(found)} leaves" if found else ""
-        raise StructureError(
-            message(
-                several or f"wrt={wrt!r}: {program.name} has no such argument",
-                *facts,
-                hint="give the path of one leaf",
-            )
-        )
-    if not found[0].dtype.is_float:
-        raise DTypeError(
-            message(f"wrt={wrt!r} holds no floats", f"type  {found[0].type}",
-                    hint="derivatives are taken of float arguments")
-        )  # fmt: skip
-    return found[0]
-
-
-def _scalar(program: Program) -> Node:
-    output = program.outputs[0] if program.outputs else None
-    if output is None or output.type.rank:
-        raise ShapeError(
-            message(
-                f"{program.name} does not return a single number",
-                f"result  {output.type if output is not None else 'nothing'}",
-                hint="sum or average it first",
-            )
-        )
-    if not output.dtype.is_float:
-        raise DTypeError(message(f"{program.name} returns no float", f"result  {output.type}"))
-    return output
 
 
 def _summands(node: Node) -> list[Node]:

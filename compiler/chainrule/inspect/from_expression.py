@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from chainrule.errors import UnsupportedError, explain
+from chainrule.errors import ShapeError, UnsupportedError, explain
+from chainrule.inspect.from_functions import Value, piecewise, scalar_builders
+from chainrule.inspect.from_matrices import MATRIX_BUILDERS, array_of, as_matrix
+from chainrule.ir.dims import Extent, show_extent
 from chainrule.ir.graph import Node
-from chainrule.ops import OPS
+from chainrule.ops._matrices import identity
 
 __all__ = ["from_sympy"]
 
 Expr: TypeAlias = Any
 "A SymPy expression; SymPy has no annotations."
 
-Value: TypeAlias = "Node | float"
-
-FOLDS: Final[dict[str, Callable[[float, float], float]]] = {
-    "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "maximum": max, "minimum": min,
-}  # fmt: skip
+SHOWN: Final = 60
+"Parts of an expression up to which a message writes it out."
+CONSTANT_MATRICES: Final = ("Identity", "ZeroMatrix", "OneMatrix")
 
 
 def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
     """Build a node from a SymPy expression.
 
-    Numbers take the type of the nodes they meet; matrix products become contractions.
+    Numbers take the type of the nodes they meet; matrix products become contractions.  Every
+    subexpression is built once, however often it occurs.
 
     Args:
         expression: Made of numbers, the given symbols, arithmetic, elementary functions, Piecewise
             (NaN where no condition holds), Max, Min, Heaviside, relations; of matrix symbols also
-            products, sums, transposes.
+            products, sums, transposes, inverses, whole powers, traces, determinants, elements and
+            functions applied to each element.  A matrix or array of expressions becomes an array.
         symbols: The node that each symbol, or each symbol's name, stands for; of one shape, or
-            broadcast beforehand.
+            broadcast beforehand.  Symbols differ as they do in SymPy, by name and assumptions, a
+            Dummy from all others.  A matrix symbol stands for an array of its shape, or, if it is a
+            column or a row, for one of one axis; then unit axes of the result are dropped.
 
     Raises:
-        UnsupportedError: The expression holds a function that no op stands for.
+        UnsupportedError: The expression holds a function that no op stands for, or a symbol that is
+            not given, or two that have the name of one that is given.
+        ShapeError: A matrix symbol does not have the shape of what it stands for.
 
     >>> import sympy
     >>> from chainrule.inspect.symbolic import to_sympy
@@ -50,199 +54,239 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
     """
     import sympy
 
-    known = {str(name): node for name, node in symbols.items()}
-    assert known, "the graph is that of the symbols"
-    done: dict[Expr, Value] = {}
-    for part in sympy.postorder_traversal(expression):
-        if part not in done:
-            found = _built(part, done, known)
-            if found is not None:
-                done[part] = found
-    result = done.get(expression)
-    if result is None:
-        raise UnsupportedError(explain(f"no op for {expression}"))
-    like = next(iter(known.values()))
-    return result if isinstance(result, Node) else like.graph.full_like(like, result)
-
-
-def _built(part: Expr, done: Mapping[Expr, Value], known: Mapping[str, Node]) -> Value | None:
-    """Build one expression from its parts; None for what is no value, as a condition's pair."""
-    import sympy
-
-    if isinstance(part, sympy.Symbol | sympy.MatrixSymbol):
-        if str(part) not in known:
-            facts = [f"{name}  {node.type}" for name, node in known.items()]
-            raise UnsupportedError(explain(f"the symbol {part} is not given", *facts))
-        return known[str(part)]
-    if part in (sympy.true, sympy.false):
-        return bool(part)
-    if type(part).__name__ in ("Str", "Tuple", "ExprCondPair"):
-        return None
-    if getattr(part, "is_number", False):
-        return _number(part)
-    if isinstance(part, sympy.Piecewise):
-        return _piecewise(part, done)
-    builder = _builders().get(type(part).__name__)
-    if builder is None:
+    assert symbols, "the graph is that of the symbols"
+    table = _Table(symbols)
+    try:
+        expression = sympy.sympify(expression, strict=True)
+    except sympy.SympifyError:
         raise UnsupportedError(
-            explain(f"no op stands for {type(part).__name__}", f"in  {part}",
-                    hint="rewrite it with functions that chainrule.special has")
-        )  # fmt: skip
-    return builder([done[a] for a in part.args])
+            explain(f"{type(expression).__name__} is no SymPy expression",
+                    hint="sympy.sympify makes expressions of text, sympy.Array of lists")
+        ) from None  # fmt: skip
+    if isinstance(expression, sympy.MatrixBase | sympy.NDimArray):
+        # Those that may be changed are no expressions yet.
+        expression = expression.as_immutable()
+    result = _Conversion(table).run(expression)
+    if not isinstance(result, Node):
+        return table.like.graph.full_like(table.like, result)
+    if table.flat and _is_matrix(expression):
+        shape = tuple(e for e in result.shape if e != 1)
+        return result.graph.call("reshape", result, shape=shape)
+    return result
+
+
+class _Table:
+    """What symbols stand for, and the extents of matrices that SymPy knows by symbols."""
+
+    def __init__(self, symbols: Mapping[Any, Node]) -> None:
+        import sympy
+
+        self.like: Final = next(iter(symbols.values()))
+        self.flat = False
+        "whether a matrix is given as an array of fewer than two axes"
+        self._nodes: Final = {s: n for s, n in symbols.items() if isinstance(s, sympy.Basic)}
+        self._named: Final = {str(s): n for s, n in symbols.items() if s not in self._nodes}
+        self._owners: Final[dict[str, Expr]] = {}
+        self._extents: Final[dict[Expr, Extent]] = {}
+
+    def with_variable(self, variable: Expr, node: Node) -> _Table:
+        """Return the table with one more symbol."""
+        return _Table({**self._named, **self._nodes, variable: node})
+
+    def find(self, part: Expr) -> Node | None:
+        """Return what stands for a part of an expression, None for what is no symbol.
+
+        Raises:
+            UnsupportedError: It is a symbol that is not given.
+            ShapeError: It is a matrix symbol of another shape.
+        """
+        import sympy
+
+        node: Node | None = self._nodes.get(part)
+        if node is None and isinstance(part, sympy.Symbol | sympy.MatrixSymbol):
+            node = self._by_name(part)
+        if isinstance(part, sympy.MatrixSymbol) and node is not None:
+            return self._matrix(part, node)
+        if isinstance(part, sympy.Symbol) and not part.is_commutative:
+            raise UnsupportedError(
+                explain(f"the symbol {part} does not commute", hint="use sympy.MatrixSymbol")
+            )
+        return node
+
+    def _by_name(self, part: Expr) -> Node:
+        name = str(part) if str(part) in self._named else str(part.name)
+        facts = [f"{s}  {n.type}" for s, n in (self._named | self._nodes).items()]
+        if name not in self._named:
+            alike = any(name == getattr(s, "name", "") for s in self._nodes)
+            hint = (
+                "a symbol of that name is given, and it is another one: symbols differ in their "
+                "assumptions, and every Dummy from all others"
+            )
+            raise UnsupportedError(
+                explain(f"the symbol {part} is not given", *facts, hint=hint if alike else "")
+            )
+        owner = self._owners.setdefault(name, part)
+        if owner != part:
+            raise UnsupportedError(
+                explain(f"two symbols are called {name}", *facts,
+                        hint="give the symbols themselves in place of their names")
+            )  # fmt: skip
+        return self._named[name]
+
+    def _matrix(self, part: Expr, node: Node) -> Node:
+        matrix = as_matrix(part, node)
+        for wanted, extent in zip(part.shape, matrix.shape, strict=True):
+            if wanted.is_Symbol:
+                known = self._extents.setdefault(wanted, extent)
+            elif wanted.is_Integer:
+                known = int(wanted)
+            else:
+                known = extent
+            if known != extent:
+                size = f"{wanted} = {show_extent(known)}" if wanted.is_Symbol else f"{wanted}"
+                raise ShapeError(
+                    explain(
+                        f"the matrix symbol {part} of shape {part.shape} does not fit what it "
+                        "stands for",
+                        f"given   {node.type}",
+                        f"extent  {show_extent(extent)} where it has {size}",
+                    )
+                )  # fmt: skip
+        self.flat |= node.type.rank < 2
+        return matrix
+
+    def extent(self, size: Expr) -> Extent:
+        """Return the extent that SymPy calls `size`."""
+        if size.is_Integer:
+            return int(size)
+        if size not in self._extents:
+            raise UnsupportedError(explain(f"the extent {size} is that of no matrix that is given"))
+        return self._extents[size]
+
+
+def _is_matrix(part: Expr) -> bool:
+    return bool(getattr(part, "is_Matrix", False))
+
+
+class _Conversion:
+    """One walk over the objects an expression is made of, each of which is built once.
+
+    Objects are told apart by identity: comparing expressions, and asking whether they are numbers,
+    walks them again, which for shared parts takes time exponential in the depth.
+    """
+
+    def __init__(self, table: _Table) -> None:
+        self.table: Final = table
+        self._children: Final[dict[int, tuple[Expr, Sequence[Expr]]]] = {}
+        self._done: Final[dict[int, Value | None]] = {}
+        "values; None: a number that is still an expression"
+
+    def run(self, root: Expr) -> Value:
+        """Return the value of an expression."""
+        order: list[Expr] = []
+        stack: list[tuple[Expr, bool]] = [(root, False)]
+        while stack:
+            part, ready = stack.pop()
+            if ready:
+                order.append(part)
+            elif id(part) not in self._children:
+                children = self._opened(part)
+                self._children[id(part)] = part, children
+                stack.append((part, True))
+                stack.extend((child, False) for child in children)
+        for part in order:
+            if id(part) not in self._done:
+                self._done[id(part)] = self._built(part)
+        return self._value(root)
+
+    def _opened(self, part: Expr) -> Sequence[Expr]:
+        """Return the parts that have to be built before; what has none is a leaf."""
+        import sympy
+
+        node = self.table.find(part)
+        if node is not None:
+            self._done[id(part)] = node
+            return ()
+        name = type(part).__name__
+        if isinstance(part, sympy.Piecewise):
+            return [one for row in part.args for one in row.args]
+        if isinstance(part, sympy.MatrixBase | sympy.NDimArray):
+            return list(sympy.flatten(part.tolist()))
+        if name == "ElementwiseApplyFunction":
+            return (part.expr,)
+        if name in CONSTANT_MATRICES or part in (sympy.true, sympy.false):
+            return ()
+        if name in scalar_builders() or name in MATRIX_BUILDERS:
+            return part.args
+        if part.free_symbols or _is_matrix(part):
+            raise UnsupportedError(
+                explain(f"no op stands for {name}", *_where(part),
+                        hint="rewrite it with functions that chainrule.special has")
+            )  # fmt: skip
+        return ()
+
+    def _value(self, part: Expr) -> Value:
+        value = self._done[id(part)]
+        if value is None:
+            value = self._done[id(part)] = _number(part)
+        return value
+
+    def _built(self, part: Expr) -> Value | None:
+        """Build one expression from its parts; None for a number, evaluated where it is used."""
+        import sympy
+
+        children = self._children[id(part)][1]
+        name = type(part).__name__
+        if part in (sympy.true, sympy.false):
+            return bool(part)
+        if name in CONSTANT_MATRICES:
+            return self._constant_matrix(part)
+        if isinstance(part, sympy.MatrixBase | sympy.NDimArray):
+            shape = tuple(int(n) for n in part.shape)
+            return array_of([self._value(c) for c in children], shape, self.table.like)
+        matrices = any(map(_is_matrix, children))
+        if not matrices and all(self._done[id(c)] is None for c in children):
+            return None
+        args = [self._value(c) for c in children]
+        if isinstance(part, sympy.Piecewise):
+            return piecewise(list(zip(args[::2], args[1::2], strict=True)))
+        if name == "ElementwiseApplyFunction":
+            return self._applied(part, args[0])
+        if matrices:
+            builder = MATRIX_BUILDERS.get(name)
+            if builder is None:
+                raise UnsupportedError(
+                    explain(f"no op stands for {name} of a matrix", *_where(part),
+                            hint="A.applyfunc(f) applies a function to each element")
+                )  # fmt: skip
+            return builder(part, args)
+        return scalar_builders()[name](args)
+
+    def _constant_matrix(self, part: Expr) -> Value:
+        rows, columns = (self.table.extent(size) for size in part.shape)
+        graph, dtype = self.table.like.graph, self.table.like.dtype
+        filled = graph.full((rows, columns), float(type(part).__name__ == "OneMatrix"), dtype)
+        return identity(filled) if type(part).__name__ == "Identity" else filled
+
+    def _applied(self, part: Expr, matrix: Value) -> Value:
+        assert isinstance(matrix, Node), "a matrix is no number"
+        (variable,), body = part.function.variables, part.function.expr
+        result = _Conversion(self.table.with_variable(variable, matrix)).run(body)
+        return result if isinstance(result, Node) else matrix.graph.full_like(matrix, result)
 
 
 def _number(part: Expr) -> float:
     """Return a number without symbols, as sqrt(2) or exp(3), to the last bit."""
     try:
         return float(part if part.is_Rational else part.evalf(25))
-    except TypeError:
-        raise UnsupportedError(explain(f"{part} is no real number")) from None
+    except (TypeError, AttributeError):
+        raise UnsupportedError(explain("the expression is no real number", *_where(part))) from None
 
 
-def _piecewise(part: Expr, done: Mapping[Expr, Value]) -> Value:
-    # Where no condition holds there is no value; a last one that always holds overrides this.
-    result: Value = math.nan
-    for row in reversed(part.args):
-        value, condition = done[row.args[0]], done[row.args[1]]
-        if not isinstance(condition, Node):
-            result = value if condition else result
-            continue
-        like = next((v for v in (value, result) if isinstance(v, Node)), None)
-        a, b = (
-            v if isinstance(v, Node)
-            else condition.graph.full(condition.shape, v, (like or _float(condition)).dtype)
-            for v in (value, result)
-        )  # fmt: skip
-        result = condition.graph.select(condition, a, b)
-    return result
-
-
-def _float(condition: Node) -> Node:
-    """Return an operand of a comparison, whose type a selection between numbers takes."""
-    while condition.dtype.kind == "bool" and condition.args:
-        condition = condition.args[0]
-    return condition
-
-
-def _call(name: str) -> Callable[[list[Value]], Value]:
-    def build(args: list[Value]) -> Value:
-        like = next((a for a in args if isinstance(a, Node)), None)
-        if like is None:
-            raise UnsupportedError(explain(f"{name} of numbers only", f"numbers  {args}"))
-        nodes = [a if isinstance(a, Node) else like.graph.full_like(like, a) for a in args]
-        return like.graph.call(name, *nodes)
-
-    return build
-
-
-def _fold(name: str) -> Callable[[list[Value]], Value]:
-    """Apply a binary op from left to right."""
-
-    def build(args: list[Value]) -> Value:
-        # Numbers first, so that they are combined before they become arrays.
-        numbers = [a for a in args if not isinstance(a, Node)]
-        total: Value = numbers[0] if numbers else args[0]
-        rest: list[Value] = [*numbers[1:], *[a for a in args if isinstance(a, Node)]]
-        for one in rest if numbers else args[1:]:
-            if isinstance(total, Node) or isinstance(one, Node):
-                total = _call(name)([total, one])
-            else:
-                total = FOLDS[name](total, one)
-        return total
-
-    return build
-
-
-def _multiplied(args: list[Value]) -> Value:
-    """Multiply; a factor -1 is a sign."""
-    if -1.0 in args and len(args) > 1:
-        rest = list(args)
-        rest.remove(-1.0)
-        inner = _fold("mul")(rest)
-        return -inner
-    return _fold("mul")(args)
-
-
-def _powered(args: list[Value]) -> Value:
-    base, exponent = args
-    if not isinstance(base, Node) and not isinstance(exponent, Node):
-        return float(base**exponent)
-    if isinstance(base, Node) and not isinstance(exponent, Node):
-        if exponent == 2:
-            return base * base
-        if exponent == -1:
-            return 1 / base
-        if exponent in (0.5, -0.5):
-            root = base.graph.call("sqrt", base)
-            return root if exponent > 0 else 1 / root
-    return _call("pow")(args)
-
-
-def _heaviside(args: list[Value]) -> Value:
-    """Build the unit step, NaN for NaN; SymPy says what it is at 0."""
-    x, at_zero = args
-    if not isinstance(x, Node):
-        return at_zero if x == 0 else 0.5 + math.copysign(0.5, x)
-    step = 0.5 * x.graph.call("sign", x) + 0.5
-    return step if at_zero == 0.5 else x.graph.select(x.equals(0), at_zero, step)
-
-
-def _sinc(args: list[Value]) -> Value:
-    """Build sin(x)/x of the op that is sin(pi x)/(pi x)."""
-    (x,) = args
-    assert isinstance(x, Node), "a number has been evaluated"
-    return x.graph.call("sinc", x / math.pi, order=0)
-
-
-def _inverse(name: str) -> Callable[[list[Value]], Value]:
-    """Build 1/f(x)."""
-    return lambda args: 1 / _call(name)(args)
-
-
-def _product(args: list[Value]) -> Value:
-    """Multiply matrices from left to right."""
-    total: Value = args[0]
-    for one in args[1:]:
-        if isinstance(total, Node) and isinstance(one, Node) and total.type.rank and one.type.rank:
-            summed = (total.type.rank - 1,), (max(one.type.rank - 2, 0),)
-            total = total.graph.call("contract", total, one, batch=((), ()), summed=summed)
-        else:
-            total = _multiplied([total, one])
-    return total
-
-
-def _transposed(args: list[Value]) -> Value:
-    (x,) = args
-    if not isinstance(x, Node) or x.type.rank < 2:
-        return x
-    return x.graph.call("transpose", x, axes=(1, 0))
-
-
-@lru_cache(maxsize=1)
-def _builders() -> dict[str, Callable[[list[Value]], Value]]:
-    return {
-        **_of_one_name(),
-        "Add": _fold("add"), "Mul": _multiplied, "Pow": _powered, "Max": _fold("maximum"),
-        "Min": _fold("minimum"), "MatAdd": _fold("add"), "MatMul": _product,
-        "HadamardProduct": _fold("mul"), "Transpose": _transposed, "Abs": _call("abs"),
-        "Mod": _call("remainder"), "ceiling": _call("ceil"), "Equality": _call("equal"),
-        "Unequality": _call("not_equal"), "StrictLessThan": _call("less"),
-        "LessThan": _call("less_equal"), "StrictGreaterThan": _call("greater"),
-        "GreaterThan": _call("greater_equal"), "And": _fold("bit_and"), "Or": _fold("bit_or"),
-        "Not": _call("bit_not"), "Heaviside": _heaviside, "sinc": _sinc,
-        "frac": lambda args: _call("remainder")([*args, 1.0]),
-        "sec": _inverse("cos"), "csc": _inverse("sin"), "cot": _inverse("tan"),
-        "sech": _inverse("cosh"), "csch": _inverse("sinh"), "coth": _inverse("tanh"),
-        # SymPy's own names for them, in sympy.codegen.
-        **{name: _call(name) for name in ("log1p", "expm1", "hypot", "logaddexp")},
-    }  # fmt: skip
-
-
-def _of_one_name() -> dict[str, Callable[[list[Value]], Value]]:
-    """Return the ops that mean a function of SymPy's of the same arguments, as tanh(x)."""
-    found: dict[str, Callable[[list[Value]], Value]] = {}
-    for op in OPS.values():
-        match = re.fullmatch(r"(\w+)\(x(, y(, z)?)?\)", op.sympy or "")
-        if match:
-            found.setdefault(match[1], _call(op.name))
-    return found
+def _where(part: Expr) -> list[str]:
+    """Return the fact that shows an expression, unless writing it out takes long."""
+    waiting, seen = [part], 0
+    while waiting and seen <= SHOWN:
+        waiting.extend(waiting.pop().args)
+        seen += 1
+    return [f"in  {part}"] if seen <= SHOWN else []

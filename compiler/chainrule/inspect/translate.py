@@ -52,6 +52,8 @@ def translate(node: Node, args: Sequence[Placed]) -> Placed:
     builder = _BUILDERS.get(node.op.name) or MOVES.get(node.op.name)
     if builder is not None:
         return builder(node, args)
+    if node.op.kind in (Kind.CONTROL, Kind.ITEM):
+        return _bundle(node, args)
     return _pointwise(node, args) if node.op.kind is Kind.POINTWISE else _function(node, args)
 
 
@@ -62,6 +64,25 @@ def _pointwise(node: Node, args: Sequence[Placed]) -> Placed:
     extra = [Literal(f"{k}={v}") for k, v in node.attributes.items() if v]
     rank = max((t.rank for t in trees), default=0)
     return place(Applied(node.op.name, (*trees, *extra), rank), axes)
+
+
+def _bundle(node: Node, args: Sequence[Placed]) -> Placed:
+    """Name a loop, branch or call, with what goes in; of a result, say which one it is."""
+    axes = tuple(range(node.type.rank))
+    trees = [full(a, x.shape) for a, x in zip(args, node.args, strict=True)]
+    if node.op.kind is Kind.ITEM:
+        index: int = node.attrs[0]
+        if index < 0:
+            return Placed(Applied("steps", tuple(trees), 0), axes)
+        return Placed(Sliced(trees[0], (str(index),), node.type.rank), axes)
+    name = node.op.name
+    if name == "loop":
+        name = "while_loop" if node.attributes["test"] is not None else "scan"
+    elif name == "switch":
+        name = "cond"
+    elif name == "call" and node.attributes["custom"] is not None:
+        name = node.attributes["custom"].name
+    return Placed(Applied(name, tuple(trees), 0), axes)
 
 
 def _function(node: Node, args: Sequence[Placed]) -> Placed:

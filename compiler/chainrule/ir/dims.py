@@ -18,10 +18,13 @@ __all__ = [
     "Atom",
     "Dim",
     "Extent",
+    "Monomial",
     "Shape",
     "ceil_div",
     "evaluate_extent",
+    "has_quotient",
     "larger",
+    "loop_variables",
     "named",
     "names_of",
     "show_extent",
@@ -63,6 +66,16 @@ class Dim:
 
     def _make(self, terms: tuple[tuple[Monomial, int], ...]) -> Self:
         return type(self)(terms)
+
+    @property
+    def is_name(self) -> bool:
+        """Tell whether this is one named dim and nothing else."""
+        return self._is_factor and isinstance(self.terms[0][0][0], str)
+
+    @property
+    def _is_factor(self) -> bool:
+        """Tell whether this needs no brackets in a product."""
+        return len(self.terms) == 1 and self.terms[0][1] == 1 and len(self.terms[0][0]) == 1
 
     def __hash__(self) -> int:
         return self._hash
@@ -135,6 +148,11 @@ Shape: TypeAlias = tuple[Extent, ...]
 def named(name: str) -> Dim:
     """Return the dim called `name`."""
     return Dim((((name,), 1),))
+
+
+def loop_variables(letter: str, count: int) -> list[str]:
+    """Return names of loop variables: they hold a dot, which no name of a user's dim does."""
+    return [f"{letter}.{k}" for k in range(count)]
 
 
 def _terms(extent: Extent) -> Iterable[tuple[Monomial, int]]:
@@ -220,6 +238,12 @@ def ceil_div(a: Extent, b: int) -> Extent:
     return (a + (b - 1)) // b
 
 
+def has_quotient(extent: Extent) -> bool:
+    """Tell whether a guard, not arithmetic, has to say that an extent equals another."""
+    terms = extent.terms if isinstance(extent, Dim) else ()
+    return any(isinstance(f, Atom) for m, _ in terms for f in m)
+
+
 def size_of(shape: Iterable[Extent]) -> Extent:
     """Return the number of elements of `shape`."""
     total: Extent = 1
@@ -295,7 +319,8 @@ def show_extent(extent: Extent) -> str:
         return str(extent)
     parts: list[str] = []
     for monomial, coefficient in sorted(extent.terms, key=lambda t: (-len(t[0]), str(t[0]))):
-        factors = [f if isinstance(f, str) else _show_atom(f) for f in monomial]
+        alone = coefficient == 1 and len(monomial) == 1
+        factors = [f if isinstance(f, str) else _show_atom(f, alone) for f in monomial]
         number = abs(coefficient)
         text = "*".join(([str(number)] if number != 1 or not factors else []) + factors)
         if parts:
@@ -305,17 +330,13 @@ def show_extent(extent: Extent) -> str:
     return "".join(parts)
 
 
-def _show_atom(atom: Atom) -> str:
+def _show_atom(atom: Atom, alone: bool) -> str:
     if atom.kind not in _SIGNS:
         return f"{atom.kind}({show_extent(atom.left)}, {show_extent(atom.right)})"
     left, right = (
-        f"({show_extent(e)})" if isinstance(e, Dim) and not _is_name(e) else show_extent(e)
+        f"({show_extent(e)})" if isinstance(e, Dim) and not e._is_factor else show_extent(e)  # noqa: SLF001
         for e in (atom.left, atom.right)
     )
-    return (
-        f"{left}{_SIGNS[atom.kind]}{right}" if _SIGNS[atom.kind] == "//" else f"({left} % {right})"
-    )
-
-
-def _is_name(dim: Dim) -> bool:
-    return len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1
+    if atom.kind == "mod":
+        return f"({left} % {right})"
+    return f"{left}//{right}" if alone else f"({left}//{right})"

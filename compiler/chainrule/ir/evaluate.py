@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import OutOfRangeError
+from chainrule.ir.binding import bind
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, evaluate_extent
 from chainrule.ir.graph import Node
@@ -22,14 +23,7 @@ __all__ = ["bind_dims", "evaluate"]
 
 def bind_dims(program: Program, arrays: Sequence[Array]) -> dict[str, int]:
     """Return the number of every named dim, read off the inputs' shapes."""
-    dims: dict[str, int] = {}
-    for node, array in zip(program.inputs, arrays, strict=True):
-        for extent, number in zip(node.shape, array.shape, strict=True):
-            if isinstance(extent, Dim) and len(extent.terms) == 1:
-                ((monomial, coefficient),) = extent.terms
-                if len(monomial) == 1 and coefficient == 1 and isinstance(monomial[0], str):
-                    dims.setdefault(monomial[0], number)
-    return dims
+    return bind([node.shape for node in program.inputs], [array.shape for array in arrays])
 
 
 def evaluate(program: Program, *arrays: Array) -> list[Array]:

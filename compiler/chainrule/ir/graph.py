@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from chainrule.ir.dims import Extent, evaluate_extent
+from chainrule.ir.dims import Extent
 from chainrule.ir.op import Op, OpTable
+from chainrule.ir.sizes import Guard, require_numbers
 from chainrule.ir.types import BOOL, F64, Array, DType, Type
 
 __all__ = ["Check", "Graph", "Guard", "Node", "Number", "Origin", "constant_value"]
@@ -151,29 +152,6 @@ class Check(NamedTuple):
     message: str
 
 
-class Guard(NamedTuple):
-    """What tracing assumed about extents; verified when the compiled function is entered.
-
-    `eq`: left == right; `ge`: left >= right; `divides`: left divides right.
-    """
-
-    kind: Literal["eq", "ge", "divides"]
-    left: Extent
-    right: Extent
-    text: str
-
-    def holds(self, dims: dict[str, int]) -> bool:
-        """Tell whether the assumption is true for these numbers."""
-        left, right = evaluate_extent(self.left, dims), evaluate_extent(self.right, dims)
-        match self.kind:
-            case "eq":
-                return left == right
-            case "ge":
-                return left >= right
-            case "divides":
-                return left > 0 and right % left == 0
-
-
 class Graph:
     """Owns nodes, their origins, and the checks and guards made on the way."""
 
@@ -184,6 +162,8 @@ class Graph:
         self.origins: Final[dict[Node, dict[Origin, None]]] = {}
         self.checks: Final[dict[Check, None]] = {}
         self.guards: Final[dict[Guard, None]] = {}
+        self.numbers: Final[dict[str, int]] = {}
+        "what named dims are in the call that is traced for, where there is one"
         self.imported: Final[dict[Node, Node]] = {}
         "nodes of other graphs, and what they became here"
         self.data: Final[dict[tuple[Any, ...], Array]] = {}
@@ -204,6 +184,8 @@ class Graph:
     def call(self, name: str, /, *args: Node, **attributes: Any) -> Node:
         """Apply the op `name`; its attributes are given by name."""
         op = self.ops[name]
+        if op.defaults:
+            attributes = {**op.defaults, **attributes}
         return self.apply(op, args, tuple(attributes[p] for p in op.params))
 
     def apply(self, op: Op, args: tuple[Node, ...], attrs: tuple[Any, ...]) -> Node:
@@ -214,7 +196,11 @@ class Graph:
         node = self._pool.get(key)
         if node is None:
             given = dict(zip(op.params, attrs, strict=True)) if attrs else {}
-            node = Node(self, op, args, attrs, op.infer(*[a.type for a in args], **given))
+            type_ = op.infer(*[a.type for a in args], **given)
+            if type_.shape or op.needs is not None:
+                needed = () if op.needs is None else op.needs(*[a.type for a in args], **given)
+                require_numbers(type_, needed, "" if self._origin is None else self._origin.line)
+            node = Node(self, op, args, attrs, type_)
             self._pool[key] = node
         if self._origin is not None:
             self.origins.setdefault(node, {})[self._origin] = None

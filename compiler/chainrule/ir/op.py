@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from chainrule.ir.dims import Extent
 
 if TYPE_CHECKING:
     from chainrule.ir.graph import Node
     from chainrule.ir.types import Type
 
-__all__ = ["Arithmetic", "Kind", "Native", "Notation", "Op", "OpTable", "Special", "VectorMath"]
+__all__ = ["Arithmetic", "Kind", "Native", "Notation", "Op", "OpTable", "Requirement", "Special",
+           "VectorMath"]  # fmt: skip
 
 
 class Kind(Enum):
@@ -82,6 +85,13 @@ class Notation:
     precedence: int = 4
 
 
+class Requirement(NamedTuple):
+    """An extent that must not be negative for an op to run, and what is wrong where it is."""
+
+    extent: Extent
+    what: str
+
+
 Attrs: TypeAlias = Mapping[str, Any]
 
 
@@ -93,6 +103,7 @@ class Op:
         name: Unique in the table.
         kind: How results depend on arguments.
         params: Names of its static attributes, in the order nodes hold them.
+        defaults: What attributes are that are not given.
         infer: Type of the result from the types of the arguments and the attributes.
         value: What it means, in NumPy; the oracle of compiled code.  A bundle is a mapping.
         slopes: For pointwise ops: the partial derivative for each argument (`None` for zero).
@@ -105,6 +116,8 @@ class Op:
         sympy: The SymPy expression it means, in `x`, `y`, `z`; judge of its slopes.
         domain: An interval in which it is smooth, for tests.
         flops: Floating-point operations an element (transcendentals count their polynomials).
+        needs: What must not be negative for it to run, apart from the extents of its result, from
+            the types of the arguments and the attributes.
         commutative: Arguments may be swapped.
         linear: The result is linear in its arguments, which move without arithmetic.
     """
@@ -123,12 +136,19 @@ class Op:
     notation: Notation | None = None
     sympy: str | None = None
     domain: tuple[float, float] = (0.2, 0.9)
+    needs: Callable[..., Iterable[Requirement]] | None = None
     flops: int = 1
     commutative: bool = False
     linear: bool = False
+    defaults: Attrs = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return self.name
+
+    def shown(self, attrs: tuple[Any, ...]) -> dict[str, Any]:
+        """Return the attributes of a node, by name, that are not what they usually are."""
+        given = zip(self.params, attrs, strict=True)
+        return {k: v for k, v in given if k not in self.defaults or v != self.defaults[k]}
 
     def __call__(self, *args: Node | float, **attributes: Any) -> Node:
         """Apply the op in the graph of its arguments; numbers take the type of the first node."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chainrule.ir.body import bodies_of
 from chainrule.ir.dims import names_of, show_extent
-from chainrule.ir.graph import Check, Graph, Guard, Node
-from chainrule.ir.walk import topological
+from chainrule.ir.graph import Check, Graph, Node
+from chainrule.ir.sizes import Guard, divisor_guards, size_guards
+from chainrule.ir.walk import all_nodes, topological
 
 __all__ = ["Guard", "Program", "check"]
 
@@ -61,12 +62,21 @@ class Program:
         return tuple(found)
 
 
+def guarded(program: Program) -> Program:
+    """Return the program with guards for every size, start and count that is not certain."""
+    known, nodes, inputs = program.guards, list(all_nodes(program.results)), program.inputs
+    types = [x.type for x in inputs]
+    first, more = divisor_guards(nodes, types, known), size_guards(nodes, types, known)
+    return replace(program, guards=(*first, *known, *more)) if first or more else program
+
+
 def check(program: Program) -> None:
     """Raise AssertionError unless `program` is legal; run after every stage in tests.
 
     Legal: all nodes belong to one graph; arguments precede results; each node's type is what its
     op infers; inputs are distinct `input` nodes and no other input is reached; extents mention
-    only names that inputs or loops bind; names and nodes correspond one to one; bodies are closed.
+    only names that inputs or loops bind; names and nodes correspond one to one; bodies are closed;
+    every size, start and count is proved not to be negative, or guarded.
     """
     graph = program.graph
     bound = set(program.dims)
@@ -75,6 +85,10 @@ def check(program: Program) -> None:
     assert len(program.paths) == len(program.inputs), "inputs and their names differ in number"
     assert len(program.output_paths) == len(program.outputs), "outputs and their names differ"
     _check_nodes(graph, program.nodes, inputs, bound)
+    loose = size_guards(
+        all_nodes(program.results), [x.type for x in program.inputs], program.guards
+    )
+    assert not loose, f"neither proved nor guarded: {loose[0]}"
     for given, result in program.donated:
         a, b = program.inputs[given], program.outputs[result]
         assert a.type == b.type, f"donated {a} and result {b} differ: {show_extent(a.type.size)}"

@@ -103,7 +103,9 @@ def _found(wanted: np.dtype[Any]) -> DType:
             explain(
                 f"arrays of dtype {wanted} are not supported",
                 f"supported  {', '.join(_BY_NAME)}",
-                hint="convert with .astype(...) first",
+                hint="work on the real and the imaginary parts as two arrays, x.real and x.imag"
+                if wanted.kind == "c"
+                else "convert with .astype(...) first",
             )
         )
     return found

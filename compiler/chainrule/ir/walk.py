@@ -6,14 +6,23 @@ by number is a topological order, and the same one each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from chainrule.ir.body import Body, with_bodies
+from chainrule.ir.body import Body, bodies_of, with_bodies
 from chainrule.ir.graph import Check, Graph, Node
 from chainrule.ir.op import Kind
 
-__all__ = ["by_need", "depends_on", "reached", "rebuild", "substitute", "topological", "users"]
+__all__ = [
+    "all_nodes",
+    "by_need",
+    "depends_on",
+    "reached",
+    "rebuild",
+    "substitute",
+    "topological",
+    "users",
+]
 
 
 def reached(outputs: Iterable[Node]) -> set[Node]:
@@ -58,6 +67,15 @@ def by_need(outputs: Iterable[Node]) -> list[Node]:
             args = sorted(dict.fromkeys(node.args), key=lambda x: (depth[x], -x.id))
             waiting += [(x, False) for x in args if x not in done]
     return list(done)
+
+
+def all_nodes(results: Sequence[Node]) -> Iterator[Node]:
+    """Yield what results depend on, the insides of bodies included."""
+    waiting = [tuple(results)]
+    while waiting:
+        for n in reached(waiting.pop()):
+            yield n
+            waiting.extend(b.outputs for b in bodies_of(n))
 
 
 def users(nodes: Iterable[Node]) -> dict[Node, list[Node]]:

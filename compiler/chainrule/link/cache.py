@@ -2,8 +2,9 @@
 
 One file an entry:  magic, SHA-256 of the rest | key, SHA-256 of what was compiled | object code.
 Entries are written beside their place and renamed into it, so readers never see half of one, and
-nothing locks.  Whatever is wrong with an entry, it counts as absent.  The directory must belong to
-the user alone: its contents are run as code.
+nothing locks.  What a writer left that was killed is deleted by a later one.  Whatever is wrong
+with an entry, it counts as absent.  The directory must belong to the user alone: its contents are
+run as code.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +29,10 @@ MAGIC: Final = b"chainrule object 1\n"
 HEADER: Final = len(MAGIC) + 64
 MOST_BYTES: Final = 256 << 20
 "What the cache may grow to before the entries used longest ago go."
+UNFINISHED: Final = "new-"
+"How the names of files begin that are being written."
+ABANDONED: Final = 3600.0
+"Seconds after which nobody is writing a file any more."
 
 
 def key_of(parts: Sequence[str]) -> bytes:
@@ -71,7 +77,7 @@ class Cache:
             if not self._private():
                 return
             body = key + code
-            handle, name = tempfile.mkstemp(dir=self.directory, prefix="new-")
+            handle, name = tempfile.mkstemp(dir=self.directory, prefix=UNFINISHED)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(MAGIC + hashlib.sha256(body).digest() + body)
@@ -87,7 +93,7 @@ class Cache:
             return
 
     def clear(self) -> None:
-        """Delete every entry.
+        """Delete every entry, and those being written, which are then not stored.
 
         Raises:
             CacheError: The directory is not the user's own.
@@ -97,9 +103,9 @@ class Cache:
                 explain("the compile cache is not yours alone", f"directory  {self.directory}",
                         hint="its owner must be you, and nobody else may write to it")
             )  # fmt: skip
-        for entry in self._entries():
+        for path in [*self._entries(), *self._unfinished()]:
             with contextlib.suppress(OSError):
-                entry.unlink()
+                path.unlink()
 
     def _path(self, key: bytes) -> Path:
         return self.directory / f"{key.hex()}.o"
@@ -119,8 +125,17 @@ class Cache:
             return [p for p in self.directory.iterdir() if p.suffix == ".o"]
         return []
 
+    def _unfinished(self) -> list[Path]:
+        with contextlib.suppress(OSError):
+            return [p for p in self.directory.iterdir() if p.name.startswith(UNFINISHED)]
+        return []
+
     def _evict(self) -> None:
-        """Delete the entries used longest ago while all together are too large."""
+        """Delete the entries used longest ago while all together are too large, and leftovers."""
+        for path in self._unfinished():
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > ABANDONED:
+                    path.unlink()
         found = []
         for path in self._entries():
             with contextlib.suppress(OSError):

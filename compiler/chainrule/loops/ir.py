@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeAlias
 
 from chainrule.ir.dims import Extent, names_of, show_extent
 from chainrule.ir.op import Op
-from chainrule.ir.types import DType
+from chainrule.ir.types import I64, DType
 
 __all__ = ["Accumulator", "Assign", "Buffer", "Combine", "Compute", "Expression", "For", "Kernel",
            "Load", "Number", "Operand", "Position", "Statement", "Store", "Tile", "Update",
@@ -222,7 +222,7 @@ def _expression(value: Expression) -> str:
         case Load(buffer, offset):
             return f"{buffer.name}[{show_extent(offset)}]"
         case Compute(op, args, attrs, _):
-            extra = "".join(f", {a}" for a in attrs)
+            extra = "".join(f", {a}" for a in op.shown(attrs).values())
             return f"{op.name}({', '.join(args)}{extra})"
         case Number(number):
             return repr(number)
@@ -234,8 +234,9 @@ def check(kernel: Kernel) -> None:
     """Raise AssertionError unless a kernel is legal.
 
     Legal: names are assigned once and before use, in an enclosing loop; offsets mention only loop
-    variables in scope, the kernel's extents and i64 values; vector loops contain no vector loop;
-    buffers belong to the kernel.
+    variables in scope, the kernel's extents and i64 values; names of variables and i64 values hold
+    a dot, so that no dim is called the same; vector loops contain no vector loop; buffers belong to
+    the kernel.
     """
     _check(kernel.body, set(kernel.extents), {}, {}, set(kernel.buffers), in_vector=False)
 
@@ -266,6 +267,7 @@ def _check(
                         )
                 elif isinstance(value, Position):
                     offset_ok(value.extent)
+                assert dtype is not I64 or "." in name, f"a dim may be called {name}"
                 values[name] = dtype
             case Store(buffer, offset, value):
                 assert buffer in buffers, f"{buffer.name} is not a parameter"
@@ -279,6 +281,7 @@ def _check(
                 assert value in values or value in accumulators, f"{value} is not assigned"
             case For(variable, extent, kind, inner):
                 offset_ok(extent)
+                assert "." in variable, f"a dim may be called {variable}"
                 assert not (in_vector and kind == "vector"), "a vector loop inside a vector loop"
                 _check(inner, variables | {variable}, values, accumulators, buffers,
                        in_vector=in_vector or kind == "vector")  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from chainrule.ir.dims import Extent, named
+from chainrule.ir.dims import Extent, loop_variables, named
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I64
 from chainrule.loops.matrices import BLOCK, FactorKernel, Matrix
@@ -20,7 +20,7 @@ __all__ = ["lower_factor"]
 
 def lower_factor(node: Node, values: Values, *, strict: bool) -> Values:
     """Return the kernel of one factorization or triangular system; `strict`: one order of sums."""
-    lead = [f"i{k}" for k in range(node.type.rank - 2)]
+    lead = loop_variables("i", node.type.rank - 2)
     for v in lead:
         values.open(v)
     kernel = FactorKernel(node, values, tuple(named(v) for v in lead), strict)
@@ -88,7 +88,7 @@ def _lu(kernel: FactorKernel) -> None:
     a, y, ops, dtype = kernel.argument(0), kernel.result(), kernel.node.graph.ops, kernel.node.dtype
     with kernel.loop("i", n) as i:
         kernel.each("j", n, lambda j: y.write(i, j, a(i, j)))
-        y.write(i, n, values.compute(ops["cast"], [values.position(i)], dtype, (dtype,)))
+        y.write(i, n, values.compute(ops["cast"], [values.position(i)], dtype, (dtype, True)))
     with kernel.blocks() as (done, width):
         with kernel.loop("k", width) as k:
             _eliminate(kernel, y, done + k, width - 1 - k)

@@ -11,7 +11,7 @@ from chainrule.ir.dims import Extent, names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I64, U8, DType
 from chainrule.loops.collapse import collapse
-from chainrule.loops.ir import Accumulator, Assign, For, Kernel, Position, Store, Tile, statements
+from chainrule.loops.ir import Assign, For, Kernel, Position, Store, Tile, statements
 from chainrule.loops.nests import lower_nest
 from chainrule.loops.singles import fill, lower_copy, lower_single, overwrites
 from chainrule.loops.values import Kept, Place, Values
@@ -283,7 +283,7 @@ def _launch(values: Values) -> Launch:
         used |= _mentioned(s)
         if isinstance(s, For):
             bound.add(s.variable)
-        elif isinstance(s, Assign | Accumulator):
+        elif isinstance(s, Assign) and s.dtype is I64:
             bound.add(s.name)
     extents = tuple(sorted(used - bound))
     kernel = Kernel(tuple(values.buffers.values()), extents, body)

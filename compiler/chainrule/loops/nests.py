@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from chainrule.ir.dims import Extent, Shape, named, size_of
+from chainrule.ir.dims import Extent, Shape, loop_variables, named, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.loops.ir import Accumulator, Combine
@@ -49,7 +49,7 @@ class _Nest:
         self.schedule, self.nest, self.summed = schedule, nest, summed
         self.rows, self.columns = nest.rows or (), nest.columns
         self.values = Values(lambda node: schedule.in_memory(node, nest.level), strip)
-        self.vars = [f"i{k}" for k in range(len(nest.space))]
+        self.vars = loop_variables("i", len(nest.space))
         self.sinks = [
             n for n, role in nest.members.items()
             if n in schedule.stored or role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE)
@@ -171,7 +171,7 @@ class _Nest:
         """Add the terms that were kept, in the order of their axes."""
         values = self.values
         shape = self.nest.row_shape if self._source_is_row(total) else self.nest.space
-        variables = [f"j{k}" for k in range(len(shape))]
+        variables = loop_variables("j", len(shape))
         for v in variables:
             values.open(v)
         at = flat_offset(shape, tuple(map(named, variables)))

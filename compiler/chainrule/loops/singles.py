@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chainrule.ir.dims import Extent, Shape, named, size_of, smaller
+from chainrule.ir.dims import Extent, Shape, loop_variables, named, size_of, smaller
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
@@ -21,9 +21,9 @@ __all__ = ["fill", "lower_copy", "lower_single"]
 def fill(place: Place, dtype: DType, size: Extent, number: float | bool) -> Values:
     """Set every element of a piece of memory."""
     values = Values(lambda _node: False)
-    values.open("i0")
-    values.store(place, dtype, named("i0"), values.number(number, dtype))
-    values.close("i0", size, vector=True)
+    values.open("i.0")
+    values.store(place, dtype, named("i.0"), values.number(number, dtype))
+    values.close("i.0", size, vector=True)
     return values
 
 
@@ -39,7 +39,7 @@ def _copy(
     steps: Sequence[int] | None,
 ) -> None:  # fmt: skip
     """Write x into part of an array of `shape`: element j goes to start + j*step."""
-    variables = [f"i{k}" for k in range(x.type.rank)]
+    variables = loop_variables("i", x.type.rank)
     index = tuple(named(v) for v in variables)
     for v in variables:
         values.open(v)
@@ -99,14 +99,14 @@ def _overlay(node: Node, values: Values) -> Values:
     lanes: a scattered store takes longer than its elements one after the other.
     """
     starts, steps, shape = node.attrs
-    values.open("i0")
-    values.store(node, node.dtype, named("i0"), values.number(0, node.dtype))
-    values.close("i0", node.type.size, vector=True)
+    values.open("i.0")
+    values.store(node, node.dtype, named("i.0"), values.number(0, node.dtype))
+    values.close("i.0", node.type.size, vector=True)
     alike: dict[Shape, list[tuple[Node, int, int]]] = {}
     for part in zip(node.args, starts, steps, strict=True):
         alike.setdefault(part[0].shape, []).append(part)
     for number, (extents, parts) in enumerate(alike.items()):
-        variables = [f"p{number}_{k}" for k in range(len(extents))]
+        variables = loop_variables(f"p{number}", len(extents))
         index = tuple(named(v) for v in variables)
         for v in variables:
             values.open(v)
@@ -137,7 +137,7 @@ def _recurrence(node: Node, values: Values) -> Values:
     axis, reverse = node.attrs
     rank = node.type.rank
     others = [i for i in range(rank) if i != axis]
-    variables = [f"i{k}" for k in range(rank)]
+    variables = loop_variables("i", rank)
     index = tuple(named(v) for v in variables)
     for i in others:
         values.open(variables[i])
@@ -179,9 +179,10 @@ def _scatter(node: Node, place: Place, values: Values) -> Values:
     g, places = node.args
     size, batch = node.attrs
     some = smaller(1, size)
+    (around,) = loop_variables("s", 1)
     if some != 1:
-        values.open("some")
-    variables = [f"i{k}" for k in range(g.type.rank)]
+        values.open(around)
+    variables = loop_variables("i", g.type.rank)
     index = tuple(named(v) for v in variables)
     rank = places.type.rank
     for v in variables:
@@ -193,7 +194,7 @@ def _scatter(node: Node, place: Place, values: Values) -> Values:
         lanes = k == 0 and g.type.rank > rank
         values.close(v, g.shape[-1 - k], vector=lanes)
     if some != 1:
-        values.close("some", some, vector=False)
+        values.close(around, some, vector=False)
     return values
 
 
@@ -235,9 +236,10 @@ def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bo
     rest = [[x for x in axes if x is not t] for axes, t in zip((m, n, k), tile, strict=True)]
     loops = [*_merged(lead), *rest[0], *rest[1], *rest[2]]
     offsets: list[Extent] = [a_start, b_start, 0]
-    for i, x in enumerate(loops):
-        position = named(f"i{i}")
-        values.open(f"i{i}")
+    variables = loop_variables("i", len(loops))
+    for v, x in zip(variables, loops, strict=True):
+        position = named(v)
+        values.open(v)
         offsets = [o + position * s for o, s in zip(offsets, (x.a, x.b, x.out), strict=True)]
     tm, tn, tk = tile
     adds: bool | Extent = strip is not None or bool(rest[2]) or step.total is not None
@@ -252,8 +254,8 @@ def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bo
             tm.extent, tn.extent, tk.extent, adds, strict=strict,
         )
     )  # fmt: skip
-    for i, x in reversed(list(enumerate(loops))):
-        values.close(f"i{i}", x.extent, vector=False)
+    for v, x in reversed(list(zip(variables, loops, strict=True))):
+        values.close(v, x.extent, vector=False)
     if rest[2] and strip is None and step.total is None:
         return [fill(node, node.dtype, node.type.size, 0), values]
     return [values]
@@ -261,7 +263,7 @@ def _contract(step: Single, schedule: Schedule, strip: str | None, *, strict: bo
 
 def _addressed(values: Values, x: Node) -> tuple[Node, list[Extent], Extent]:
     """Return in which array the elements of `x` lie, at what strides, from where on."""
-    variables = [f"x{i}" for i in range(x.type.rank)]
+    variables = loop_variables("x", x.type.rank)
     base, offset = follow(x, tuple(named(v) for v in variables), values.in_memory)
     if isinstance(offset, tuple):
         # Elements of 16 bits, which the product itself converts.

@@ -86,6 +86,10 @@ class Values:
         self._count += 1
         return f"{hint}{self._count}"
 
+    def _value_name(self, dtype: DType) -> str:
+        # What may stand in an extent has a name that no dim has.
+        return self.name("v." if dtype is I64 else "v")
+
     def buffer(self, place: Place, dtype: DType) -> Buffer:
         """Return the kernel's parameter for a piece of memory."""
         return self.buffers.setdefault(place, Buffer(f"b{len(self.buffers)}", dtype))
@@ -125,7 +129,7 @@ class Values:
         known = scope.known.get(key)
         if known is not None:
             return known
-        name = self.name()
+        name = self._value_name(dtype)
         scope.statements.append(Assign(name, dtype, value))
         scope.known[key] = name
         self._dtypes[name] = dtype
@@ -148,7 +152,7 @@ class Values:
 
     def fetch(self, place: Place, dtype: DType, offset: Extent) -> str:
         """Name an element of memory that the kernel itself writes: loaded here, each time anew."""
-        name = self.name()
+        name = self._value_name(dtype)
         self.emit(Assign(name, dtype, Load(self.buffer(place, dtype), offset)))
         self.declare(name, dtype)
         return name
@@ -246,7 +250,7 @@ class Values:
         ops = node.graph.ops
         wide = index
         if self._dtypes[index] is not I64:
-            wide = self.compute(ops["cast"], [index], I64, (I64,))
+            wide = self.compute(ops["cast"], [index], I64, (I64, True))
         size, zero = self.position(extent), self.number(0, I64)
         negative = self.compute(ops["less"], [wide, zero], BOOL)
         wrapped = self.compute(ops["add"], [wide, size], I64)
@@ -269,7 +273,7 @@ class Values:
                 wide = self.position(index[0])
                 if node.dtype is I64:
                     return wide
-                return self.compute(node.graph.ops["cast"], [wide], node.dtype, (node.dtype,))
+                return self.compute(node.graph.ops["cast"], [wide], node.dtype, (node.dtype, True))
             case "gather" if node.args[0].shape[node.attrs[0]] == 0:
                 # There is no nearest place to take: 0, as the op's meaning has it.
                 return self.number(0, node.dtype)

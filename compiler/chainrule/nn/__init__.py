@@ -4,6 +4,9 @@ Nothing here is known to the compiler: a layer is a dataclass of arrays, a loss 
 arrays, and a user's own are made the same way.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from chainrule.errors import absent, public_names
 from chainrule.nn.functions import (
     elu,
     gelu,
@@ -63,3 +66,12 @@ __all__ = [
     "squared_error",
     "zeros",
 ]
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

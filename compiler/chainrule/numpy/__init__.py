@@ -17,6 +17,7 @@ tables; it may also be indexed by traced values and updated with them, as
 
 # ruff: noqa: F401, F403  (a namespace: everything here is public)
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from numpy import (
@@ -86,6 +87,8 @@ from numpy import (
     uint32 as uint32,
 )
 
+from chainrule.errors import absent as _absent
+from chainrule.errors import public_names as _public_names
 from chainrule.numpy import (
     linalg as linalg,
 )
@@ -112,10 +115,17 @@ from chainrule.numpy.unavailable import *
 bool = bool_
 
 
-def __getattr__(name: str) -> _Any:
-    """Look for `bfloat16` when it is first asked for: NumPy gets it from another package."""
-    from chainrule_runtime.bfloat16 import bfloat16_dtype
+bfloat16: _Any
 
-    if name == "bfloat16":
-        return bfloat16_dtype().type
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> _Any:
+        """Look for `bfloat16` when it is first asked for: NumPy gets it from another package."""
+        from chainrule_runtime.bfloat16 import bfloat16_dtype
+
+        if name == "bfloat16":
+            return bfloat16_dtype().type
+        raise _absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return _public_names(__name__)

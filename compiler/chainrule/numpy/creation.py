@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
+from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
@@ -20,14 +21,15 @@ from chainrule.frontend.operands import (
     node_of,
     stored,
 )
-from chainrule.frontend.value import SymbolicExtent, describe, plain_extent, plain_shape
+from chainrule.frontend.value import SymbolicExtent, describe, known_extent, plain_shape
 from chainrule.ir.dims import Dim, Extent, Shape
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of
-from chainrule.numpy.joining import stack
+from chainrule.numpy.joining import concatenate, stack
 from chainrule.numpy.nodes import (
     checked_broadcast,
     converted,
+    given,
     graph_of_any,
     normalized_axes,
     part,
@@ -183,14 +185,15 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
             )
         )
     graph = graph_of_any([first, last, step])
-    begin, end, by = (plain_extent(v) for v in (first, last, step))
+    begin, end, by = (known_extent(v) for v in (first, last, step))
     if isinstance(by, Dim) or any(isinstance(v, float) for v in (begin, end, by)):
         raise UnsupportedError(
             explain("arange of a named dim takes integers, and a step that is a number",
                     f"at  {user_line()}", hint="scale cnp.arange(n) instead")
         )  # fmt: skip
     span = end - begin if by > 0 else begin - end
-    length = (span + (abs(by) - 1)) // abs(by)
+    some = decide(graph, span, 0, "arange: the end comes before the start")
+    length = (span + (abs(by) - 1)) // abs(by) if some else 0
     wanted = I64 if dtype is None else dtype_of(dtype)
     counter = _counter(graph, length, wanted if (begin, by) == (0, 1) else I64)
     if (begin, by) == (0, 1):
@@ -213,7 +216,8 @@ def linspace(
     operands = [as_operand(start), as_operand(stop)]
     kind = common_dtype([*operands, 1.0])
     low, high = (Array(node_of(o, graph, kind)) for o in operands)
-    count = plain_extent(num)
+    count = known_extent(num)
+    at_least(graph, count, 0, "linspace: the number of samples is negative")
     counter = Array(cast(_counter(graph, count), kind))
     parts: Any = SymbolicExtent(count.terms, graph) if isinstance(count, Dim) else count
     parts = parts - 1 if endpoint else parts
@@ -274,9 +278,10 @@ def _band(graph: Graph, rows: Extent, columns: Extent, k: int) -> tuple[Node, No
 @array_function(np.eye)
 def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float) -> Array:
     """Return ones on a diagonal and zeros elsewhere; extents may be named dims."""
-    graph = graph_of_any([N, M])
-    rows = plain_extent(N)
-    here, there = _band(graph, rows, rows if M is None else plain_extent(M), k)
+    graph = graph_of_any([N, M, k])
+    rows = known_extent(N)
+    columns = rows if M is None else known_extent(M)
+    here, there = _band(graph, rows, columns, known_extent(k))
     return Array(cast(here.equals(there), dtype_of(dtype)))
 
 
@@ -289,9 +294,10 @@ def identity(n: Any, dtype: Any = float) -> Any:
 @array_function(np.tri)
 def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = float) -> Array:
     """Return ones at and below a diagonal, as `numpy.tri`."""
-    graph = graph_of_any([N, M])
-    rows = plain_extent(N)
-    here, there = _band(graph, rows, rows if M is None else plain_extent(M), k)
+    graph = graph_of_any([N, M, k])
+    rows = known_extent(N)
+    columns = rows if M is None else known_extent(M)
+    here, there = _band(graph, rows, columns, known_extent(k))
     return Array(cast(here >= there, dtype_of(dtype)))
 
 
@@ -331,17 +337,31 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 
 @array_function(np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1) -> Array:
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
     """Return differences of neighbours along an axis, n times over, as `numpy.diff`."""
-    node = to_node(a)
+    node = to_node(a, prepend, append)
     (at,) = normalized_axes(axis, node.type.rank)
+    if n and (given(prepend) or given(append)):
+        node = _extended(node, at, prepend, append)
     for _ in range(n):
         length = node.shape[at] - 1
-        if isinstance(length, int) and length < 0:
+        if not decide(node.graph, length, 0, "diff of an empty axis"):
             return Array(part(node, at, 0, 0))
         high, low = part(node, at, 1, length), part(node, at, 0, length)
         node = node.graph.call("not_equal", high, low) if node.dtype is BOOL else high - low
     return Array(node)
+
+
+def _extended(node: Node, axis: int, prepend: Any, append: Any) -> Node:
+    """Put what `diff` is to begin and to end with at the ends of an axis."""
+    lined = tuple([1 if i == axis else n for i, n in enumerate(node.shape)])
+    parts: list[Any] = []
+    for value in (prepend, Array(node), append):
+        if given(value):
+            end = node_of(as_operand(value), node.graph)
+            parts.append(Array(end if end.type.rank else broadcast_to_shape(end, lined)))
+    longer: Array = concatenate(parts, axis=axis)
+    return longer.node
 
 
 @array_function(np.meshgrid)

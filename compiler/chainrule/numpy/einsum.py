@@ -183,7 +183,7 @@ def _order(
 
 
 @array_function(np.einsum)
-def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True, **options: Any) -> Array:
+def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True) -> Array:
     """Sum products of operands over axes named by letters, as `numpy.einsum`.
 
     Args:
@@ -192,15 +192,14 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True, **options: 
             for axes that broadcast; a letter twice in one group is a diagonal.
         operands: Arrays.
         optimize: Ignored: the order of contraction is always chosen by cost.
-        options: None are supported.
 
     Raises:
         StructureError: The subscripts do not fit the operands.
         ShapeError: One letter stands for two extents.
     """
     del optimize
-    if options or not isinstance(subscripts, str):
-        raise _wrong("subscripts are a string, and there are no other options", str(subscripts))
+    if not isinstance(subscripts, str):
+        raise _wrong("subscripts are a string", str(subscripts))
     values = [as_strong(x) for x in operands]
     graph, dtype = graph_of(values), common_dtype(values)
     nodes = [node_of(x, graph, dtype) for x in values]

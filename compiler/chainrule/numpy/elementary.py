@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import DTypeError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
@@ -17,6 +17,7 @@ from chainrule.frontend.operands import (
     node_of,
     resolve,
 )
+from chainrule.frontend.options import refuse_out
 from chainrule.ir.graph import Node
 from chainrule.numpy.pointwise import aligned, named_like, pointwise
 
@@ -103,9 +104,9 @@ trunc = _rounding("trunc", np.trunc)
 rint = _rounding("rint", np.rint)
 
 
-@array_function(np.fix)
+@array_function(newer("fix"))
 def fix(x: Any) -> Array:
-    """Round towards 0, as `numpy.fix`."""
+    """Round towards 0, as `numpy.fix`, which newer versions of NumPy advise against: `trunc`."""
     return _through(trunc, x)
 
 
@@ -115,9 +116,10 @@ def _through(function: Any, *args: Any) -> Array:
 
 
 @array_function(np.round, np.around)
-def round(x: Any, decimals: int = 0) -> Any:
+def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     """Round to a number of decimals, halves to even, as `numpy.round`."""
-    operand = as_operand(x)
+    refuse_out(np.round, out)
+    operand = as_operand(a)
     node = node_of(operand, graph_of([operand]))
     if not node.dtype.is_float:
         if decimals < 0:
@@ -258,9 +260,9 @@ def modf(x: Any, /) -> tuple[Array, Array]:
 
 
 @array_function(np.real)
-def real(x: Any) -> Any:
-    """Return x: there are no complex numbers."""
-    return x
+def real(val: Any) -> Any:
+    """Return the array: there are no complex numbers."""
+    return val
 
 
 @array_function(np.conjugate, np.conj)
@@ -273,9 +275,9 @@ conj = conjugate
 
 
 @array_function(np.imag)
-def imag(x: Any) -> Array:
+def imag(val: Any) -> Array:
     """Return zeros: there are no complex numbers."""
-    return Array(x.node.graph.full_like(x.node, 0))
+    return Array(val.node.graph.full_like(val.node, 0))
 
 
 @array_function(np.sinc)

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least, divisible
+from chainrule.frontend.assume import divisible
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
@@ -20,10 +20,12 @@ from chainrule.frontend.operands import (
     shape_of,
 )
 from chainrule.frontend.operands import reshape as reshape_node
-from chainrule.frontend.value import describe, plain_extent
+from chainrule.frontend.options import refuse_out
+from chainrule.frontend.value import describe, known_extent
 from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Node
 from chainrule.ir.types import dtype_of
+from chainrule.numpy.keys import normalize_slice
 from chainrule.numpy.nodes import joined, normalized_axes, part, shown, to_node
 from chainrule.numpy.shape import atleast_1d, atleast_2d, atleast_3d, moveaxis
 
@@ -42,7 +44,7 @@ def concatenate(
     Raises:
         ShapeError: Other extents differ, or there are no arrays.
     """
-    del out
+    refuse_out(np.concatenate, out)
     if isinstance(arrays, Array):
         arrays = list(arrays)
     operands = [as_strong(x) for x in arrays]
@@ -93,7 +95,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None) -> 
     Raises:
         ShapeError: The shapes differ.
     """
-    del out
+    refuse_out(np.stack, out)
     if isinstance(arrays, Array):
         arrays = list(arrays)
     operands = [as_strong(x) for x in arrays]
@@ -186,18 +188,13 @@ def _cut(ary: Any, sections: Any, axis: int, *, exact: bool) -> list[Array]:
         sizes = [extent // count + (i < extent % count) for i in range(count)]
         places: list[Any] = [sum(sizes[:i]) for i in range(1, count)]
     else:
-        places = [plain_extent(p) for p in sections]
-    ends = [*places, extent]
-    starts: list[Any] = [0, *places]
-    if isinstance(extent, int) and all(isinstance(p, int | np.integer) for p in places):
-        starts = [slice(int(s), None).indices(extent)[0] for s in starts]
-        ends = [slice(None, int(e)).indices(extent)[1] for e in ends]
-        sizes = [max(e - s, 0) for s, e in zip(starts, ends, strict=True)]
-    else:
-        for s, e in zip(starts, ends, strict=True):
-            at_least(node.graph, e, s, "split: places beyond the end")
-        sizes = [e - s for s, e in zip(starts, ends, strict=True)]
-    return [Array(part(node, at, s, n)) for s, n in zip(starts, sizes, strict=True)]
+        places = [known_extent(p) for p in sections]
+    ends: list[Any] = [*places, None]
+    parts = []
+    for s, e in zip([None, *places], ends, strict=True):
+        start, length, _ = normalize_slice(slice(s, e), extent, node.graph)
+        parts.append(Array(part(node, at, start, length)))
+    return parts
 
 
 @array_function(np.vsplit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import DTypeError, OutOfRangeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least
+from chainrule.frontend.assume import at_least, clamped, decide
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.value import SymbolicExtent, describe, plain_extent
 from chainrule.ir.dims import Dim, Extent, Shape, show_extent
@@ -168,31 +169,28 @@ def _not_integers(what: str) -> None:
 
 
 def _integer(item: Any, extent: Extent, axis: int, node: Node) -> Extent:
-    if isinstance(item, Dim):
-        index: Extent = plain_extent(item)
-        at_least(node.graph, extent, index + 1, "the index is beyond the end")
-        return index
-    if isinstance(extent, int):
-        if not -extent <= item < extent:
+    index: Extent = plain_extent(item) if isinstance(item, Dim) else int(item)
+    graph = node.graph
+    if isinstance(index, int) and isinstance(extent, int):
+        if not -extent <= index < extent:
             raise OutOfRangeError(
                 explain(
-                    f"index {item} is out of range for axis {axis} of extent {extent}",
+                    f"index {index} is out of range for axis {axis} of extent {extent}",
                     f"operand  {describe(node)}",
                     f"at  {user_line()}",
                 )
             )
-        return int(item % extent)
-    needed = item + 1 if item >= 0 else -item
-    at_least(node.graph, extent, needed, f"index {item} needs an extent of at least {needed}")
-    place: Extent = item if item >= 0 else extent + item
-    return place
+        return index % extent
+    shown = f"index {show_extent(index)} of axis {axis}"
+    if not decide(graph, index, 0, f"{shown} is counted from the front"):
+        at_least(graph, extent + index, 0, f"{shown} is before the first", OutOfRangeError)
+        return extent + index
+    at_least(graph, extent, index + 1, f"{shown} is beyond the last", OutOfRangeError)
+    return index
 
 
 def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, Extent, int]:
-    """Return first element, number of elements and step.
-
-    On an extent that is not a number, bounds are taken to lie within it: a guard says so.
-    """
+    """Return first element, number of elements and step, as `slice.indices` of Python."""
     step = 1 if item.step is None else item.step.__index__()
     if step == 0:
         raise ValueError("slice step cannot be zero")
@@ -206,36 +204,33 @@ def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, 
             )  # fmt: skip
     if isinstance(extent, int) and not any(isinstance(b, Dim) for b in bounds):
         numbers = range(*slice(bounds[0], bounds[1], step).indices(extent))
-        return numbers.start, len(numbers), numbers.step
-    start: Extent
-    low, high = bounds
-    if step < 0:
-        # From start down to stop, exclusive; the default stop is before the first element.
-        start = extent - 1 if low is None else _bound(low, extent, graph, last=1)
-        length = start + 1 if high is None else start - _bound(high, extent, graph, last=1)
-        return start, _rounded_up(length, -step), step
-    start = 0 if low is None else _bound(low, extent, graph)
-    stop = extent if high is None else _bound(high, extent, graph)
-    length = stop - start
-    if isinstance(length, int):
-        length = max(length, 0)
+        start, length = numbers.start, len(numbers)
     else:
-        at_least(graph, length, 0, "a slice that ends before it begins")
-    return start, _rounded_up(length, step), step
+        start, length = _spanned(bounds, extent, step, graph)
+    return (start, length, step) if length != 0 else (0, 0, 1)
 
 
-def _bound(bound: Any, extent: Extent, graph: Graph, last: int = 0) -> Extent:
-    """Return a bound counted from the front, assuming that it lies within the extent."""
-    if isinstance(bound, Dim):
-        at_least(graph, extent, bound + last, f"a slice beyond {show_extent(extent)}")
-        return bound
-    number: int = bound.__index__()
-    needed = number + last if number >= 0 else -number
-    at_least(
-        graph, extent, needed, f"a slice bound of {number} needs an extent of at least {needed}"
-    )
-    return number if number >= 0 else extent + number
+def _spanned(
+    bounds: Sequence[Any], extent: Extent, step: int, graph: Graph
+) -> tuple[Extent, Extent]:
+    """Return the first element that a slice takes of an axis, and how many."""
+    low, high = bounds
+    # Downwards, the end before the first element is -1, whatever that means as an index.
+    first, last = (0, extent) if step > 0 else (-1, extent - 1)
+    ends = (first, last) if step > 0 else (last, first)
+    start = ends[0] if low is None else _bound(low, extent, first, last, graph)
+    stop = ends[1] if high is None else _bound(high, extent, first, last, graph)
+    span = stop - start if step > 0 else start - stop
+    if not decide(graph, span, 0, "a slice ends before it begins"):
+        return 0, 0
+    size = abs(step)
+    return start, span if size == 1 else (span + (size - 1)) // size
 
 
-def _rounded_up(length: Extent, step: int) -> Extent:
-    return length if step == 1 else (length + (step - 1)) // step
+def _bound(bound: Any, extent: Extent, first: Extent, last: Extent, graph: Graph) -> Extent:
+    """Return a bound counted from the front, clamped to what a slice can begin or end with."""
+    place: Extent = bound if isinstance(bound, Dim) else bound.__index__()
+    shown = f"a slice bound of {show_extent(place)}"
+    if not decide(graph, place, 0, f"{shown} is counted from the front"):
+        place = place + extent
+    return clamped(graph, place, first, last, f"{shown} is beyond an axis of {show_extent(extent)}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
-from chainrule.errors import UnsupportedError, explain
+from chainrule.errors import UnsupportedError, absent, explain, public_names
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function
@@ -215,3 +215,12 @@ for _here, _there in (
     (np.linalg.matrix_transpose, np.matrix_transpose),
 ):  # fmt: skip
     IMPLEMENTATIONS.setdefault(_here, IMPLEMENTATIONS[_there])
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chainrule.errors import ShapeError, UnsupportedError, explain
+import numpy as np
+
+from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import current_graph
 from chainrule.frontend.dispatch import InGraph, first_traced
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
+    broadcast_to_shape,
     cast,
     graph_of,
     node_of,
@@ -20,11 +23,12 @@ from chainrule.frontend.operands import (
 from chainrule.frontend.value import describe
 from chainrule.ir.dims import Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node
-from chainrule.ir.types import dtype_of
+from chainrule.ir.types import BOOL, dtype_of
 
 __all__ = [
-    "Axis", "checked_broadcast", "converted", "each_axis", "graph_of_any", "joined", "kept",
-    "normalized_axes", "part", "permuted", "refuse_options", "shown", "sliced", "to_node",
+    "Axis", "checked_broadcast", "converted", "each_axis", "given", "graph_of_any", "joined",
+    "kept", "mask_of", "masked", "normalized_axes", "part", "permuted", "shown", "sliced",
+    "to_node",
 ]  # fmt: skip
 
 
@@ -40,9 +44,9 @@ def normalized_axes(axis: Axis, rank: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(rank))
-    given = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    asked = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     axes = []
-    for a in given:
+    for a in asked:
         number = a.__index__()
         if not -rank <= number < rank:
             raise ShapeError(
@@ -54,7 +58,7 @@ def normalized_axes(axis: Axis, rank: int) -> tuple[int, ...]:
             )
         axes.append(number % rank)
     if len(set(axes)) != len(axes):
-        raise ShapeError(explain(f"an axis is named twice: {given}", f"at  {user_line()}"))
+        raise ShapeError(explain(f"an axis is named twice: {asked}", f"at  {user_line()}"))
     return tuple(sorted(axes))
 
 
@@ -65,24 +69,44 @@ def kept(node: Node, like: Node, axes: tuple[int, ...], keepdims: bool) -> Array
     return Array(node)
 
 
-def refuse_options(name: str, out: Any, where: Any = None, initial: Any = None) -> None:
-    """Raise UnsupportedError where an option is given that traced values do not take."""
-    given = [n for n, v in (("out", out), ("where", where), ("initial", initial)) if v is not None]
-    if given:
-        raise UnsupportedError(
+def to_node(x: Any, *others: Any) -> Node:
+    """Return an operand as a node of the traced ones' graph; plain ones, of that traced into."""
+    operand = as_operand(x)
+    traced = [v for v in (operand, *others) if isinstance(v, InGraph)]
+    graph = None if traced else current_graph()
+    return node_of(operand, graph_of(traced or [operand]) if graph is None else graph)
+
+
+def given(option: Any) -> bool:
+    """Tell whether an optional argument of NumPy's was given."""
+    return option is not None and option is not np._NoValue  # noqa: SLF001  (NumPy's own default)
+
+
+def masked(node: Node, where: Any, instead: float) -> Node:
+    """Put a number in place of elements that `where`, of a reduction, leaves out.
+
+    Raises:
+        DTypeError: `where` has no truth values.
+        ShapeError: It does not broadcast to the array.
+    """
+    if not given(where) or where is True:
+        return node
+    return node.graph.select(mask_of(node, where), node, instead)
+
+
+def mask_of(node: Node, where: Any) -> Node:
+    """Return `where` of a reduction in the shape of what is reduced."""
+    mask = node_of(as_operand(where), node.graph)
+    if mask.dtype is not BOOL:
+        raise DTypeError(
             explain(
-                f"{name} of a traced value does not take {' and '.join(given)}",
+                "where= takes truth values",
+                f"where  {describe(mask)}",
                 f"at  {user_line()}",
-                hint="select with cnp.where before reducing",
+                hint="compare, as where=x > 0",
             )
         )
-
-
-def to_node(x: Any) -> Node:
-    """Return an operand as a node of its own graph; a plain array, of the one being traced into."""
-    operand = as_operand(x)
-    graph = None if isinstance(operand, InGraph) else current_graph()
-    return node_of(operand, graph_of([operand]) if graph is None else graph)
+    return broadcast_to_shape(mask, checked_broadcast(mask, node.shape))
 
 
 def permuted(node: Node, axes: Sequence[int]) -> Node:
@@ -131,8 +155,8 @@ def shown(extents: Sequence[Extent]) -> str:
 
 def each_axis(axes: Any, rank: int) -> list[int]:
     """Return axes as numbers from 0, in the order given."""
-    given = axes if isinstance(axes, Sequence) else (axes,)
-    return [normalized_axes(a, rank)[0] for a in given]
+    asked = axes if isinstance(axes, Sequence) else (axes,)
+    return [normalized_axes(a, rank)[0] for a in asked]
 
 
 def checked_broadcast(node: Node, shape: Shape) -> Shape:
@@ -158,5 +182,5 @@ def graph_of_any(values: Sequence[Any]) -> Graph:
 
 
 def converted(node: Node, dtype: Any) -> Node:
-    """Convert to a NumPy dtype, unless it is None."""
-    return node if dtype is None else cast(node, dtype_of(dtype))
+    """Convert to a NumPy dtype, unless it is None, as the user has written."""
+    return node if dtype is None else cast(node, dtype_of(dtype), rounds=True)

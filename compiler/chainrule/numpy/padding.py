@@ -17,9 +17,10 @@ from chainrule.frontend.operands import (
     broadcast_to_shape,
     node_of,
 )
-from chainrule.frontend.value import plain_extent
-from chainrule.ir.dims import Dim, Extent
+from chainrule.frontend.value import known_extent
+from chainrule.ir.dims import Dim, Extent, larger, show_extent
 from chainrule.ir.graph import Node
+from chainrule.numpy.indexing import take
 from chainrule.numpy.nodes import joined, normalized_axes, part, to_node
 
 __all__ = [
@@ -30,7 +31,20 @@ __all__ = [
 Pair = tuple[Extent, Extent]
 
 
-def _pairs(width: Any, rank: int) -> list[Pair]:
+def _pairs(width: Any, node: Node) -> list[Pair]:
+    """Return how many elements go before and after each axis.
+
+    Raises:
+        ShapeError: A number is negative.
+    """
+    pairs = _broadcast_pairs(width, node.type.rank)
+    for pair in pairs:
+        for count in pair:
+            at_least(node.graph, count, 0, f"pad: a width is negative: {show_extent(count)}")
+    return pairs
+
+
+def _broadcast_pairs(width: Any, rank: int) -> list[Pair]:
     if isinstance(width, dict):
         own = {normalized_axes(k, rank)[0]: v for k, v in width.items()}
         return [_pair(own.get(i, 0)) for i in range(rank)]
@@ -43,7 +57,7 @@ def _pairs(width: Any, rank: int) -> list[Pair]:
 
 def _pair(entry: Any) -> Pair:
     values = [*entry] if isinstance(entry, Sequence | np.ndarray) else [entry]
-    both = [plain_extent(v) if isinstance(v, Dim) else int(v) for v in values]
+    both = [known_extent(v) if isinstance(v, Dim) else int(v) for v in values]
     return (both[0], both[-1])
 
 
@@ -55,10 +69,11 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
 
     Raises:
         UnsupportedError: Another mode.
-        ShapeError: A reflection or a wrap is longer than the axis.
+        ShapeError: A width is negative, an axis without elements is to be continued, or a named one
+            is shorter than its reflection.
     """
     node = to_node(array)
-    pairs = _pairs(pad_width, node.type.rank)
+    pairs = _pairs(pad_width, node)
     if mode == "constant":
         return Array(_pad_constant(node, pairs, kwargs.get("constant_values", 0)))
     if mode not in _ENDS or kwargs:
@@ -70,8 +85,21 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
             )
         )
     for axis, (before, after) in enumerate(pairs):
-        node = _ENDS[mode](node, axis, before, after)
+        if (before, after) != (0, 0):
+            places = _repeated(mode, node.shape[axis], before, after)
+            if places is None:
+                node = _ENDS[mode](node, axis, before, after)
+            else:
+                node = take(Array(node), places, axis).node
     return Array(node)
+
+
+def _repeated(mode: str, extent: Extent, before: Extent, after: Extent) -> Any:
+    """Return where elements come from if an axis is shorter than its reflection, else None."""
+    numbers = isinstance(extent, int) and isinstance(before, int) and isinstance(after, int)
+    if not numbers or mode == "edge" or not 0 < extent <= larger(before, after):
+        return None
+    return np.pad(np.arange(extent), (before, after), mode)  # type: ignore[call-overload]
 
 
 def _pad_constant(node: Node, pairs: Sequence[Pair], values: Any) -> Node:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from chainrule.frontend.array import Array
-from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function
 from chainrule.frontend.operands import (
     Operand,
     as_operand,
@@ -24,7 +24,7 @@ from chainrule.frontend.operands import (
 )
 from chainrule.frontend.value import SymbolicExtent, Value
 from chainrule.ir.graph import Node
-from chainrule.ir.types import BOOL, I64, DType
+from chainrule.ir.types import BOOL, I64, DType, dtype_of
 
 __all__ = [
     "acos", "acosh", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
@@ -57,6 +57,17 @@ def aligned(args: tuple[Any, ...], ufunc: np.ufunc) -> tuple[list[Node], bool, t
         for x, d in zip(operands, dtypes, strict=False)
     ]
     return nodes, all(map(_is_weak, operands)), dtypes
+
+
+def _in_dtype(ufunc: np.ufunc, args: tuple[Any, ...], dtype: Any) -> tuple[Array, ...]:
+    """Convert operands to what `ufunc` takes where its result is asked for in a dtype."""
+    operands = [as_operand(x) for x in args]
+    graph = graph_of(operands)
+    dtypes = resolve(ufunc, operands, dtype_of(dtype))
+    return tuple([Array(node_of(x, graph, d)) for x, d in zip(operands, dtypes, strict=False)])
+
+
+IMPLEMENTATIONS["in dtype"] = _in_dtype
 
 
 def _is_weak(x: Operand) -> bool:
@@ -115,16 +126,14 @@ def _function(name: str, *ufuncs: np.ufunc) -> Callable[..., Any]:
     ufunc = ufuncs[0]
     if ufunc.nin == 1:
 
-        def unary(x: Any, /, *, dtype: Any = None) -> Any:
-            result = pointwise(name, ufunc, x)
-            return result if dtype is None else result.astype(dtype)
+        def unary(x: Any, /) -> Any:
+            return pointwise(name, ufunc, x)
 
         made: Callable[..., Any] = unary
     else:
 
-        def binary(a: Any, b: Any, /, *, dtype: Any = None) -> Any:
-            result = pointwise(name, ufunc, a, b)
-            return result if dtype is None else result.astype(dtype)
+        def binary(a: Any, b: Any, /) -> Any:
+            return pointwise(name, ufunc, a, b)
 
         made = binary
     return named_like(array_function(*ufuncs)(made), ufunc)
@@ -142,11 +151,10 @@ def named_like(function: Callable[..., Any], ufunc: np.ufunc) -> Callable[..., A
 def _logical(name: str, numeric: np.ufunc, bool_op: str) -> Callable[..., Any]:
     """Declare arithmetic that is logic on truth values."""
 
-    def binary(a: Any, b: Any, /, *, dtype: Any = None) -> Any:
+    def binary(a: Any, b: Any, /) -> Any:
         nodes, weak, dtypes = aligned((a, b), numeric)
         op = bool_op if dtypes[-1] is BOOL else name
-        result = Array(nodes[0].graph.call(op, *nodes), weak)
-        return result if dtype is None else result.astype(dtype)
+        return Array(nodes[0].graph.call(op, *nodes), weak)
 
     return named_like(array_function(numeric)(binary), numeric)
 
@@ -205,7 +213,13 @@ def _truth(name: str, ufunc: np.ufunc) -> Callable[..., Any]:
         nodes, _, _ = aligned(args, ufunc)
         return Array(nodes[0].graph.call(name, *(cast(n, BOOL) for n in nodes)))
 
-    return named_like(array_function(ufunc)(logic), ufunc)
+    def unary(x: Any, /) -> Array:
+        return logic(x)
+
+    def binary(a: Any, b: Any, /) -> Array:
+        return logic(a, b)
+
+    return named_like(array_function(ufunc)(unary if ufunc.nin == 1 else binary), ufunc)
 
 
 logical_and = _truth("bit_and", np.logical_and)

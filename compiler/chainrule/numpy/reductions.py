@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DTypeError, ShapeError, explain
+from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
+    as_operand,
     cast,
+    node_of,
     reshape,
 )
+from chainrule.frontend.options import refuse_out
 from chainrule.frontend.value import describe
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of
-from chainrule.numpy.nodes import Axis, kept, normalized_axes, refuse_options, to_node
+from chainrule.numpy.nodes import Axis, given, joined, kept, masked, normalized_axes, to_node
 from chainrule.ops.reduce import cumulative_product
 
 __all__ = [
@@ -34,6 +38,15 @@ def total_dtype(node: Node, dtype: Any) -> DType:
         DTypeError: They widen to uint64.
     """
     if dtype is not None:
+        if dtype_of(dtype) is BOOL:
+            raise DTypeError(
+                explain(
+                    "sums and products with dtype=bool are not available",
+                    f"operand  {describe(node)}",
+                    f"at  {user_line()}",
+                    hint="any() and all() are what they mean",
+                )
+            )
         return dtype_of(dtype)
     if node.dtype.kind == "uint":
         raise DTypeError(
@@ -54,11 +67,10 @@ def sum(
     *, where: Any = None, initial: Any = None,
 ) -> Array:  # fmt: skip
     """Add up elements along axes, as `numpy.sum`; integers smaller than int64 widen to it."""
-    refuse_options("sum", out, where, initial)
-    node = to_node(a)
-    node = cast(node, total_dtype(node, dtype))
-    axes = normalized_axes(axis, node.type.rank)
-    return kept(node.graph.call("sum", node, axes=axes) if axes else node, node, axes, keepdims)
+    refuse_out(np.sum, out)
+    node, axes = _terms(a, axis, dtype, where, initial, neutral=0)
+    total = node.graph.call("sum", node, axes=axes) if axes else node
+    return kept(_begun("sum", "add", total, initial), node, axes, keepdims)
 
 
 @array_function(np.prod)
@@ -67,16 +79,65 @@ def prod(
     *, where: Any = None, initial: Any = None,
 ) -> Array:  # fmt: skip
     """Multiply elements along axes, as `numpy.prod`; the derivative is right at zeros too."""
-    refuse_options("prod", out, where, initial)
-    node = to_node(a)
-    node = cast(node, total_dtype(node, dtype))
-    axes = normalized_axes(axis, node.type.rank)
-    return kept(node.graph.call("prod", node, axes=axes) if axes else node, node, axes, keepdims)
+    refuse_out(np.prod, out)
+    node, axes = _terms(a, axis, dtype, where, initial, neutral=1)
+    total = node.graph.call("prod", node, axes=axes) if axes else node
+    return kept(_begun("prod", "mul", total, initial), node, axes, keepdims)
 
 
-def _extreme(name: str, a: Any, axis: Axis, keepdims: bool) -> Array:
-    node = to_node(a)
+def _terms(
+    a: Any, axis: Axis, dtype: Any, where: Any, initial: Any, neutral: int
+) -> tuple[Node, tuple[int, ...]]:
+    """Return what is added or multiplied, and along which axes."""
+    node = to_node(a, where, initial)
+    node = masked(cast(node, total_dtype(node, dtype)), where, neutral)
+    return node, normalized_axes(axis, node.type.rank)
+
+
+def _begun(name: str, op: str, total: Node, initial: Any) -> Node:
+    """Begin a sum or a product with `initial`, which is of the result's dtype."""
+    if not given(initial):
+        return total
+    return total.graph.call(op, total, total.graph.broadcast(_first(name, total, initial),
+                                                             total.shape, ()))  # fmt: skip
+
+
+def _first(name: str, node: Node, initial: Any) -> Node:
+    first = cast(node_of(as_operand(initial), node.graph), node.dtype)
+    if first.type.rank:
+        raise ShapeError(
+            explain(
+                f"{name}: initial is one number",
+                f"initial  {describe(first)}",
+                f"at  {user_line()}",
+            )
+        )
+    return first
+
+
+def _extreme(
+    name: str, a: Any, axis: Axis, keepdims: bool, where: Any = None, initial: Any = None
+) -> Array:
+    node = to_node(a, where, initial)
     axes = normalized_axes(axis, node.type.rank)
+    if given(where) and where is not True and not given(initial):
+        raise StructureError(
+            explain(
+                f"{name} with where= needs initial=: what it is where nothing is chosen",
+                f"at  {user_line()}",
+                hint=f"say {name}(x, where=mask, initial={'-' if name == 'max' else ''}np.inf)",
+            )
+        )
+    node = masked(node, where, neutral(name, node.dtype))
+    if given(initial):
+        # One more element along an axis, so that an axis without any has an extreme too.
+        first = _first(name, node, initial)
+        if not axes:
+            first = node.graph.broadcast(first, node.shape, ())
+            return Array(node.graph.call(f"{name}imum", node, first))
+        extents = tuple([1 if i == axes[0] else n for i, n in enumerate(node.shape)])
+        lead = node.graph.broadcast(first, extents, ())
+        node = joined([lead, node], axes[0])
     if not axes:
         return Array(node)
     for i in axes:
@@ -99,8 +160,8 @@ def max(
     where: Any = None,
 ) -> Array:  # fmt: skip
     """Return the largest elements along axes, as `numpy.max`; equal ones share the derivative."""
-    refuse_options("max", out, where, initial)
-    return _extreme("max", a, axis, keepdims)
+    refuse_out(np.max, out)
+    return _extreme("max", a, axis, keepdims, where, initial)
 
 
 @array_function(np.min, np.amin)
@@ -109,8 +170,8 @@ def min(
     where: Any = None,
 ) -> Array:  # fmt: skip
     """Return the smallest elements along axes, as `numpy.min`; equal ones share the derivative."""
-    refuse_options("min", out, where, initial)
-    return _extreme("min", a, axis, keepdims)
+    refuse_out(np.min, out)
+    return _extreme("min", a, axis, keepdims, where, initial)
 
 
 amax, amin = max, min
@@ -119,7 +180,7 @@ amax, amin = max, min
 @array_function(np.ptp)
 def ptp(a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False) -> Array:
     """Return the largest minus the smallest along axes, as `numpy.ptp`."""
-    refuse_options("ptp", out)
+    refuse_out(np.ptp, out)
     result: Array = _extreme("max", a, axis, keepdims) - _extreme("min", a, axis, keepdims)
     return result
 
@@ -143,14 +204,14 @@ def _arg(name: str, a: Any, axis: int | None, keepdims: bool) -> Array:
 @array_function(np.argmax)
 def argmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Array:
     """Return where the largest element is first found, as `numpy.argmax`: int64."""
-    refuse_options("argmax", out)
+    refuse_out(np.argmax, out)
     return _arg("argmax", a, axis, keepdims)
 
 
 @array_function(np.argmin)
 def argmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Array:
     """Return where the smallest element is first found, as `numpy.argmin`: int64."""
-    refuse_options("argmin", out)
+    refuse_out(np.argmin, out)
     return _arg("argmin", a, axis, keepdims)
 
 
@@ -167,8 +228,9 @@ def any(
     a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = None
 ) -> Array:
     """Tell whether something is not 0 along axes, as `numpy.any`; False for no elements."""
-    refuse_options("any", out, where)
-    result: Array = count_nonzero(a, axis, keepdims=keepdims) > 0
+    refuse_out(np.any, out)
+    chosen = masked(cast(to_node(a, where), BOOL), where, False)
+    result: Array = count_nonzero(Array(chosen), axis, keepdims=keepdims) > 0
     return result
 
 
@@ -177,10 +239,21 @@ def all(
     a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = None
 ) -> Array:
     """Tell whether nothing is 0 along axes, as `numpy.all`; True for no elements."""
-    refuse_options("all", out, where)
-    zeros = Array(cast(to_node(a), BOOL)) == False  # noqa: E712  (elementwise)
-    result: Array = count_nonzero(zeros, axis, keepdims=keepdims) == 0
+    refuse_out(np.all, out)
+    zeros = ~masked(cast(to_node(a, where), BOOL), where, True)
+    result: Array = count_nonzero(Array(zeros), axis, keepdims=keepdims) == 0
     return result
+
+
+def neutral(name: str, dtype: DType) -> float:
+    """Return what no element of a dtype is beyond: the extreme of nothing."""
+    low = name == "max"
+    if dtype.is_float:
+        return -math.inf if low else math.inf
+    if dtype is BOOL:
+        return not low
+    bounds = np.iinfo(dtype.numpy)
+    return int(bounds.min if low else bounds.max)
 
 
 def _running_axis(node: Node, axis: int | None) -> tuple[Node, int]:
@@ -192,7 +265,7 @@ def _running_axis(node: Node, axis: int | None) -> tuple[Node, int]:
 @array_function(np.cumsum)
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Array:
     """Return running sums along an axis, as `numpy.cumsum`; of all elements where it is None."""
-    refuse_options("cumsum", out)
+    refuse_out(np.cumsum, out)
     node = to_node(a)
     node, at = _running_axis(cast(node, total_dtype(node, dtype)), axis)
     return Array(node.graph.call("cumsum", node, axis=at, reverse=False))
@@ -201,7 +274,7 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) 
 @array_function(np.cumprod)
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Array:
     """Return running products along an axis, as `numpy.cumprod`; zeros have right derivatives."""
-    refuse_options("cumprod", out)
+    refuse_out(np.cumprod, out)
     node = to_node(a)
     node, at = _running_axis(cast(node, total_dtype(node, dtype)), axis)
     return Array(cumulative_product(node, axis=at, reverse=False))

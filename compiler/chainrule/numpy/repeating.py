@@ -9,13 +9,13 @@ import numpy as np
 
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least
+from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.dispatch import array_function
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import reshape as reshape_node
 from chainrule.frontend.value import describe, plain_extent
-from chainrule.ir.dims import Dim, Extent
-from chainrule.ir.graph import Node
+from chainrule.ir.dims import Dim, Extent, show_extent
+from chainrule.ir.graph import Graph, Node
 from chainrule.numpy.nodes import each_axis, joined, normalized_axes, part, sliced, to_node
 from chainrule.numpy.shape import swapaxes
 
@@ -89,20 +89,36 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
 
 def _rolled(node: Node, by: Any, axis: int) -> Node:
     extent = node.shape[axis]
-    if isinstance(extent, int) and isinstance(by, int | np.integer):
-        by = int(by) % extent if extent else 0
-    elif not isinstance(by, Dim):
-        by = int(by)
-        at_least(node.graph, extent, builtin_abs(by), "roll by more than the extent")
-        by = by if by >= 0 else extent + by
+    by = _within_one_turn(by if isinstance(by, Dim) else int(by), extent, node.graph)
     if by in (0, extent):
         return node
     return joined([part(node, axis, extent - by, by), part(node, axis, 0, extent - by)], axis)
 
 
-def builtin_abs(number: int) -> int:
-    """Return the size of a Python integer."""
-    return number if number >= 0 else -number
+def _within_one_turn(by: Extent, extent: Extent, graph: Graph) -> Extent:
+    """Return a shift from 0 up to `extent` that moves elements to the same places."""
+    if isinstance(by, int) and isinstance(extent, int):
+        return by % extent if extent else 0
+    shown = f"roll by {show_extent(by)}"
+    if not decide(graph, extent, 1, "roll of an empty axis"):
+        return 0
+    if not decide(graph, by, 0, f"{shown} is forward"):
+        if decide(graph, by + extent, 0, f"{shown} is more than the extent"):
+            return by + extent
+    elif decide(graph, extent, by, f"{shown} is more than the extent"):
+        return by
+    return by % extent
+
+
+def _times(name: str, count: Any, graph: Graph) -> Extent:
+    """Return how often something is repeated.
+
+    Raises:
+        ShapeError: The number is negative.
+    """
+    times: Extent = plain_extent(count) if isinstance(count, Dim) else int(count)
+    at_least(graph, times, 0, f"{name}: a number of repetitions is negative")
+    return times
 
 
 @array_function(np.tile)
@@ -110,7 +126,7 @@ def tile(A: Any, reps: Any) -> Array:
     """Lay copies side by side, as `numpy.tile`."""
     node = to_node(A)
     times = list(reps) if isinstance(reps, Sequence | np.ndarray) else [reps]
-    times = [plain_extent(t) if isinstance(t, Dim) else int(t) for t in times]
+    times = [_times("tile", t, node.graph) for t in times]
     rank = max(len(times), node.type.rank)
     times = [1] * (rank - len(times)) + times
     own = (1,) * (rank - node.type.rank) + node.shape
@@ -150,8 +166,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
         places = np.repeat(np.arange(len(repeats)), repeats)
         values: Any = Array(node)
         return np.take(values, places, axis=at)
-    times = plain_extent(repeats if not np.ndim(repeats) else repeats[0])
-    times = times if isinstance(times, Dim) else int(times)
+    times = _times("repeat", repeats if not np.ndim(repeats) else repeats[0], node.graph)
     wide = (*node.shape[: at + 1], times, *node.shape[at + 1 :])
     axes = tuple(i if i <= at else i + 1 for i in range(node.type.rank))
     spread = node.graph.broadcast(node, wide, axes)

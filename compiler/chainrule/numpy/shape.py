@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import divisible
+from chainrule.frontend.assume import at_least, divisible, equal
 from chainrule.frontend.dispatch import array_function, first_traced, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
@@ -22,7 +22,7 @@ from chainrule.frontend.operands import (
 )
 from chainrule.frontend.operands import reshape as reshape_node
 from chainrule.frontend.value import describe, plain_shape, symbolic
-from chainrule.ir.dims import Dim, Shape, show_extent, size_of
+from chainrule.ir.dims import Dim, Shape, has_quotient, show_extent, size_of
 from chainrule.numpy.nodes import (
     checked_broadcast,
     each_axis,
@@ -53,13 +53,11 @@ def ndim(a: Any) -> int:
 
 
 @array_function(np.size)
-def size(a: Any, axis: int | None = None) -> Any:
-    """Return the number of elements, as `numpy.size`."""
+def size(a: Any, axis: Any = None) -> Any:
+    """Return the number of elements, all or along axes, as `numpy.size`."""
     node = to_node(a)
-    extent = (
-        node.type.size if axis is None else node.shape[normalized_axes(axis, node.type.rank)[0]]
-    )
-    return symbolic(extent, node.graph)
+    axes = normalized_axes(axis, node.type.rank)
+    return symbolic(size_of(node.shape[i] for i in axes), node.graph)
 
 
 @array_function(np.reshape)
@@ -79,6 +77,9 @@ def reshape(
     given = plain_shape(tuple(wanted) if isinstance(wanted, Sequence) else (wanted,))
     extents = [e if isinstance(e, Dim) else int(e) for e in given]
     free = [i for i, e in enumerate(extents) if e == -1]
+    for e in extents:
+        if e != -1:
+            at_least(node.graph, e, 0, f"cannot reshape to {shown(extents)}: {e} is negative")
     if len(free) > 1:
         raise ShapeError(explain("only one extent can be -1", f"shape  {tuple(extents)}",
                                  f"at  {user_line()}"))  # fmt: skip
@@ -86,7 +87,10 @@ def reshape(
         rest = size_of(e for e in extents if e != -1)
         why = f"cannot reshape {node.type} to {shown(extents)}"
         extents[free[0]] = divisible(node.graph, node.type.size, rest, why)
-    if not free and size_of(extents) != node.type.size:
+    size = size_of(extents)
+    if not free and size != node.type.size and (has_quotient(size) or has_quotient(node.type.size)):
+        equal(node.graph, node.type.size, size, f"cannot reshape {node.type} to {shown(extents)}")
+    elif not free and size != node.type.size:
         raise ShapeError(
             explain(
                 "cannot reshape: the number of elements differs",

@@ -7,17 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.errors import DTypeError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import array_function, newer
+from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
+    broadcast_to_shape,
     cast,
     node_of,
 )
+from chainrule.frontend.options import refuse_out
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Extent, size_of
 from chainrule.ir.graph import Node
-from chainrule.ir.types import F32, F64, dtype_of
-from chainrule.numpy.nodes import Axis, kept, normalized_axes, refuse_options, to_node
+from chainrule.ir.types import BOOL, F32, F64, dtype_of
+from chainrule.numpy.nodes import (
+    Axis,
+    checked_broadcast,
+    given,
+    kept,
+    mask_of,
+    masked,
+    normalized_axes,
+    to_node,
+)
 from chainrule.numpy.reductions import count_nonzero, max, min, sum
 
 __all__ = [
@@ -42,6 +56,15 @@ def _divided(node: Node, by: Node | float) -> Node:
 
 def _to_float(node: Node, dtype: Any) -> Node:
     wanted = dtype_of(dtype) if dtype is not None else node.dtype if node.dtype.is_float else F64
+    if not wanted.is_float:
+        raise DTypeError(
+            explain(
+                f"averages with dtype={wanted.numpy} are not available",
+                f"operand  {describe(node)}",
+                f"at  {user_line()}",
+                hint="take them in a float dtype, then convert with .astype",
+            )
+        )
     return cast(node, wanted)
 
 
@@ -64,15 +87,46 @@ def mean(
     *, where: Any = None,
 ) -> Array:  # fmt: skip
     """Average along axes, as `numpy.mean`; of integers in float64."""
-    refuse_options("mean", out, where)
-    node = _to_float(to_node(a), dtype)
+    refuse_out(np.mean, out)
+    node = _to_float(to_node(a, where), dtype)
     axes = normalized_axes(axis, node.type.rank)
+    if given(where) and where is not True:
+        return kept(_mean_where(node, axes, mask_of(node, where)), node, axes, keepdims)
     return kept(_mean(node, axes), node, axes, keepdims)
+
+
+def _mean_where(node: Node, axes: tuple[int, ...], mask: Node) -> Node:
+    """Average what is chosen; NaN where nothing is."""
+    wide = _widened(node)
+    total = _summed(node.graph.select(mask, wide, 0), axes)
+    return cast(total / _summed(cast(mask, wide.dtype), axes), node.dtype)
+
+
+def _summed(node: Node, axes: tuple[int, ...]) -> Node:
+    return node.graph.call("sum", node, axes=axes) if axes else node
 
 
 def _centred(node: Node, axes: tuple[int, ...]) -> Node:
     from_mean = tuple(i for i in range(node.type.rank) if i not in axes)
     return node - node.graph.broadcast(_mean(node, axes), node.shape, from_mean)
+
+
+def _spread(
+    node: Node, axes: tuple[int, ...], where: Any, mean: Any, ddof: float
+) -> tuple[Node, Node]:
+    """Return distances from a mean, 0 where nothing is chosen, and the degrees of freedom."""
+    wide = _widened(node)
+    chosen = given(where) and where is not True
+    mask = mask_of(node, where) if chosen else node.graph.full(node.shape, True, BOOL)
+    if given(mean):
+        middle = cast(node_of(as_operand(mean), node.graph), wide.dtype)
+        middle = broadcast_to_shape(middle, checked_broadcast(middle, node.shape))
+    else:
+        own = tuple([i for i in range(node.type.rank) if i not in axes])
+        middle = node.graph.broadcast(_mean_where(wide, axes, mask), node.shape, own)
+    off = node.graph.select(mask, wide - middle, 0)
+    degrees = _summed(cast(mask, wide.dtype), axes) - float(ddof)
+    return off, node.graph.select(degrees > 0, degrees, 0)
 
 
 def _freedom(node: Node, axes: tuple[int, ...], ddof: float) -> Node | float:
@@ -94,9 +148,13 @@ def var(
     correction: float | None = None,
 ) -> Array:  # fmt: skip
     """Return the mean squared distance from the mean along axes, as `numpy.var`."""
-    refuse_options("var", out, where, mean)
-    node = _to_float(to_node(a), dtype)
+    refuse_out(np.var, out)
+    node = _to_float(to_node(a, where, mean), dtype)
     axes = normalized_axes(axis, node.type.rank)
+    if given(mean) or (given(where) and where is not True):
+        freedom = ddof if correction is None else correction
+        off, degrees = _spread(node, axes, where, mean, freedom)
+        return kept(cast(_summed(off * off, axes) / degrees, node.dtype), node, axes, keepdims)
     if not axes:
         return Array(node * 0.0)
     wide = _widened(node)
@@ -116,9 +174,15 @@ def std(
 
     Computed as a norm, so that its derivative is 0 where all elements are equal.
     """
-    refuse_options("std", out, where, mean)
-    node = _to_float(to_node(a), dtype)
+    refuse_out(np.std, out)
+    node = _to_float(to_node(a, where, mean), dtype)
     axes = normalized_axes(axis, node.type.rank)
+    if given(mean) or (given(where) and where is not True):
+        freedom = ddof if correction is None else correction
+        off, degrees = _spread(node, axes, where, mean, freedom)
+        length = node.graph.call("norm", off, axes=axes) if axes else node.graph.call("abs", off)
+        root = node.graph.call("sqrt", degrees)
+        return kept(cast(length / root, node.dtype), node, axes, keepdims)
     if not axes:
         return Array(node * 0.0)
     wide = _widened(node)
@@ -154,40 +218,57 @@ def _whole(node: Node, axes: tuple[int, ...]) -> Node:
     return node.graph.call("extent", extent=_count(node, axes))
 
 
-def _without_nan(a: Any, instead: float) -> Array:
-    node = to_node(a)
+def _without_nan(a: Any, instead: float, *others: Any) -> Array:
+    node = to_node(a, *others)
     if not node.dtype.is_float:
         return Array(node)
     return Array(node.graph.select(node.equals(node), node, instead))
 
 
 @array_function(np.nansum)
-def nansum(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False) -> Any:
+def nansum(
+    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
+    initial: Any = None, where: Any = None,
+) -> Any:  # fmt: skip
     """Add up what is not NaN, as `numpy.nansum`."""
-    return sum(_without_nan(a, 0.0), axis, dtype, keepdims=keepdims)
+    clean = _without_nan(a, 0.0, where, initial)
+    return sum(clean, axis, dtype, out, keepdims=keepdims, where=where, initial=initial)
 
 
 @array_function(np.nanmean)
-def nanmean(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def nanmean(
+    a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *,
+    where: Any = None,
+) -> Array:  # fmt: skip
     """Average what is not NaN, as `numpy.nanmean`; NaN where there is nothing."""
-    node = _to_float(to_node(a), None)
+    refuse_out(np.nanmean, out)
+    node = _to_float(to_node(a, where), dtype)
     wide = _widened(node)
-    number = count_nonzero(Array(node.equals(node)), axis, keepdims=keepdims)
-    total = nansum(Array(wide), axis, keepdims=keepdims)
+    there = masked(node.equals(node), where, False)
+    number = count_nonzero(Array(there), axis, keepdims=keepdims)
+    total = nansum(Array(wide), axis, keepdims=keepdims, where=where)
     result: Array = (total / number.astype(wide.dtype.numpy)).astype(node.dtype.numpy)
     return result
 
 
 @array_function(np.nanmax)
-def nanmax(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+def nanmax(
+    a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+    where: Any = None,
+) -> Any:  # fmt: skip
     """Return the largest that is not NaN, as `numpy.nanmax`; -inf where there is nothing."""
-    return max(_without_nan(a, -math.inf), axis, keepdims=keepdims)
+    clean = _without_nan(a, -math.inf, where, initial)
+    return max(clean, axis, out, keepdims, initial=initial, where=where)
 
 
 @array_function(np.nanmin)
-def nanmin(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+def nanmin(
+    a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
+    where: Any = None,
+) -> Any:  # fmt: skip
     """Return the smallest that is not NaN, as `numpy.nanmin`; inf where there is nothing."""
-    return min(_without_nan(a, math.inf), axis, keepdims=keepdims)
+    clean = _without_nan(a, math.inf, where, initial)
+    return min(clean, axis, out, keepdims, initial=initial, where=where)
 
 
 @array_function(newer("trapezoid"))

@@ -7,7 +7,7 @@ nobody takes is neither stored nor, where nothing else needs it, computed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,7 +16,8 @@ import numpy as np
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, evaluate_extent, named, names_of
 from chainrule.ir.graph import Node
-from chainrule.ir.op import Kind, Notation, Op, Special
+from chainrule.ir.op import Kind, Notation, Op, Requirement, Special
+from chainrule.ir.sizes import LARGEST
 from chainrule.ir.types import BOOL, BUNDLE, I64, Array, Type
 from chainrule.ir.walk import rebuild
 from chainrule.ops._declare import declare
@@ -227,11 +228,18 @@ def _loop_value(
     return found
 
 
+def _loop_needs(*_args: Type, length: Extent, **_attributes: object) -> Iterator[Requirement]:
+    yield Requirement(length, "a loop has a negative number of steps")
+    if not (isinstance(length, Dim) and length.is_name):
+        yield Requirement(LARGEST - length, "a loop has more steps than can be counted")
+
+
 loop: Final[Op] = declare(
     Op(
         "loop", Kind.CONTROL,
         ("body", "test", "carries", "mapped", "length", "bound", "reverse", "counted"),
         _loop_type, _loop_value, Special(), notation=Notation("loop", r"\operatorname{{loop}}"),
+        needs=_loop_needs,
     )
 )  # fmt: skip
 

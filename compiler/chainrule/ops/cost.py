@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from chainrule.ir.body import bodies_of
-from chainrule.ir.dims import Extent, evaluate_extent, names_of, size_of
+from chainrule.ir.dims import Dim, Extent, Monomial, evaluate_extent, names_of, size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.walk import topological
 from chainrule.ops.control import counted_names
 
-__all__ = ["NOMINAL", "flops", "flops_of", "typical"]
+__all__ = ["NOMINAL", "flops", "flops_of", "total_flops", "typical", "unbounded"]
 
 NOMINAL: Final = 64
 "What a named extent counts as where its number is not known."
@@ -71,3 +71,22 @@ def flops(nodes: Iterable[Node], dims: Mapping[str, int]) -> int:
     loose = {n for e in found for n in counted_names(e)} - set(dims)
     known = {**dims, **dict.fromkeys(loose, 1)}
     return sum(evaluate_extent(e, known) for e in found)
+
+
+def total_flops(nodes: Iterable[Node]) -> Extent:
+    """Return the operations of all `nodes` in terms of the named dims; linear."""
+    total: dict[Monomial, int] = {}
+    for node in nodes:
+        work = flops_of(node)
+        for monomial, count in (((), work),) if isinstance(work, int) else work.terms:
+            total[monomial] = total.get(monomial, 0) + count
+    constant = total.pop((), 0)
+    if not total:
+        return constant
+    terms = sorted(total.items(), key=lambda term: (len(term[0]), str(term[0])))
+    return Dim(tuple(terms)) + constant
+
+
+def unbounded(nodes: Iterable[Node]) -> bool:
+    """Tell whether one of the nodes is a loop that runs until its test ends it."""
+    return any(n.op.name == "loop" and counted_names(n.attributes["length"]) for n in nodes)

@@ -426,22 +426,35 @@ select: Final[Op] = declare(
 )  # fmt: skip
 
 
-def _cast_value(x: Array, *, dtype: DType) -> Array:
+def _cast_value(x: Array, *, dtype: DType, rounds: bool) -> Array:
+    del rounds
     return x.astype(dtype.numpy)
 
 
-def _cast_back(g: Node, _y: Node, x: Node, *, dtype: DType) -> tuple[Node | None]:
-    return (cast(g, dtype=x.dtype) if x.dtype.is_float and dtype.is_float else None,)
+def _cast_back(g: Node, _y: Node, x: Node, *, dtype: DType, rounds: bool) -> tuple[Node | None]:
+    del rounds
+    return (_converted(g, x.dtype) if x.dtype.is_float and dtype.is_float else None,)
 
 
-def _cast_push(tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType) -> Node | None:
-    return cast(tangents[0], dtype=dtype) if x.dtype.is_float and dtype.is_float else None
+def _cast_push(
+    tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType, rounds: bool
+) -> Node | None:
+    del rounds
+    return _converted(tangents[0], dtype) if x.dtype.is_float and dtype.is_float else None
 
 
+def _converted(g: Node, dtype: DType) -> Node:
+    # A derivative is an intermediate result.
+    return cast(g, dtype=dtype, rounds=not dtype.is_half)
+
+
+# `rounds`: to 16 bits in every mode, as conversions that the user has written do.  Where it is
+# False the result is an intermediate one, which `fast` numerics need not round.
 cast: Final[Op] = declare(
     Op(
-        "cast", Kind.POINTWISE, ("dtype",), lambda x, *, dtype: Type(dtype, x.shape), _cast_value,
+        "cast", Kind.POINTWISE, ("dtype", "rounds"),
+        lambda x, *, dtype, rounds: Type(dtype, x.shape), _cast_value,
         Arithmetic("cast"), pull=_cast_back, push=_cast_push, linear=True, flops=0,
-        notation=Notation("{0}", "{0}"),
+        notation=Notation("{0}", "{0}"), defaults={"rounds": True},
     )
 )  # fmt: skip

@@ -6,15 +6,15 @@ place where broadcasting is undone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from chainrule.errors import ShapeError, explain
-from chainrule.ir.dims import Dim, Extent, Shape, show_extent, size_of
+from chainrule.ir.dims import Extent, Shape, ceil_div, has_quotient, larger, show_extent, size_of
 from chainrule.ir.graph import Node
-from chainrule.ir.op import Kind, Notation, Op, Special
+from chainrule.ir.op import Kind, Notation, Op, Requirement, Special
 from chainrule.ir.types import Array, Type
 from chainrule.ops._declare import declare
 
@@ -75,14 +75,8 @@ broadcast: Final[Op] = declare(
 # reshape, transpose
 
 
-def _is_quotient(extent: Extent) -> bool:
-    """Tell whether a guard, not arithmetic, has to say that an extent equals another."""
-    factors = [f for m, _ in extent.terms for f in m] if isinstance(extent, Dim) else []
-    return not all(isinstance(f, str) for f in factors)
-
-
 def _reshape_type(x: Type, *, shape: Shape) -> Type:
-    if size_of(shape) != x.size and not (_is_quotient(x.size) or _is_quotient(size_of(shape))):
+    if size_of(shape) != x.size and not (has_quotient(x.size) or has_quotient(size_of(shape))):
         raise ShapeError(
             explain(
                 "cannot reshape: the number of elements differs",
@@ -148,11 +142,30 @@ def _slice_batch(
     return x.graph.call("slice", x, **given)
 
 
+def _within(
+    starts: Shape, counts: Shape, steps: tuple[int, ...], shape: Shape
+) -> Iterator[Requirement]:
+    """Say that elements start, start + step, ... lie on their axis; of none it does not matter."""
+    for start, count, step, extent in zip(starts, counts, steps, shape, strict=True):
+        if count == 0 or (start, count, step) == (0, extent, 1):
+            continue
+        if step > 0:
+            yield Requirement(start, "a slice begins before its axis")
+            room = ceil_div(extent - start, step)
+            if room != count:
+                room = larger(room, 0)
+        else:
+            yield Requirement(extent - 1 - start, "a slice begins beyond its axis")
+            room = (start - step) // -step
+        yield Requirement(room - count, "a slice ends beyond its axis")
+
+
 slice_: Final[Op] = declare(
     Op(
         "slice", Kind.VIEW, ("starts", "shape", "steps"),
         lambda x, *, starts, shape, steps: Type(x.dtype, shape), _slice_value, Special(),
         pull=_slice_pull, push=_linear_push, batch=_slice_batch, linear=True, flops=0,
+        needs=lambda x, *, starts, shape, steps: _within(starts, shape, steps, x.shape),
         notation=Notation("{0}[...]", r"{0}_{{[\cdot]}}"),
     )
 )  # fmt: skip
@@ -180,6 +193,7 @@ place: Final[Op] = declare(
             args[0], starts=(0, *starts), shape=(size, *shape), steps=(1, *steps)
         ),
         linear=True, flops=0, notation=Notation("place({0})", r"\operatorname{{place}}({0})"),
+        needs=lambda x, *, starts, shape, steps: _within(starts, x.shape, steps, shape),
     )
 )  # fmt: skip
 

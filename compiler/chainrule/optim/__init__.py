@@ -4,6 +4,9 @@
 inside a compiled function or outside.  Parameters are any pytree of arrays; dtypes are kept.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from chainrule.errors import absent, public_names
 from chainrule.optim.optimizer import Optimizer, chain
 from chainrule.optim.precision import LossScale, Policy, all_finite, loss_scale
 from chainrule.optim.rules import (
@@ -49,3 +52,12 @@ __all__ = [
     "sgd",
     "warmup_cosine",
 ]
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

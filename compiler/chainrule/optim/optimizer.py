@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.frontend.pytree import tree_map
+from chainrule.errors import StructureError, explain
+from chainrule.frontend.pytree import difference, tree_map, tree_structure
 from chainrule.typing import Array, PyTree
 
 __all__ = ["Optimizer", "Rate", "chain", "count_from_zero", "each", "like", "zeros_like"]
@@ -38,6 +39,10 @@ class Optimizer:
     init: Callable[[PyTree], PyTree]
     update: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.update, _Told):
+            object.__setattr__(self, "update", _Told(self.update))
+
     def apply(self, grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
         """Take one step.
 
@@ -52,6 +57,37 @@ class Optimizer:
         """
         updates, state = self.update(grads, state, params)
         return each(lambda p, u: p + u, params, updates), state
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An update whose complaints about structure say which argument differs, and where."""
+
+    update: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+
+    def __call__(self, grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        try:
+            return self.update(grads, state, params)
+        except StructureError as error:
+            wanted, given = tree_structure(params), tree_structure(grads)
+            if params is None:
+                raise
+            if wanted == given:
+                raise StructureError(
+                    explain(
+                        "the optimizer's state does not have the structure of grads and params",
+                        *str(error).split("\n  ")[1:],
+                        hint="make a state for these parameters: opt.init(params)",
+                    )
+                ) from error
+            raise StructureError(
+                explain(
+                    "grads do not have the structure of params",
+                    f"params  {wanted}",
+                    f"grads   {given}",
+                    difference(wanted, given, "params", "grads"),
+                )
+            ) from error
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:

@@ -1,7 +1,8 @@
 """The algebraic identities chainrule uses.  One test evaluates every one of them.
 
 Normal forms: signs and constant factors stand outermost, so that they meet and merge; a subtraction
-of a constant is an addition; a quotient by a constant is a product.
+of a constant is an addition; a quotient by a constant is a product.  Constants merge where the
+range of their type allows it, and move where they are light (`ranges`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.types import F32
+from chainrule.optimize.ranges import carried_past, light, sum_is_kept
 from chainrule.optimize.rule import Binding, Guard, Keeps, Rule, call, constant, wild
 
 __all__ = ["ALGEBRA", "PRODUCTS"]
@@ -54,9 +56,37 @@ def _numbers(*names: str) -> Guard:
     return guard
 
 
+def _moves(name: str, *others: str) -> Guard:
+    """Demand a factor that may be moved past the values of `others`."""
+
+    def guard(bound: Binding) -> bool:
+        if bound[name].dtype.is_half:
+            return False
+        return carried_past(bound[name], *(bound[other] for other in others))
+
+    return guard
+
+
+def _sums(bound: Binding) -> bool:
+    """Demand constants that keep what they are in their sum, or difference."""
+    return sum_is_kept(_number(bound, "c"), _number(bound, "d"), bound["c"].dtype)
+
+
+def _differences(bound: Binding) -> bool:
+    return sum_is_kept(_number(bound, "c"), -_number(bound, "d"), bound["c"].dtype)
+
+
+def _weighs(bound: Binding) -> bool:
+    """Demand a factor that makes nothing smaller: without it a sum is no larger."""
+    return _numbers("c")(bound) and abs(_number(bound, "c")) >= 1
+
+
 def _thin(bound: Binding) -> bool:
     """Tell whether y and z are copies along a common axis, which a product of the two is then."""
     a, b = bound["y"], bound["z"]
+    numbers = [(n, x.dtype) for x in (a, b) if (n := constant_value(x)) is not None]
+    if len(numbers) == 2 or any(d.is_float and not light(float(n), d) for n, d in numbers):
+        return False
     if a.op.name != "broadcast" or b.op.name != "broadcast":
         return False
     axes = {*a.attributes["axes"], *b.attributes["axes"]}
@@ -107,23 +137,29 @@ CONSTANTS: Final = (
     Rule(x - c, x + (-c)),
     Rule(x / c, x * (1 / c), when=_power_of_two),
     Rule(x / c, x * (1 / c), REALS, when=_reciprocal_fits),
-    Rule((x + c) + d, x + (c + d), REALS),
-    Rule((c - x) + d, (c + d) - x, REALS),
-    Rule(c - (x + d), (c - d) - x, REALS),
-    Rule(c - (d - x), x + (c - d), REALS),
+    Rule((x + c) + d, x + (c + d), REALS, when=_sums),
+    Rule((c - x) + d, (c + d) - x, REALS, when=_sums),
+    Rule(c - (x + d), (c - d) - x, REALS, when=_differences),
+    Rule(c - (d - x), x + (c - d), REALS, when=_differences),
     Rule((x * c) * d, x * (c * d), REALS, when=_numbers("c", "d")),
     Rule((c / x) * d, (c * d) / x, REALS, when=_numbers("c", "d")),
     Rule(c / (x * d), (c / d) / x, REALS, when=_numbers("c", "d")),
-    Rule(y / (x * d), (y * (1 / d)) / x, REALS, when=lambda b: _reciprocal_fits(b, "d")),
-    Rule((x * c) / y, (x / y) * c, REALS, when=_numbers("c")),
-    Rule(x * (c / y), (x / y) * c, REALS, when=lambda b: _number(b, "c") != 1),
-    Rule((x * c) * y, (x * y) * c, REALS, when=_numbers("c")),
+    Rule(y / (x * d), (y * (1 / d)) / x, REALS, when=_moves("d", "y")),
+    Rule((x * c) / y, (x / y) * c, REALS, when=_moves("c", "y")),
+    Rule(
+        x * (c / y),
+        (x / y) * c,
+        REALS,
+        when=lambda b: _number(b, "c") != 1 and carried_past(b["c"], b["x"]),
+    ),
+    Rule((x * c) * y, (x * y) * c, REALS, when=_moves("c", "y")),
     Rule(x * c + x, x * (c + 1), REALS, when=_numbers("c")),
     Rule(x * c - x, x * (c - 1), REALS, when=_numbers("c")),
     Rule(x * c + x * d, x * (c + d), REALS, when=_numbers("c", "d")),
     Rule(x * c - x * d, x * (c - d), REALS, when=_numbers("c", "d")),
-    Rule(x * c + y * c, (x + y) * c, REALS, when=_numbers("c")),
-    Rule(x * c - y * c, (x - y) * c, REALS, when=_numbers("c")),
+    # With c below 1 the sum of x and y overflows before that of their products does.
+    Rule(x * c + y * c, (x + y) * c, REALS, when=_weighs),
+    Rule(x * c - y * c, (x - y) * c, REALS, when=_weighs),
     # Copies along a common axis: their product is computed once an element of the smaller shape.
     Rule((x * y) * z, x * (y * z), REALS, when=_thin),
     Rule((x + y) + z, x + (y + z), REALS, when=_thin),
@@ -148,7 +184,8 @@ PRODUCTS: Final = (
     Rule(x**2, x * x, REALS),
     Rule(x**3, (x * x) * x, REALS),
     Rule(x**4, (x * x) * (x * x), REALS),
-    Rule(x**-2, 1 / (x * x), REALS),
+    # Not 1 / (x * x), which is 0 where x * x overflows and the result does not underflow.
+    Rule(x**-2, (1 / x) * (1 / x), REALS),
     Rule(x**1.5, x * call("sqrt", x), REALS),
 )
 

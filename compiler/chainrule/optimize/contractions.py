@@ -13,6 +13,7 @@ from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import DType
 from chainrule.ops.contract import free_axes
+from chainrule.optimize.ranges import may_move
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
@@ -117,6 +118,8 @@ def _peel(node: Node) -> Node | None:
     """Fold the operands' transposes into the axes; multiply no copies."""
     a, b = node.args
     if a.op.name not in ("transpose", "broadcast") and b.op.name not in ("transpose", "broadcast"):
+        return None
+    if not may_move(a) or not may_move(b):
         return None
     a_names, b_names, out, sizes = named_axes(node)
     a, a_names = peeled(a, a_names)

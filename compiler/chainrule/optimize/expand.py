@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from chainrule.ir.graph import Check, Node
 from chainrule.ir.op import Arithmetic, Kind
-from chainrule.ir.program import Program
+from chainrule.ir.program import Program, guarded
 from chainrule.ir.walk import rebuild, topological
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
 from chainrule.optimize.bodies import in_bodies
@@ -64,12 +64,15 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
 
 
 def rewired(program: Program, results: list[Node]) -> Program:
-    """Return the program with other nodes for its results (conditions of checks first)."""
+    """Return the program with other nodes for its results (conditions of checks first).
+
+    Their sizes are guarded anew: rules and definitions make slices of their own.
+    """
     split = len(program.checks)
     checks = tuple(
         Check(node, one.message) for one, node in zip(program.checks, results[:split], strict=True)
     )
-    return replace(program, checks=checks, outputs=tuple(results[split:]))
+    return guarded(replace(program, checks=checks, outputs=tuple(results[split:])))
 
 
 def keep_origins(after: Node, node: Node, mark: int) -> None:

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 
 from chainrule.ir.graph import Node, Number, constant_value
-from chainrule.ir.halves import widened
+from chainrule.ir.halves import moves, widened
 from chainrule.ir.op import VectorMath
-from chainrule.ir.types import BOOL, DType
+from chainrule.ir.types import BOOL, F32, DType
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
-__all__ = ["FOLDING", "sink_broadcast"]
+__all__ = ["FOLDING", "UNROUNDED", "sink_broadcast"]
 
 
 def _evaluated(node: Node, numbers: list[Number]) -> Number:
@@ -42,6 +42,24 @@ def _fold(node: Node) -> Node | None:
 
 def _fold_exact(node: Node) -> Node | None:
     return None if isinstance(node.op.native, VectorMath) else _fold(node)
+
+
+def _fold_unrounded(node: Node) -> Node | None:
+    """Compute a pointwise op of constants unless 16 bits are too few for the result."""
+    if not node.dtype.is_half or moves(node):
+        rounds = node.op.name != "cast" or node.attributes["rounds"]
+        return _fold(node) if rounds else None
+    folded = _fold(node)
+    if folded is None:
+        return None
+    numbers = [constant_value(a) for a in node.args]
+    wide = [F32 if a.dtype.is_half else a.dtype for a in node.args]
+    with np.errstate(all="ignore"):
+        result = node.op.value(
+            *(np.asarray(n, d.numpy) for n, d in zip(numbers, wide, strict=True)),
+            **node.attributes,
+        )
+    return folded if float(result) == constant_value(folded) else None
 
 
 def _fold_extent(node: Node) -> Node | None:
@@ -94,9 +112,15 @@ def _merge_casts(node: Node) -> Node | None:
     if x.op.name != "cast":
         return None
     source = x.args[0]
-    if not _holds(x.dtype, source.dtype):
+    rounds = node.attributes["rounds"]
+    # What is to be rounded may not have been: `widen` sees to it.
+    if not _holds(x.dtype, source.dtype) or (
+        rounds and node.dtype.is_half and source.dtype.is_half
+    ):
         return None
-    return source if source.dtype is dtype else node.graph.call("cast", source, dtype=dtype)
+    if source.dtype is dtype:
+        return source
+    return node.graph.call("cast", source, dtype=dtype, rounds=rounds)
 
 
 def _select_constant(node: Node) -> Node | None:
@@ -120,9 +144,7 @@ def _mask(node: Node) -> Node | None:
     return None
 
 
-FOLDING: Final = (
-    Step(("pointwise",), _fold_exact),
-    Step(("pointwise",), _fold, Keeps.REALS),
+_OTHERS: Final = (
     Step(("extent",), _fold_extent),
     Step(("iota",), _fold_counter),
     Step(("select",), _select_constant),
@@ -130,3 +152,10 @@ FOLDING: Final = (
     Step(("mul",), _mask, Keeps.REALS),
     Step(("pointwise",), sink_broadcast),
 )
+
+FOLDING: Final = (
+    Step(("pointwise",), _fold_exact), Step(("pointwise",), _fold, Keeps.REALS), *_OTHERS,
+)  # fmt: skip
+
+UNROUNDED: Final = (Step(("pointwise",), _fold_unrounded, Keeps.REALS), *_OTHERS)
+"""Folding before it is decided which results are rounded to 16 bits: none is by folding."""

@@ -8,7 +8,7 @@ depend on the step is computed outside, once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from chainrule.ir.body import Body, bodies_of, with_bodies
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import I64, Type
-from chainrule.ir.walk import depends_on, reached, rebuild, topological
+from chainrule.ir.walk import all_nodes, depends_on, reached, rebuild, topological
 from chainrule.ops.control import COUNT, Loop, item, results_of
 
 __all__ = ["all_nodes", "inlined", "joined", "trimmed"]
@@ -49,15 +49,6 @@ def inlined(results: Sequence[Node]) -> list[Node]:
 
 def _is_plain_call(node: Node) -> bool:
     return node.op.name == "call" and not node.attributes["apart"]
-
-
-def all_nodes(results: Sequence[Node]) -> Iterator[Node]:
-    """Yield what results depend on, the insides of bodies included."""
-    waiting = [tuple(results)]
-    while waiting:
-        for n in reached(waiting.pop()):
-            yield n
-            waiting.extend(b.outputs for b in bodies_of(n))
 
 
 # Joining

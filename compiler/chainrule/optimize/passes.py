@@ -12,7 +12,7 @@ from chainrule.optimize.bodies import everywhere, in_bodies
 from chainrule.optimize.chains import order_chains
 from chainrule.optimize.contractions import CONTRACTIONS
 from chainrule.optimize.expand import rewired
-from chainrule.optimize.fold import FOLDING
+from chainrule.optimize.fold import FOLDING, UNROUNDED
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
@@ -58,5 +58,5 @@ def stabilize(outputs: Sequence[Node]) -> list[Node]:
     """
     if not outputs:
         return []
-    rewriter = Rewriter(outputs[0].graph, BEFORE, (*FOLDING, *VIEWS, *LIFTS))
+    rewriter = Rewriter(outputs[0].graph, BEFORE, (*UNROUNDED, *VIEWS, *LIFTS))
     return rewriter.run(in_bodies(outputs, rewriter.run))

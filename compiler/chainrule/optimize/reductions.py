@@ -6,6 +6,7 @@ from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
 from chainrule.optimize.contractions import count, einsum, named_axes, peeled, spread_to
+from chainrule.optimize.ranges import may_move
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
@@ -110,7 +111,7 @@ def _sum_of_product(node: Node) -> Node | None:
     (x,), axes = node.args, node.attributes["axes"]
     if x.op.name == "neg":
         return -node.graph.call("sum", x.args[0], axes=axes)
-    if x.op.name not in ("mul", "div"):
+    if x.op.name not in ("mul", "div") or not all(map(may_move, x.args)):
         return None
     everything = tuple(range(x.type.rank))
     a, a_names = peeled(x.args[0], everything)

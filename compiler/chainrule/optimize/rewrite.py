@@ -13,6 +13,7 @@ from chainrule.ir.graph import Graph, Node, Origin, constant_value
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL
 from chainrule.ir.walk import rebuild
+from chainrule.optimize.ranges import keeps_range
 from chainrule.optimize.rule import Binding, Keeps, Pattern, Rule
 
 __all__ = ["Rewriter", "Step", "build", "match"]
@@ -242,7 +243,11 @@ class Rewriter:
             self.attempts += 1
             rule = entry.rule
             bound = match(rule.before, node, {}) if self._allowed(entry, node) else None
-            if bound is not None and (rule.when is None or rule.when(bound)):
+            if (
+                bound is not None
+                and (rule.when is None or rule.when(bound))
+                and keeps_range(rule, bound)
+            ):
                 after = build(rule.result, bound, node)
                 if after.type == node.type and after is not node:
                     return after

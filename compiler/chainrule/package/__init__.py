@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from chainrule.errors import absent, public_names
 from chainrule.package.report import ExportReport
+from chainrule.plan.amounts import Budget
 
 __all__ = ["ExportReport", "export"]
 
@@ -14,7 +16,7 @@ __all__ = ["ExportReport", "export"]
 def export(
     fn: Callable[..., Any], *, args: Sequence[Any], path: str | Path, name: str | None = None,
     targets: Sequence[str] | str = ("host",), numerics: str | None = None,
-    optimize: str = "speed", memory_budget: int | None = None, selftest: int = 0,
+    optimize: str = "speed", memory_budget: Budget | None = None, selftest: int = 0,
     debug: bool = False,
 ) -> ExportReport:  # fmt: skip
     """Write a function as an object file, a C header, a shared library and a Python module.
@@ -34,8 +36,8 @@ def export(
         targets: Machines to compile for; so far only `"host"`, the processor this runs on.
         numerics: `"fast"`, `"strict"` or `"reproducible"`; the jitted function's mode unless given.
         optimize: What to favour; so far only `"speed"`.
-        memory_budget: Bytes of scratch memory a call may use, at the extents of `args` where these
-            are numbers and at extents of 1 where not.
+        memory_budget: Bytes of scratch memory a call may use (or a text, as for `jit`), at the
+            extents of `args` where these are numbers and at extents of 1 where not.
         selftest: Number of sample calls to write, which the Python module's `selftest()` repeats.
         debug: Also write the expressions (`<name>.expr`) and the LLVM IR (`<name>.ll`).
 
@@ -59,3 +61,12 @@ def export(
     return write_package(
         fn, args, Path(path), name, targets, numerics, optimize, memory_budget, selftest, debug
     )
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

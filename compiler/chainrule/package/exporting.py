@@ -13,13 +13,15 @@ from typing import Any, Final
 
 import chainrule
 from chainrule.emit.builder import Module
-from chainrule.errors import ExportError, explain
+from chainrule.errors import ExportError, UnsupportedError, explain
 from chainrule.frontend.pytree import tree_leaves
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Extent, evaluate_extent, show_extent
+from chainrule.ir.program import Program
 from chainrule.ir.show import show
-from chainrule.link.jit import load, object_code
+from chainrule.link.jit import object_code
+from chainrule.link.libraries import load
 from chainrule.link.target import host, llvm_version
 from chainrule.optimize import all_nodes
 from chainrule.package.elf import ObjectFile, read_object
@@ -31,6 +33,7 @@ from chainrule.package.processor import needed_features
 from chainrule.package.report import ExportReport
 from chainrule.package.samples import known_extents, write_samples
 from chainrule.pipeline import Lowered, lower_program, symbol
+from chainrule.plan.amounts import Budget, as_bytes
 from chainrule_runtime.abi import Signature
 from chainrule_runtime.exported import FORMAT
 
@@ -51,7 +54,7 @@ class _Asked:
 
 def write_package(
     fn: Callable[..., Any], args: Sequence[Any], path: Path, name: str | None,
-    targets: Sequence[str] | str, numerics: str | None, optimize: str, memory_budget: int | None,
+    targets: Sequence[str] | str, numerics: str | None, optimize: str, memory_budget: Budget | None,
     selftest: int, debug: bool,
 ) -> ExportReport:  # fmt: skip
     """Do what `chainrule.package.export` says."""
@@ -61,10 +64,10 @@ def write_package(
     check_name(name)
     # The typed function of the header has the name itself.
     program = replace(asked.traced.program, name=f"{name}_kernel")
-    lowered = lower_program(program, numerics=asked.numerics)
+    budget = asked.budget if memory_budget is None else as_bytes(memory_budget)
+    lowered = _lowered(program, asked, budget)
     _check_closed(name, lowered)
-    signature = replace(runtime_signature(asked.traced, lowered.arena), name=name)
-    budget = asked.budget if memory_budget is None else memory_budget
+    signature = replace(runtime_signature(asked.traced, lowered.arena, lowered.guards), name=name)
     _check_budget(signature, lowered.arena, asked.arguments, budget)
 
     needs = needed_features(lowered.target)
@@ -148,11 +151,30 @@ def _traced(fn: Callable[..., Any], args: Sequence[Any], numerics: str | None) -
     return _Asked(traced, tree_leaves(values), numerics or "fast", options.get("memory_budget"))
 
 
+def _lowered(program: Program, asked: _Asked, budget: int | None) -> Lowered:
+    """Compile, and compute values twice where that is what the budget takes, as `jit` does.
+
+    What does not fit even so is returned as it is without a budget.
+    """
+    dims = _numbers(runtime_signature(asked.traced, 0), asked.arguments)
+    try:
+        return lower_program(program, numerics=asked.numerics, memory_budget=budget, dims=dims)
+    except UnsupportedError:
+        if budget is None:
+            raise
+        return lower_program(program, numerics=asked.numerics)
+
+
+def _numbers(signature: Signature, arguments: Sequence[Any]) -> dict[str, int]:
+    """Return the named extents of the arguments, 1 where these do not tell."""
+    known = known_extents(signature, arguments)
+    return {d: known.get(i, 1) for i, d in enumerate(signature.dims)}
+
+
 def _check_budget(
     signature: Signature, arena: Extent, arguments: Sequence[Any], budget: int | None
 ) -> None:
-    known = known_extents(signature, arguments)
-    dims = {d: known.get(i, 1) for i, d in enumerate(signature.dims)}
+    dims = _numbers(signature, arguments)
     needed = evaluate_extent(arena, dims)
     if budget is None or needed <= budget:
         return

@@ -30,6 +30,10 @@ def known_extents(signature: Signature, arguments: Sequence[Any]) -> dict[int, i
         for extent, number in zip(leaf.shape, getattr(value, "shape", ()), strict=True):
             if not isinstance(extent, int) and extent[0] == "dim" and isinstance(number, int):
                 known.setdefault(extent[1], number)
+    shapes = [getattr(value, "shape", ()) for value in arguments]
+    for solved in signature.solved:
+        if all(isinstance(shapes[leaf][axis], int) for leaf, axis, _ in solved.weights):
+            known[solved.dim] = solved.value(shapes, known)
     return known
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from chainrule.ir.dims import named
+from chainrule.ir.dims import loop_variables, named
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
@@ -167,7 +167,7 @@ def _reads_own_elements(
         known = node.op.name in ("input", "data")
         return known or (node in stored and level[node] < nest.level)
 
-    variables = tuple(named(f"i{k}") for k in range(len(nest.space)))
+    variables = tuple(map(named, loop_variables("i", len(nest.space))))
     here = flat_offset(nest.space, variables)
     waiting: list[tuple[Node, Index]] = []
     for member in nest.members:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from chainrule.ir.dims import Dim, named, names_of
+from chainrule.ir.dims import Dim, loop_variables, named, names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
@@ -174,7 +174,7 @@ class _Fusion:
 
     def _whole(self, x: Node) -> Whole:
         """Return where a value lies in one piece; a view that does not is copied first."""
-        variables = [f"x{i}" for i in range(x.type.rank)]
+        variables = loop_variables("x", x.type.rank)
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
         start = None if isinstance(at, tuple) else at - flat_offset(x.shape, index)
@@ -190,7 +190,7 @@ class _Fusion:
         """Return a view whose elements lie at constant strides; others are copied first."""
         if source := unconverted(node, x, self._users):
             return source
-        variables = [f"x{i}" for i in range(x.type.rank)]
+        variables = loop_variables("x", x.type.rank)
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
         if isinstance(at, tuple) or strides_of(at, variables) is None:

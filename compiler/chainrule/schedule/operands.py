@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chainrule.ir.dims import named
+from chainrule.ir.dims import loop_variables, named
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import F32
@@ -26,7 +26,7 @@ def unconverted(node: Node, x: Node, users: Mapping[Node, Sequence[Node]]) -> No
         return None
     if not all(isinstance(n, int) for n in (*a.shape, *x.shape)):
         return None
-    variables = [f"x{i}" for i in range(x.type.rank)]
+    variables = loop_variables("x", x.type.rank)
     index = tuple(named(v) for v in variables)
     base, at = follow(x, index, lambda _: False)
     if base.op.name != "cast" or base.dtype is not F32 or not base.args[0].dtype.is_half:

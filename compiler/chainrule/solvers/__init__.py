@@ -5,6 +5,9 @@ derivatives are those of the solution, by the implicit function theorem, so they
 `vmap` and `jit`, and in one another.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from chainrule.errors import absent, public_names
 from chainrule.solvers.fixed import fixed_point
 from chainrule.solvers.linear import conjugate_gradients, gmres, linear_solve
 from chainrule.solvers.matrix_free import JacobianOperator
@@ -25,3 +28,12 @@ __all__ = [
     "linear_solve",
     "minimize",
 ]
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

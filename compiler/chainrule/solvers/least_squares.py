@@ -11,10 +11,10 @@ import chainrule.numpy as cnp
 from chainrule.solvers.closed import number
 from chainrule.solvers.damping import damped_step
 from chainrule.solvers.factors import least_squares, triangularised
-from chainrule.solvers.line_search import backtracked
+from chainrule.solvers.line_search import backtracked, slack_of
 from chainrule.solvers.matrix_free import JacobianOperator, levenberg_marquardt_by_products
 from chainrule.solvers.quasi_newton import Tolerances, largest, reason_to_stop, starting_status
-from chainrule.solvers.record import FLAT, RUNNING, SMALL, STALLED, STEP
+from chainrule.solvers.record import FLAT, ROUNDED, RUNNING, SMALL, STALLED, STEP
 from chainrule.transform import cond, jacfwd, jacrev, while_loop
 
 __all__ = ["gauss_newton", "levenberg_marquardt"]
@@ -203,7 +203,9 @@ def gauss_newton(
         status = reason_to_stop(value, r @ jacobian, s.value - value, step * p, x, tolerances)
         # Rounding lets values pass that are no lower; that may go on for ever.
         stuck = ~moved | ((status == RUNNING) & ~(value < s.value))
-        status = cnp.where(stuck, STALLED, status)
+        # The step to the minimum of the linearised residuals halves what the slope says.
+        hidden = -0.5 * slope <= slack_of(s.value)
+        status = cnp.where(stuck, cnp.where(hidden, ROUNDED, STALLED), status)
         return _Plain(x, value, r, jacobian, s.nit + cnp.where(moved, 1, 0), status)
 
     r0 = residual(x0)

@@ -11,12 +11,16 @@ import chainrule.numpy as cnp
 from chainrule.solvers.closed import number
 from chainrule.transform import while_loop
 
-__all__ = ["Point", "backtracked", "slack_of", "strong_wolfe"]
+__all__ = ["HIDDEN", "Doubt", "Point", "backtracked", "disagreement", "slack_of", "strong_wolfe"]
 
 DECREASE = 1e-4
 "c₁: the share of the decrease that the slope at the start promises."
 CURVATURE = 0.9
 "c₂: the share of the slope at the start that may be left."
+
+
+HIDDEN = 10
+"How many times the rounding of values a decrease has to be, to be found."
 
 
 class Point(NamedTuple):
@@ -27,6 +31,25 @@ class Point(NamedTuple):
     slope: Any
 
 
+class Doubt(NamedTuple):
+    """What there is to be gained along a line, beside what can be seen of it.
+
+    Attributes:
+        gain: The decrease to the minimum of the parabola through the slopes; infinity where these
+            enclose none.
+        noise: By how much values differ from what slopes say, at the shortest steps.  Of a smooth
+            function with its own slopes that is the rounding of its values; of slopes that are
+            wrong it vanishes with the steps.
+    """
+
+    gain: Any
+    noise: Any
+
+    def hides(self, gain: Any, value: Any) -> Any:
+        """Tell whether a decrease is within the rounding of the value."""
+        return gain <= HIDDEN * cnp.maximum(self.noise, slack_of(value) / HIDDEN)
+
+
 class _Search(NamedTuple):
     low: Point  # the lowest so far that promises a minimum towards `high`
     gradient: Any  # there
@@ -34,6 +57,7 @@ class _Search(NamedTuple):
     trial: Any
     done: Any
     count: Any
+    doubt: Doubt
 
 
 def slack_of(value: Any) -> Any:
@@ -44,7 +68,7 @@ def slack_of(value: Any) -> Any:
 def strong_wolfe(
     value_and_grad: Callable[[Any], tuple[Any, Any]], x: Any, value: Any, gradient: Any,
     direction: Any, first: Any, *, max_trials: int = 40,
-) -> tuple[Any, Any, Any]:  # fmt: skip
+) -> tuple[Any, Any, Any, Doubt]:  # fmt: skip
     """Return a point that meets the strong Wolfe conditions, or the lowest one that was tried.
 
     J. Nocedal, S. Wright, Numerical Optimization (2006), algorithms 3.5 and 3.6, as one loop with
@@ -62,7 +86,7 @@ def strong_wolfe(
         max_trials: The largest number of evaluations.
 
     Returns:
-        `(step, value, gradient)` of the point; the step is 0 if no lower one was found.
+        `(step, value, gradient, doubt)` of the point; the step is 0 if no lower one was found.
     """
     slope = gradient @ direction
     infinite = number(np.inf, x)
@@ -86,14 +110,32 @@ def strong_wolfe(
         trial = cnp.where(cnp.isfinite(high.step), _inside(low, high, count), _beyond(s.low, now))
         # What is left of the interval cannot be told from x any more.
         narrow = cnp.abs(high.step - low.step) * reach <= eps
-        return _Search(low, lowest, high, trial, done | narrow, count)
+        doubt = _doubted(s.doubt, value, slope, now)
+        return _Search(low, lowest, high, trial, done | narrow, count, doubt)
 
     start = _Search(
         Point(number(0, x), value, slope), gradient, Point(infinite, infinite, infinite),
-        cnp.asarray(first), np.bool_(False), np.int64(0),
+        cnp.asarray(first), np.bool_(False), np.int64(0), Doubt(infinite, number(0, x)),
     )  # fmt: skip
     end = while_loop(lambda s: ~s.done & (s.count < max_trials), turn, start)
-    return end.low.step, end.low.value, end.gradient
+    return end.low.step, end.low.value, end.gradient, end.doubt
+
+
+def _doubted(before: Doubt, value: Any, slope: Any, now: Point) -> Doubt:
+    curvature = (now.slope - slope) / now.step
+    known = cnp.isfinite(before.gain) | ~(curvature > 0)
+    gain = cnp.where(known, before.gain, 0.5 * slope * slope / cnp.where(known, 1.0, curvature))
+    error = disagreement(now.value - value, now.step * slope, now.step * now.slope)
+    return Doubt(gain, cnp.maximum(0.5 * before.noise, error))
+
+
+def disagreement(change: Any, before: Any, after: Any) -> Any:
+    """Return by how much a value changes otherwise than slopes say, those at both ends of a step.
+
+    The trapezoidal rule is right to the third order of the step.
+    """
+    error = cnp.abs(change - 0.5 * (before + after))
+    return cnp.where(cnp.isfinite(error), error, 0.0)
 
 
 def _chosen(on: Any, a: Point, b: Point) -> Point:

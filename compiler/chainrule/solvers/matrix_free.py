@@ -9,9 +9,10 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.solvers.closed import number
+from chainrule.solvers.line_search import slack_of
 from chainrule.solvers.linear import conjugate_gradients
 from chainrule.solvers.quasi_newton import Tolerances, largest, reason_to_stop, starting_status
-from chainrule.solvers.record import RUNNING, STALLED
+from chainrule.solvers.record import ROUNDED, RUNNING, STALLED
 from chainrule.transform import linearize, vjp, while_loop
 from chainrule.transform.csr import CSR
 
@@ -59,6 +60,7 @@ class _State(NamedTuple):
     scale: Any
     damping: Any
     growth: Any
+    promised: Any  # the decrease that the steps from x which were not taken had promised
     nit: Any
     status: Any
 
@@ -117,13 +119,16 @@ def levenberg_marquardt_by_products(
         eps = float(np.finfo(x.dtype).eps)
         status = cnp.where(taken, status, RUNNING)
         tiny = cnp.linalg.norm(p) <= eps * cnp.linalg.norm(s.x)
-        status = cnp.where((status == RUNNING) & tiny, STALLED, status)
+        # Damping makes less of what is promised: what counts is what it was at first.
+        promised = cnp.maximum(s.promised, predicted)
+        end = cnp.where(promised <= slack_of(s.value), ROUNDED, STALLED)
+        status = cnp.where((status == RUNNING) & tiny, end, status)
         # Nielsen's equation 2.5: less where the model is good, ever faster more where it is not.
         less = s.damping * cnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
         return _State(
             x, r, cnp.where(taken, value, s.value), gradient, cnp.maximum(s.scale, squares),
             cnp.where(taken, less, s.damping * s.growth), cnp.where(taken, 2.0, 2 * s.growth),
-            s.nit + 1, status,
+            cnp.where(taken, 0.0, promised), s.nit + 1, status,
         )  # fmt: skip
 
     r0 = residual(x0)
@@ -131,7 +136,8 @@ def levenberg_marquardt_by_products(
     gradient, squares = described(x0, r0)
     scale = cnp.where(squares > 0, squares, 1.0)
     start = _State(
-        x0, r0, value, gradient, scale, number(1e-3, x0), number(2, x0), np.int64(0),
+        x0, r0, value, gradient, scale, number(1e-3, x0), number(2, x0), number(0, x0),
+        np.int64(0),
         starting_status(value, gradient, tolerances),
     )  # fmt: skip
     end = while_loop(lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start)

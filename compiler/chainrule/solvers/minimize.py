@@ -18,7 +18,7 @@ from chainrule.solvers.least_squares import gauss_newton, levenberg_marquardt
 from chainrule.solvers.matrix_free import JacobianOperator, compressed
 from chainrule.solvers.newton import newton_cg
 from chainrule.solvers.quasi_newton import Tolerances, bfgs, lbfgs
-from chainrule.solvers.record import FLAT, SMALL, STEP, Minimum
+from chainrule.solvers.record import FLAT, ROUNDED, SMALL, STEP, Minimum
 from chainrule.transform import grad, stop_gradient, value_and_grad
 from chainrule.transform.csr import CSR
 from chainrule.transform.inline import graph_for
@@ -61,8 +61,9 @@ def minimize(
         tol: Stop where no element of the gradient exceeds `tol * max(1, |fun|)`.  By default 1e-8
             in float64, 1e-4 in float32.
         xtol: Stop after a step smaller than `xtol` times x; by default not.
-        ftol: Stop after a decrease smaller than `ftol` times the value; by default not.  (The two
-            least-squares methods stop at the limit of rounding anyway.)
+        ftol: Stop after a decrease smaller than `ftol` times the value; by default not.  All
+            methods stop, converged, where what is left to be gained is hidden by the rounding of
+            the value, which is measured: by how much values disagree with gradients at short steps.
         max_steps: By default 1000, or 15 n if that is more.
         linear_solver: For `levenberg-marquardt`: `qr` factors the Jacobian, `cg` takes products
             with it alone, for many variables.  By default `qr` up to 200 variables.  It also
@@ -143,7 +144,7 @@ def _solved(
         solve, stationary, flat.vector, parameters, name="minimize", symmetric=True, dense=dense
     )
     value = objective(x, parameters)
-    met = (status == SMALL) | (status == STEP) | (status == FLAT)
+    met = (status == SMALL) | (status == STEP) | (status == FLAT) | (status == ROUNDED)
     # A gradient is small beside a value like that wherever a function falls without end.
     met = met & (value > BOTTOMLESS)
     return Minimum(flat.unravel(x), value, nit, met, stop_gradient(size), status)

@@ -9,14 +9,16 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.solvers.closed import number
-from chainrule.solvers.line_search import slack_of
+from chainrule.solvers.line_search import Doubt, disagreement, slack_of
 from chainrule.solvers.quasi_newton import (
+    PATIENCE,
+    Progress,
     Tolerances,
     largest,
     reason_to_stop,
     starting_status,
 )
-from chainrule.solvers.record import RUNNING, STALLED
+from chainrule.solvers.record import ROUNDED, RUNNING, STALLED
 from chainrule.transform import linearize, while_loop
 
 __all__ = ["newton_cg"]
@@ -77,6 +79,8 @@ class _State(NamedTuple):
     value: Any
     gradient: Any
     radius: Any
+    doubt: Doubt  # of the steps since the last that lowered the value by more than rounding
+    progress: Progress
     nit: Any
     status: Any
 
@@ -114,12 +118,24 @@ def newton_cg(
         taken = ratio > 1e-4
         status = reason_to_stop(value, gradient, s.value - value, inner.step, x, tolerances)
         tiny = size <= float(np.finfo(x0.dtype).eps) * cnp.linalg.norm(s.x)
-        status = cnp.where(taken, status, cnp.where(tiny, STALLED, RUNNING))
+        # The model promises less within a smaller region: what counts is what it did at first.
+        gain = cnp.maximum(s.doubt.gain, inner.decrease)
+        error = disagreement(value - s.value, s.gradient @ inner.step, gradient @ inner.step)
+        doubt = Doubt(gain, cnp.maximum(0.25 * s.doubt.noise, error))
+        hidden = doubt.hides(gain, s.value)
+        end = cnp.where(hidden, ROUNDED, STALLED)
+        progress = s.progress.after(cnp.where(taken, value, s.value))
+        idle = (progress.idle >= PATIENCE) & hidden & taken
+        status = cnp.where(taken, status, cnp.where(tiny, end, RUNNING))
         # A step of nothing that counts as taken would be taken for ever.
-        status = cnp.where((status == RUNNING) & (size == 0), STALLED, status)
+        status = cnp.where((status == RUNNING) & ((size == 0) | idle), end, status)
+        lower = progress.idle == 0
+        none = Doubt(number(0, x0), number(0, x0))
         return _State(
             cnp.where(taken, x, s.x), cnp.where(taken, value, s.value),
-            cnp.where(taken, gradient, s.gradient), radius, s.nit + 1, status,
+            cnp.where(taken, gradient, s.gradient), radius,
+            Doubt(*(cnp.where(lower, a, b) for a, b in zip(none, doubt, strict=True))),
+            progress, s.nit + 1, status,
         )  # fmt: skip
 
     value, gradient = value_and_grad(x0)
@@ -127,6 +143,9 @@ def newton_cg(
     status = starting_status(value, gradient, tolerances)
     end = while_loop(
         lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn,
-        _State(x0, value, gradient, radius, np.int64(0), status),
+        _State(
+            x0, value, gradient, radius, Doubt(number(0, x0), number(0, x0)),
+            Progress.start(value), np.int64(0), status,
+        ),
     )  # fmt: skip
     return end.x, largest(end.gradient), end.nit, end.status

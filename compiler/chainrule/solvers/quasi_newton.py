@@ -9,11 +9,20 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.solvers.closed import number
-from chainrule.solvers.line_search import strong_wolfe
-from chainrule.solvers.record import FLAT, NOT_FINITE, RUNNING, SMALL, STALLED, STEP
+from chainrule.solvers.line_search import slack_of, strong_wolfe
+from chainrule.solvers.record import FLAT, NOT_FINITE, ROUNDED, RUNNING, SMALL, STALLED, STEP
 from chainrule.transform import scan, while_loop
 
-__all__ = ["Tolerances", "bfgs", "largest", "lbfgs", "reason_to_stop", "starting_status"]
+__all__ = [
+    "PATIENCE",
+    "Progress",
+    "Tolerances",
+    "bfgs",
+    "largest",
+    "lbfgs",
+    "reason_to_stop",
+    "starting_status",
+]
 
 ValueAndGrad = Callable[[Any], tuple[Any, Any]]
 
@@ -56,6 +65,32 @@ def reason_to_stop(
     short = largest(step) <= t.xtol * largest(x) if t.xtol else np.bool_(False)
     flat = cnp.abs(decrease) <= t.ftol * cnp.abs(value) if t.ftol else np.bool_(False)
     return cnp.where(small, SMALL, cnp.where(short, STEP, cnp.where(flat, FLAT, RUNNING)))
+
+
+PATIENCE = 20
+"Steps that lower the value by no more than its rounding, after which a search may end."
+
+
+class Progress(NamedTuple):
+    """What has been gained lately.
+
+    Attributes:
+        lowest: The lowest value so far that was lower than the one before by more than rounding.
+        idle: Number of steps since.
+    """
+
+    lowest: Any
+    idle: Any
+
+    @classmethod
+    def start(cls, value: Any) -> Progress:
+        """Return that of no step."""
+        return cls(value, np.int64(0))
+
+    def after(self, value: Any) -> Progress:
+        """Count a step to a value."""
+        lower = value < self.lowest - slack_of(self.lowest)
+        return Progress(cnp.where(lower, value, self.lowest), cnp.where(lower, 0, self.idle + 1))
 
 
 class _History(NamedTuple):
@@ -141,6 +176,8 @@ class _State(NamedTuple):
     gradient: Any
     memory: Any
     fresh: Any  # nothing is remembered: the direction is that of steepest descent
+    promised: Any  # the decrease that the last direction without a lower point had promised
+    progress: Progress
     nit: Any
     status: Any
 
@@ -183,23 +220,36 @@ def _descend(
         steepest = s.fresh | ~downhill
         unit = cnp.minimum(1.0, 1 / cnp.linalg.norm(s.gradient))
         first = cnp.where(steepest, unit, 1.0)
-        length, value, gradient = strong_wolfe(
+        length, value, gradient, doubt = strong_wolfe(
             value_and_grad, s.x, s.value, s.gradient, direction, first
         )
         moved = length > 0
+        # The whole step of a Newton direction halves what the slope says; of the steepest descent
+        # only the search tells.
+        gain = cnp.where(steepest, doubt.gain, -0.5 * (s.gradient @ direction))
+        gain = cnp.maximum(gain, s.promised)
+        hidden = doubt.hides(gain, s.value)
         step = length * direction
         x = s.x + step
         status = reason_to_stop(value, gradient, s.value - value, step, x, tolerances)
+        progress = s.progress.after(value)
+        idle = (status == RUNNING) & (progress.idle >= PATIENCE) & hidden
+        status = cnp.where(idle, ROUNDED, status)
         # What is remembered may have misled: try once without.
-        status = cnp.where(moved, status, cnp.where(steepest, STALLED, RUNNING))
+        end = cnp.where(hidden, ROUNDED, STALLED)
+        status = cnp.where(moved, status, cnp.where(steepest, end, RUNNING))
         kept = s.memory.updated(step, gradient - s.gradient)
         memory = _either(moved, kept, s.memory.forgotten())
         nit = s.nit + cnp.where(moved, 1, 0)
-        return _State(x, value, gradient, memory, ~moved, nit, status)
+        promised = cnp.where(moved, 0.0, gain)
+        return _State(x, value, gradient, memory, ~moved, promised, progress, nit, status)
 
     value, gradient = value_and_grad(x0)
     status = starting_status(value, gradient, tolerances)
-    start = _State(x0, value, gradient, memory, np.bool_(True), np.int64(0), status)
+    start = _State(
+        x0, value, gradient, memory, np.bool_(True), number(0, x0), Progress.start(value),
+        np.int64(0), status,
+    )  # fmt: skip
     end = while_loop(lambda s: (s.status == RUNNING) & (s.nit < tolerances.max_steps), turn, start)
     return end.x, largest(end.gradient), end.nit, end.status
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-__all__ = ["FLAT", "LIMIT", "MESSAGES", "NOT_FINITE", "RUNNING", "SMALL", "STALLED", "STEP",
-           "Minimum", "Root"]  # fmt: skip
+__all__ = ["FLAT", "LIMIT", "MESSAGES", "NOT_FINITE", "ROUNDED", "RUNNING", "SMALL", "STALLED",
+           "STEP", "Minimum", "Root"]  # fmt: skip
 
 RUNNING: Final = 0
 LIMIT: Final = 0
@@ -14,6 +14,7 @@ STEP: Final = 2
 FLAT: Final = 3
 STALLED: Final = 4
 NOT_FINITE: Final = 5
+ROUNDED: Final = 6
 
 MESSAGES: Final = (
     "the largest number of steps was taken",
@@ -22,6 +23,7 @@ MESSAGES: Final = (
     "the last step changed the value as little as ftol allows",
     "no step lowers the value: it is at the limit of rounding, or the derivative is wrong",
     "the function is not finite at the start",
+    "what the gradient promises is less than the rounding of the value",
 )
 "What each `status` means."
 
@@ -33,7 +35,7 @@ class Minimum(NamedTuple):
         x: The minimiser, nested as `x0`.
         fun: The value there (half the sum of squares where residuals are given).
         nit: Number of steps.
-        converged: Whether a tolerance was met.
+        converged: Whether a tolerance was met, or the limit of rounding.
         grad_norm: The largest element of the gradient there, in absolute value.
         status: Why it stopped, an index into `solvers.MESSAGES`.
     """

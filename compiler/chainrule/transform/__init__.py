@@ -4,6 +4,9 @@ Each returns a function of traced values that also runs on plain ones.  Called w
 function is traced, it is inlined, so transformations nest to any depth.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
+from chainrule.errors import absent, public_names
 from chainrule.transform.batching import vmap
 from chainrule.transform.branches import cond, switch
 from chainrule.transform.callbacks import callback
@@ -41,3 +44,12 @@ __all__ = [
     "vmap",
     "while_loop",
 ]
+
+
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)

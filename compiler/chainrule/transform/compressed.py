@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +20,7 @@ from chainrule.differentiate.pattern import Pattern, identity
 from chainrule.differentiate.reverse import pull_back
 from chainrule.differentiate.sparsity import propagate
 from chainrule.ir.graph import Node
+from chainrule.ir.lazy import lazy
 from chainrule.ir.types import I32, I64, Array
 from chainrule.ir.walk import rebuild, topological
 
@@ -62,7 +62,7 @@ class Problem:
     roots: Sequence[Root]
     known: Known
 
-    @cached_property
+    @lazy
     def pattern(self) -> Pattern:
         """Which elements of the roots depend on which elements of `fresh`."""
         return pattern_of(self.ends, self.fresh, self.columns, self.known)

@@ -14,9 +14,10 @@ import numpy as np
 from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import name_of
 from chainrule.frontend.array import Array
+from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
-from chainrule.frontend.pytree import TreeDef
+from chainrule.frontend.pytree import TreeDef, difference
 from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent, symbolic
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
@@ -119,7 +120,9 @@ class _Carries:
         if tree != self.tree:
             raise StructureError(
                 explain(f"{self.verb}: what is carried nests otherwise after a step",
-                        f"before  {self.tree}", f"after   {tree}", f"at  {user_line()}")
+                        f"before  {self.tree}", f"after   {tree}",
+                        difference(self.tree, tree, "it", "after the step it"),
+                        f"at  {user_line()}")
             )  # fmt: skip
 
 
@@ -166,7 +169,7 @@ def scan(
         return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint))(init, xs)
     graph = graph_for((init, xs))
     rows, row_tree = leaves_of(xs, graph)
-    count = _length_of(rows, row_tree, length)
+    count = _length_of(rows, row_tree, length, graph)
     schedule, number = schedule_of(checkpoint)
     if schedule == "segments":
         return in_segments(scan, f, init, (rows, row_tree), count, number, reverse=reverse)
@@ -246,7 +249,7 @@ def _described(x: Any) -> str:
     return describe(x.node) if isinstance(x, Value) else f"{x!r:.60}"
 
 
-def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
+def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any, graph: Graph) -> Extent:
     """Return the number of steps, on which all arrays agree."""
     if length is not None and not isinstance(length, int | Dim | np.integer):
         raise StructureError(
@@ -258,8 +261,8 @@ def _length_of(rows: Sequence[Leaf], tree: TreeDef, length: Any) -> Extent:
     if isinstance(length, np.integer):
         length = int(length)
     wanted: Extent | None = None if length is None else plain_extent(length)
-    if isinstance(wanted, int) and wanted < 0:
-        raise ShapeError(explain(f"scan: the length is negative: {wanted}"))
+    if wanted is not None:
+        at_least(graph, wanted, 0, f"scan: the length is negative: {show_extent(wanted)}")
     for x, path in zip(rows, tree.paths(), strict=True):
         if not x.node.shape:
             raise ShapeError(explain(f"scan: {path or 'xs'} has no axis to go along",
@@ -317,8 +320,8 @@ def fori_loop(
     opened = carries.settled(turn)
     after = carries.matched(opened.outputs, opened.weak)
     if is_static(first) and is_static(end):
-        steps = end - first
-        steps = max(steps, 0) if isinstance(steps, int) else steps
+        some = decide(graph, end, first, "fori_loop: the end comes before the start")
+        steps = end - first if some else 0
         last, _ = _loop(carries, opened, after, [], steps)
     else:
         test = carries.opened(lambda position, *_: start + position < upper)

@@ -20,12 +20,14 @@ from .inputs import emit_checks
 from .overlap import Range, require_apart
 from .results import Results
 
-__all__ = ["emit_entry"]
+__all__ = ["LONG", "emit_entry"]
 
 _ARGUMENT_COUNT: Final = (1 << 63) - 1
 # Up to this number of arrays an entry is optimised for the speed of a call, above for compile time:
 # LLVM's optimising code generator takes ten times longer, and calls of the C API dominate anyway.
 _SMALL: Final = 8
+LONG: Final = 200_000
+"Operations of a call that is long: some ten microseconds."
 
 
 def emit_entry(
@@ -33,7 +35,7 @@ def emit_entry(
     signature: Signature,
     kernel_name: str | None,
     entry_name: str,
-    release_gil: bool,
+    release_gil: bool | Extent,
 ) -> None:
     """Write the functions `entry_name` and `entry_name + "_bind"` around a kernel of the module.
 
@@ -41,13 +43,16 @@ def emit_entry(
     before the first.  Size and time are linear in the number of arrays, except that `out=` and
     donation compare memory ranges pairwise.
 
+    `release_gil` says whether other threads may run Python meanwhile, or is the work of a call:
+    they may where it is at least `LONG`.  That takes some microseconds.
+
     Without a `kernel_name` the kernel's address is bound like all others.  The entry can then be a
     module of its own, compiled without optimisation: six arrays take 2 ms instead of 12, and a call
     about 15 ns more.
 
     Raises:
         ValueError: A tree has a node that only Python can handle (use `signature.flat()`), an
-            output is missing from its tree or there twice, or a dim is bare in no input.
+            output is missing from its tree or there twice, or nothing tells what a dim is.
     """  # fmt: skip
     _check(signature)
     size = len(slot_names(signature))
@@ -94,7 +99,7 @@ def _emit_bind(module: Module, name: str, table: Value, size: int) -> None:
 
 
 def _emit_call(
-    frame: Frame, arguments: list[Value], kernel_name: str | None, release_gil: bool
+    frame: Frame, arguments: list[Value], kernel_name: str | None, release_gil: bool | Extent
 ) -> None:
     """Emit everything from the arguments to the result."""
     b, signature = frame.b, frame.signature
@@ -107,7 +112,7 @@ def _emit_call(
     emit_checks(frame, args)
     _check_donated(frame)
     _check_result_extents(frame)
-    arena_bytes = frame.extent(signature.arena)
+    arena_bytes, long = frame.extent(signature.arena), _is_long(frame, release_gil)
 
     failed, out_mismatch = b.new_label("failed"), b.new_label("out_mismatch")
     take, allocate, ready = (b.new_label(name) for name in ("take", "allocate", "ready"))
@@ -125,7 +130,7 @@ def _emit_call(
     for index in range(len(signature.dims)):
         b.store(frame.dims[index], b.offset(dims, WORD * index))
     buffers = [frame.inputs, results.data, dims]
-    _run(frame, kernel_name, buffers, signature.arena, arena_bytes, release_gil, failed)
+    _run(frame, kernel_name, buffers, signature.arena, arena_bytes, long, failed)
 
     build, return_out, finish = (b.new_label(n) for n in ("build", "return_out", "finish"))
     b.branch_if(no_out, build, return_out)
@@ -194,29 +199,37 @@ def _check_result_extents(frame: Frame) -> None:
         frame.require(b.icmp("sge", frame.extent(extent), b.const(I64, 0)))
 
 
+def _is_long(frame: Frame, release_gil: bool | Extent) -> bool | Value:
+    """Return whether to release the GIL, known now or in the call."""
+    if isinstance(release_gil, bool):
+        return release_gil
+    work = frame.extent(release_gil)
+    return frame.b.icmp("sge", work, frame.b.i64(LONG))
+
+
 def _run(
     frame: Frame,
     kernel_name: str | None,
     buffers: list[Value],
     arena: Extent,
     arena_bytes: Value,
-    release_gil: bool,
+    long: bool | Value,
     failed: str,
 ) -> None:
     """Lease the arena and call the kernel; `failed` finds an exception raised."""  # fmt: skip
     b = frame.b
     inputs, outputs, dims = buffers
-    scratch = b.zero(PTR) if arena == 0 else lease(frame, arena_bytes, failed, release_gil)
-    state = frame.api("PyEval_SaveThread", PTR) if release_gil else None
+    scratch = b.zero(PTR) if arena == 0 else lease(frame, arena_bytes, failed)
+    state = _released(frame, long)
     handed = [inputs, outputs, scratch, dims]
     if kernel_name is None:
         status = b.call_pointer(frame.pointer("kernel"), I64, handed)
     else:
         status = b.call(kernel_name, I64, handed)
     if state is not None:
-        frame.api("PyEval_RestoreThread", VOID, state)
+        _taken_again(frame, long, state)
     if arena != 0:
-        give_back(frame, scratch, release_gil)
+        give_back(frame, scratch)
     broken, done = b.new_label("broken"), b.new_label("done")
     b.branch_if(b.icmp("eq", status, b.const(I64, 0)), done, broken)
     b.start(broken)
@@ -227,6 +240,29 @@ def _run(
     frame.api("Py_DecRef", VOID, code)
     b.branch(failed)
     b.start(done)
+
+
+def _released(frame: Frame, long: bool | Value) -> Value | None:
+    """Release the GIL if the call is long; return the thread's state, null where it was not."""
+    b = frame.b
+    if long is False:
+        return None
+    if long is True:
+        return frame.api("PyEval_SaveThread", PTR)
+    (state,) = b.if_(
+        long, lambda: [frame.api("PyEval_SaveThread", PTR)], lambda: [b.zero(PTR)]
+    )  # fmt: skip
+    return state
+
+
+def _taken_again(frame: Frame, long: bool | Value, state: Value) -> None:
+    def take() -> None:
+        frame.api("PyEval_RestoreThread", VOID, state)
+
+    if long is True:
+        take()
+    else:
+        frame.b.if_(frame.b.icmp("ne", state, frame.b.zero(PTR)), take)
 
 
 def _pass_on(frame: Frame, arguments: list[Value]) -> None:

@@ -1,7 +1,9 @@
 """Leases scratch memory for one call.
 
 The entry's cell holds the address of one idle arena or null.  A call takes it away, so that calls
-may overlap in time, and puts it back; what another call has put there meanwhile is freed.  In the
+may overlap in time, and puts it back; what another call has put there meanwhile is freed.  Both
+are done under the GIL, which a kernel may be without in between: it is released around long ones,
+and a loop that looks for interrupts runs Python's handlers.  In the
 two words below an arena are its capacity and the address of the block it lies in.
 """
 
@@ -20,13 +22,10 @@ _HEADER: Final = 2 * WORD
 _LARGEST: Final = 1 << 47
 
 
-def lease(frame: Frame, nbytes: Value, failed: str, shared: bool) -> Value:
-    """Return the address of at least `nbytes` aligned bytes; `failed` finds MemoryError raised.
-
-    `shared` says that other threads may run the entry at the same time.
-    """
+def lease(frame: Frame, nbytes: Value, failed: str) -> Value:
+    """Return the address of at least `nbytes` aligned bytes; `failed` finds MemoryError raised."""
     b, cell = frame.b, frame.pointer("arena")
-    idle = _swap(frame, cell, b.zero(PTR), shared)
+    idle = _swap(frame, cell, b.zero(PTR))
     inspect, grow, fresh, end = (b.new_label(n) for n in ("inspect", "grow", "fresh", "leased"))
     b.branch_if(b.icmp("eq", idle, b.zero(PTR)), fresh, inspect)
     b.start(inspect)
@@ -54,21 +53,16 @@ def lease(frame: Frame, nbytes: Value, failed: str, shared: bool) -> Value:
     return b.phi([(idle, inspect), (made, made_in)])
 
 
-def give_back(frame: Frame, arena: Value, shared: bool) -> None:
+def give_back(frame: Frame, arena: Value) -> None:
     """Leave the arena for the next call."""
     b = frame.b
-    other = _swap(frame, frame.pointer("arena"), arena, shared)
-    if shared:
-        b.if_(b.icmp("ne", other, b.zero(PTR)), lambda: _free(frame, other))
+    other = _swap(frame, frame.pointer("arena"), arena)
+    b.if_(b.icmp("ne", other, b.zero(PTR)), lambda: _free(frame, other))
 
 
-def _swap(frame: Frame, cell: Value, new: Value, shared: bool) -> Value:
-    b = frame.b
-    if shared:
-        return b.exchange(cell, new)
-    # Under the GIL from lease to return: no other call comes between.
-    old = b.load(PTR, cell)
-    b.store(new, cell)
+def _swap(frame: Frame, cell: Value, new: Value) -> Value:
+    old = frame.b.load(PTR, cell)
+    frame.b.store(new, cell)
     return old
 
 

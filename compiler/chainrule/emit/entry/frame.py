@@ -185,10 +185,11 @@ class Frame:
             return self.dims[extent[1]]
         if extent not in self._extents:
             a, b = self.extent(extent[1]), self.extent(extent[2])
-            self._extents[extent] = self._operation(extent[0], a, b)
+            self._extents[extent] = self.operation(extent[0], a, b)
         return self._extents[extent]
 
-    def _operation(self, operator: str, a: Value, b: Value) -> Value:
+    def operation(self, operator: str, a: Value, b: Value) -> Value:
+        """Return the value of an operator of extents; what does not fit 64 bits is a mismatch."""
         if operator in ("add", "sub", "mul"):
             result, overflow = self.b.checked(operator, a, b)
             self.require(self.b.xor(overflow, self.b.const(overflow.type, True)))
@@ -197,11 +198,13 @@ class Frame:
             return self.b.smin(a, b)
         if operator == "max":
             return self.b.smax(a, b)
-        # Python rounds down and the machine towards zero: the same where nothing is negative.
-        zero = self.b.const(I64, 0)
-        self.require(self.b.icmp("sge", a, zero))
-        self.require(self.b.icmp("sgt", b, zero))
-        return self.b.binary({"floordiv": "sdiv", "mod": "srem"}[operator], a, b)
+        self.require(self.b.icmp("sgt", b, self.b.const(I64, 0)))
+        # Python rounds down and the machine towards zero.
+        rest = self.b.binary("srem", a, b)
+        below = self.b.ashr(rest, 63)
+        if operator == "mod":
+            return self.b.add(rest, self.b.and_(below, b))
+        return self.b.add(self.b.binary("sdiv", a, b), below)
 
 
 def fields_fit(b: Builder, thing: Value, descr: Value, facts: list[Value]) -> Value:

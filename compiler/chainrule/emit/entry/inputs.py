@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
 from chainrule.emit.builder import I32, I64, PTR, VOID, Value
-from chainrule_runtime.abi import Extent, Leaf, Tree
+from chainrule_runtime.abi import Extent, Leaf, Solved, Tree
 from chainrule_runtime.layout import STANDARD
 
 from .frame import WORD, Frame
@@ -128,6 +128,7 @@ def emit_checks(frame: Frame, args: Value) -> None:
     donated = {source for source, _ in signature.donated}
     later: list[tuple[Value, Extent]] = []
     numbers = count()
+    lengths: dict[int, Value] = {}
 
     def take_leaf(index: int, thing: Value) -> None:
         leaf = signature.inputs[index]
@@ -141,6 +142,7 @@ def emit_checks(frame: Frame, args: Value) -> None:
         data = b.load(PTR, b.offset(thing, STANDARD.data))
         b.store(data, b.offset(frame.inputs, WORD * index))
         later.extend(_bind(frame, leaf, extents))
+        lengths[index] = extents
 
     for position, tree in enumerate(signature.input_tree[1]):
         thing = b.load(PTR, b.offset(args, WORD * position))
@@ -148,9 +150,11 @@ def emit_checks(frame: Frame, args: Value) -> None:
             frame, tree, thing, take_leaf, keep=frame.hold, numbers=numbers,
             otherwise=frame.mismatch,
         )  # fmt: skip
+    for solved in signature.solved:
+        _solve(frame, solved, lengths)
     unbound = [name for i, name in enumerate(signature.dims) if i not in frame.dims]
     if unbound:
-        raise ValueError(f"no input has a bare axis to take these dims from: {unbound}")
+        raise ValueError(f"nothing tells what these dims are: {unbound}")
     for got, extent in later:
         frame.require(b.icmp("eq", got, frame.extent(extent)))
     for guard in signature.guards:
@@ -177,6 +181,20 @@ def _bind(frame: Frame, leaf: Leaf, extents: Value) -> list[tuple[Value, Extent]
     if good is not None:
         frame.require(good)
     return later
+
+
+def _solve(frame: Frame, solved: Solved, lengths: Mapping[int, Value]) -> None:
+    """Find a dim that no axis has alone; whether it fits is checked with the other extents."""
+    b = frame.b
+    total = frame.operation("sub", b.i64(0), frame.extent(solved.rest))
+    for leaf, axis, weight in solved.weights:
+        length = b.load(I64, b.offset(lengths[leaf], WORD * axis))
+        term = length if weight == 1 else frame.operation("mul", length, b.i64(weight))
+        total = frame.operation("add", total, term)
+    divisor = frame.extent(solved.divisor)
+    if not isinstance(solved.divisor, int):
+        frame.require(b.icmp("sgt", divisor, b.const(I64, 0)))
+    frame.dims[solved.dim] = b.binary("sdiv", total, divisor)
 
 
 def _check_guard(frame: Frame, kind: str, left: Value, right: Value) -> None:

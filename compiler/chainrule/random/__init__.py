@@ -8,7 +8,9 @@ It is a function of a key and a counter, so there is no hidden state: a key is u
 Each element of a result depends on the key and its own index alone.  A longer draw therefore
 begins with the shorter one, and inside a compiled function a draw is an elementwise computation
 that fuses with what uses it.  Everything here works on plain arrays and inside a trace; integers
-have the same bits in both, floats may differ in the last place of a logarithm or a cosine.
+have the same bits in both, floats may differ in the last place of a logarithm or a cosine.  Plain
+draws are computed in NumPy until many numbers have been drawn; from then on the generator itself
+runs compiled, with the same bits.
 
 >>> first, second = split(key(0))
 >>> uniform(first, (2,)).dtype
@@ -18,12 +20,17 @@ dtype('float32')
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
 import chainrule.numpy as cnp
+from chainrule.errors import absent, public_names
+from chainrule.ir.dims import Dim
 from chainrule.ir.types import F64, dtype_of
+from chainrule.random.generator import below, by_pieces, threefry2x32, words
+from chainrule.transform.loops import fori_loop
+from chainrule.transform.transformed import has_traced
 from chainrule.typing import Array, DType, Key, Shape
 
 __all__ = [
@@ -39,47 +46,9 @@ __all__ = [
     "uniform",
 ]
 
-PARITY: Final = 0x1BD11BDA
-ROTATIONS: Final = (13, 15, 26, 6, 17, 29, 16, 24)
-ROUNDS: Final = 20
-
-# The second word of the counter keeps uses of one key apart; draws count up from 0.
+# Uses of one key that are kept apart from draws, whose stream is 0 (and 1).
 SPLIT_STREAM: Final = 0xFFFFFFFF
 FOLD_STREAM: Final = 0xFFFFFFFE
-
-
-def threefry2x32(key: Key, low: Array, high: Array) -> tuple[Array, Array]:
-    """Encrypt counters: 20 rounds of Threefry-2x32, about 70 integer operations an element.
-
-    Args:
-        key: uint32[2].
-        low: The counters' first words, an array of uint32.
-        high: Their second words; broadcasts with `low`.
-
-    Returns:
-        Two arrays of uint32 of the counters' shape, independent of one another.
-
-    >>> zeros = np.zeros(1, np.uint32)
-    >>> [hex(word[0]) for word in threefry2x32(np.zeros(2, np.uint32), zeros, zeros)]
-    ['0x6b200159', '0x99ba4efe']
-    """
-    # Slices, not elements: arithmetic of NumPy's scalars warns where that of arrays wraps around.
-    first, second = key[0:1], key[1:2]
-    third = cnp.bitwise_xor(cnp.bitwise_xor(first, second), np.uint32(PARITY))
-    schedule = (first, second, third)
-    x, y = low + first, high + second
-    for i in range(ROUNDS):
-        turn = ROTATIONS[i % 8]
-        x = x + y
-        rotated = cnp.bitwise_or(
-            cnp.left_shift(y, np.uint32(turn)), cnp.right_shift(y, np.uint32(32 - turn))
-        )
-        y = cnp.bitwise_xor(x, rotated)
-        if i % 4 == 3:
-            block = i // 4 + 1
-            x = x + schedule[block % 3]
-            y = y + (schedule[(block + 1) % 3] + np.uint32(block))
-    return x, y
 
 
 def key(seed: int) -> Key:
@@ -107,7 +76,7 @@ def split(key: Key, n: int = 2) -> Array:
     >>> keys.shape, keys.dtype
     ((3, 2), dtype('uint32'))
     """
-    return cnp.stack(_words(key, n, SPLIT_STREAM), axis=1)
+    return cnp.stack(words(key, n, SPLIT_STREAM), axis=1)
 
 
 def fold_in(key: Key, number: Array | int) -> Key:
@@ -128,7 +97,7 @@ def fold_in(key: Key, number: Array | int) -> Key:
     if isinstance(number, int):
         number = np.array(number & 0xFFFFFFFF, np.uint32)
     counter = cnp.reshape(number, (1,)).astype(np.uint32)
-    return cnp.concatenate(threefry2x32(key, counter, np.full(1, FOLD_STREAM, np.uint32)))
+    return cnp.concatenate(words(key, 1, FOLD_STREAM, counter))
 
 
 def bits(key: Key, shape: Shape = ()) -> Array:
@@ -137,7 +106,7 @@ def bits(key: Key, shape: Shape = ()) -> Array:
     >>> bits(key(0), (2,)).dtype
     dtype('uint32')
     """
-    return cnp.reshape(_words(key, _count(shape), 0)[0], tuple(shape))
+    return cnp.reshape(words(key, _count(shape), 0)[0], tuple(shape))
 
 
 def uniform(
@@ -167,7 +136,9 @@ def uniform(
     (True, True)
     """
     kind, wide = _float(dtype)
-    unit = cnp.reshape(_fraction(_words(key, _count(shape), 0), kind), tuple(shape))
+    drawn = words(key, _count(shape), 0)
+    unit = by_pieces(lambda *pair: _fraction(pair, kind), drawn, wide)
+    unit = cnp.reshape(unit, tuple(shape))
     # Numbers are weak, so that float32 stays float32; the usual unit interval costs nothing.
     if type(minval) in (int, float) and type(maxval) in (int, float):
         if (minval, maxval) == (0, 1):
@@ -197,16 +168,28 @@ def normal(key: Key, shape: Shape = (), dtype: DType = np.float32) -> Array:
     (dtype('float32'), True, True)
     """
     (kind, wide), count = _float(dtype), _count(shape)
-    first, second = _words(key, count, 0)
+    drawn = words(key, count, 0)
     if wide == np.float32:
-        # All 32 bits: the smallest fraction decides how far the tail reaches.
-        radial = first.astype(wide) * 2.0**-32 + 2.0**-33
-        angular = second.astype(wide) * 2.0**-32
+        value = by_pieces(_deviates32, drawn, wide)
     else:
-        radial = _fraction((first, second), wide) + 2.0**-54
-        angular = _fraction(_words(key, count, 1), wide)
-    value = cnp.sqrt(-2.0 * cnp.log(radial)) * cnp.cos((2 * math.pi) * angular)
+        value = by_pieces(_deviates64, (*drawn, *words(key, count, 1)), wide)
     return cnp.reshape(value, tuple(shape)).astype(kind, copy=False)
+
+
+def _deviates32(first: Array, second: Array) -> Array:
+    # All 32 bits: the smallest fraction decides how far the tail reaches.
+    radial = first.astype(np.float32) * 2.0**-32 + 2.0**-33
+    return _box_muller(radial, second.astype(np.float32) * 2.0**-32)
+
+
+def _deviates64(first: Array, second: Array, third: Array, fourth: Array) -> Array:
+    kind = np.dtype(np.float64)
+    radial = _fraction((first, second), kind) + 2.0**-54
+    return _box_muller(radial, _fraction((third, fourth), kind))
+
+
+def _box_muller(radial: Array, angular: Array) -> Array:
+    return cnp.sqrt(-2.0 * cnp.log(radial)) * cnp.cos((2 * math.pi) * angular)
 
 
 def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | None = None) -> Array:
@@ -252,12 +235,7 @@ def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.
     span = int(maxval) - int(minval)
     if not 0 < span < 2**32:
         raise ValueError(f"[{minval}, {maxval}) holds {span} integers, not 1 to 2**32 - 1")
-    first, second = _words(key, _count(shape), 0)
-    # The 64-bit fraction (first, second) times span: its whole part, built from 32-bit products.
-    whole, part = _product(first, np.uint32(span))
-    carry, _ = _product(second, np.uint32(span))
-    total = part + carry
-    offset = whole + (total < part).astype(np.uint32)
+    offset = below(key, _count(shape), span)
     return cnp.reshape(offset.astype(dtype) + int(minval), tuple(shape))
 
 
@@ -265,11 +243,13 @@ def permutation(key: Key, x: Array | int) -> Array:
     """Shuffle the numbers 0 to x - 1, or the rows of an array.
 
     Sorts by random words; two equal words of 32 bits (probability below n**2 / 2**33 in all)
-    leave their two elements in order.
+    leave their two elements in order.  Inside a trace the words are sorted bit by bit, in 32 steps
+    of time proportional to n each: the same permutation.
 
     Args:
         key: uint32[2].
-        x: A number of elements, or an array to shuffle along its first axis.
+        x: A number of elements, which may be an extent, or an array to shuffle along its first
+            axis.
 
     Returns:
         int64[x], or an array like `x`.
@@ -277,14 +257,32 @@ def permutation(key: Key, x: Array | int) -> Array:
     >>> sorted(permutation(key(0), 5).tolist())
     [0, 1, 2, 3, 4]
     """
-    n = x if isinstance(x, int) else x.shape[0]
-    order = cnp.argsort(bits(key, (n,)), stable=True)
-    return order if isinstance(x, int) else cnp.take(x, order, axis=0)
+    counted = isinstance(x, int | Dim)
+    drawn = bits(key, (x if counted else x.shape[0],))
+    order = _order(drawn) if has_traced(drawn) else cnp.argsort(drawn, stable=True)
+    return order if counted else cnp.take(x, order, axis=0)
 
 
-def _words(key: Key, count: Any, stream: int) -> tuple[Array, Array]:
-    """Return two random words for each of `count` counters."""
-    return threefry2x32(key, cnp.arange(count, dtype=np.uint32), np.full(1, stream, np.uint32))
+def _order(drawn: Array) -> Array:
+    """Return the stable order of 32-bit words: by each bit in turn, the lowest first.
+
+    The sort of H. H. Goldstine's and J. von Neumann's punched cards: those with a 0 keep their
+    order before those with a 1.
+    """
+    count = drawn.shape[0]
+
+    def step(bit: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, order = state
+        one = cnp.bitwise_and(cnp.right_shift(left, bit.astype(np.uint32)), np.uint32(1)) == 1
+        ones = one.astype(np.int64)
+        before = cnp.cumsum(ones) - ones
+        zeros = count - cnp.sum(ones)
+        to = cnp.where(one, zeros + before, cnp.arange(count) - before)
+        # Each place is met once: added, which is cheaper than to look for the last one set.
+        return cnp.zeros_like(left).at[to].add(left), cnp.zeros_like(order).at[to].add(order)
+
+    order: Array = fori_loop(0, 32, step, (drawn, cnp.arange(count) + cnp.zeros_like(drawn)))[1]
+    return order
 
 
 def _count(shape: Shape) -> Any:
@@ -304,9 +302,9 @@ _DIGITS: Final = {"bfloat16": 8, "float16": 11, "float32": 24}
 "Bits of the significand."
 
 
-def _fraction(words: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
+def _fraction(pair: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
     """Return multiples of the dtype's half epsilon in [0, 1), those of 16 bits in float32."""
-    first, second = words
+    first, second = pair
     digits = _DIGITS.get(dtype.name)
     if digits is not None:
         return cnp.right_shift(first, np.uint32(32 - digits)).astype(np.float32) * 2.0**-digits
@@ -315,13 +313,10 @@ def _fraction(words: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
     return (upper * 2.0**26 + lower) * 2.0**-53
 
 
-def _product(x: Array, factor: np.uint32) -> tuple[Array, Array]:
-    """Return the upper and lower words of a product of 32-bit words, by their halves."""
-    half, mask = np.uint32(16), np.uint32(0xFFFF)
-    upper, lower = cnp.right_shift(x, half), cnp.bitwise_and(x, mask)
-    factor_upper, factor_lower = factor >> half, factor & mask
-    first = lower * factor_lower
-    middle = upper * factor_lower + cnp.right_shift(first, half)
-    second = lower * factor_upper + cnp.bitwise_and(middle, mask)
-    whole = upper * factor_upper + cnp.right_shift(middle, half) + cnp.right_shift(second, half)
-    return whole, x * factor
+if not TYPE_CHECKING:  # to a type checker a module that answers to every name has every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent(__name__, name)
+
+    def __dir__() -> list[str]:
+        return public_names(__name__)
