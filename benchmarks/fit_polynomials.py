@@ -10,6 +10,7 @@ saves most of what rounding all of them at the end would lose.
 from __future__ import annotations
 
 import argparse
+import itertools
 import struct
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import mpmath
+import numpy as np
 from mpmath import mp, mpf
 
 mp.dps = 50
@@ -43,6 +45,7 @@ class Fit(NamedTuple):
     degrees: dict[str, int]
     variable: Real = lambda x: x
     highs: Mapping[str, mpf] = MappingProxyType({})
+    constant_in_two: bool = False
 
 
 def _log_tail(s: mpf, terms: int) -> mpf:
@@ -67,13 +70,59 @@ def _square(x: mpf) -> mpf:
     return x * x
 
 
-ERFC_SHIFT: Final = {"float": mpf(2), "double": mpf(3)}
+class Tail(NamedTuple):
+    """What is left of a tail when its exponential is taken out: `f(a, shift)`, low <= a <= reach.
+
+    The polynomial's variable is (a - shift) / (a + shift).
+    """
+
+    f: Callable[[mpf, mpf], mpf]
+    shift: dict[str, mpf]
+    low: mpf
+    reach: dict[str, mpf]
 
 
-def _scaled_erfc(q: mpf, shift: mpf) -> mpf:
-    """Return (1 + 2a) exp(a^2) erfc(a), where q = (a - shift) / (a + shift)."""
-    a = shift * (1 + q) / (1 - q)
-    return (1 + 2 * a) * mpmath.exp(a * a) * mpmath.erfc(a)
+def _normal_tail(a: mpf) -> mpf:
+    """Return exp(a^2 / 2) times the probability of a normal variable above a."""
+    return mpmath.exp(a * a / 2) * mpmath.erfc(a / mpmath.sqrt(2)) / 2
+
+
+# Where the slope of x * Phi(x) is 0, and that of x / (1 + exp(-x)).
+with mpmath.workdps(60):
+    GELU_ROOT: Final = mpmath.findroot(
+        lambda a: _normal_tail(a) - a / mpmath.sqrt(2 * mp.pi), mpf("0.75")
+    )
+    SILU_ROOT: Final = mpmath.findroot(lambda a: 1 + mpmath.exp(-a) - a, mpf("1.28"))
+
+
+def _gelu_slope_tail(a: mpf, _shift: mpf) -> mpf:
+    with mpmath.workdps(80):
+        top = _normal_tail(a) - a / mpmath.sqrt(2 * mp.pi)
+        return top / (GELU_ROOT - a)
+
+
+TAILS: Final = {
+    "ERFC_SCALED": Tail(
+        lambda a, _: (1 + 2 * a) * mpmath.exp(a * a) * mpmath.erfc(a),
+        {"float": mpf(2), "double": mpf(3)}, mpf("0.49"),
+        {"float": mpf("10.3"), "double": mpf(28)},
+    ),
+    "NDTR_SCALED": Tail(
+        lambda a, shift: (a + shift) * _normal_tail(a),
+        {"float": mpf(3), "double": mpf(5)}, mpf(0), {"float": mpf(15), "double": mpf("1e9")},
+    ),
+    "GELU_SLOPE_SCALED": Tail(
+        _gelu_slope_tail,
+        {"float": mpf(3), "double": mpf(4)}, mpf(0), {"float": mpf(15), "double": mpf(40)},
+    ),
+}  # fmt: skip
+
+
+def _silu_factor(d: mpf) -> mpf:
+    """Return (1 + exp(-a) - a) / d with a = root - d."""
+    if abs(d) < mpf("1e-20"):
+        return 1 + mpmath.exp(-SILU_ROOT)
+    return 1 + mpmath.exp(-SILU_ROOT) * mpmath.expm1(d) / d
 
 
 FITS: Final = (
@@ -115,6 +164,18 @@ FITS: Final = (
         {"float": 6, "double": 19}, highs={"float": mpf("4")}),
     Fit("ERFC_SCALED", "(1 + 2a) exp(a^2) erfc(a) in (a - k) / (a + k), a >= 1/2; k = 2, 3",
         _constant, mpf(-1), mpf(1), _constant, {"float": 9, "double": 20}),
+    Fit("NDTR_SCALED",
+        "(a + k) exp(a^2 / 2) ndtr(-a) in (a - k) / (a + k), the constant in two; k = 3, 5",
+        _constant, mpf(-1), mpf(1), _constant, {"float": 9, "double": 22}, constant_in_two=True),
+    Fit("GELU_SLOPE_SCALED",
+        "exp(a^2 / 2) gelu'(-a) / (root - a) in (a - k) / (a + k); k = 3, 4; as above",
+        _constant, mpf(-1), mpf(1), _constant, {"float": 8, "double": 20}, constant_in_two=True),
+    Fit("SILU_SLOPE", "(1 + exp(-a) - a) / d with d = root - a, |d| <= 1/4",
+        _silu_factor, mpf("-0.2501"), mpf("0.2501"), lambda d: 1 / _silu_factor(d),
+        {"float": 4, "double": 9}),
+    Fit("CBRT", "the cube root of sqrt(1/8) to sqrt(8), to start from",
+        mpmath.cbrt, mpmath.sqrt(mpf("0.1249")), mpmath.sqrt(mpf("8.01")),
+        lambda x: 1 / mpmath.cbrt(x), {"double": 4}),
 )  # fmt: skip
 
 
@@ -167,11 +228,11 @@ def fit(what: Fit, scalar: str) -> tuple[list[mpf], mpf]:
     low, high = what.low, what.highs.get(scalar, what.high)
     # Float results of these come from arithmetic in doubles.
     storage = "double" if what.name in ("LOG2_RATIO", "EXP2") else scalar
-    if what.name == "ERFC_SCALED":
-        shift = ERFC_SHIFT[scalar]
-        reach = mpf("10.3") if scalar == "float" else mpf("28")
-        low, high = ((a - shift) / (a + shift) for a in (mpf("0.49"), reach))
-        f = lambda q: _scaled_erfc(q, shift)  # noqa: E731
+    if what.name in TAILS:
+        tail = TAILS[what.name]
+        shift = tail.shift[scalar]
+        low, high = ((a - shift) / (a + shift) for a in (tail.low, tail.reach[scalar]))
+        f = lambda q: tail.f(shift * (1 + q) / (1 - q), shift)  # noqa: E731
         what = what._replace(weight=lambda q: 1 / f(q))
     count = 36 * (degree + 2) + 1  # odd multiples keep the grid off a zero in the middle
     angles = [mp.pi * (2 * i + 1) / (2 * count + 2) for i in range(count + 1)]
@@ -194,8 +255,50 @@ def fit(what: Fit, scalar: str) -> tuple[list[mpf], mpf]:
             for y, p, w in zip(values, powers, weights, strict=True)
         )
 
+    if what.constant_in_two:
+        # The constant's rounding would be the largest error of all.
+        exact = minimax(values, powers, weights)[0]
+        head = round_to(storage, exact)
+        values = [v - head for v in values]
+        left = polished([round_to(storage, exact - head), *candidates[0][1:]],
+                        values, powers, weights, storage)  # fmt: skip
+        return [*left[::-1], head], error(left)
     best = min(candidates, key=error)
     return best[::-1], error(best)
+
+
+def polished(
+    coefficients: list[mpf],
+    values: list[mpf],
+    powers: list[list[mpf]],
+    weights: list[mpf],
+    storage: str,
+) -> list[mpf]:
+    """Move coefficients by units in the last place, one or two at once, while that helps."""
+    wide = np.array([[float(w * x) for x in p] for w, p in zip(weights, powers, strict=True)])
+    errors = np.array([
+        float(w * (y - mpmath.fdot(p, coefficients)))
+        for y, p, w in zip(values, powers, weights, strict=True)
+    ])  # fmt: skip
+    kind = np.float64 if storage == "double" else np.float32
+    moved = [kind(float(c)) for c in coefficients]
+    units = [float(np.spacing(abs(c))) for c in moved]
+    single = [(j, s * u) for j, u in enumerate(units) for s in (-1, 1)]
+    steps = [((a,), wide[:, a[0]] * a[1]) for a in single]
+    steps += [
+        ((a, b), wide[:, a[0]] * a[1] + wide[:, b[0]] * b[1])
+        for a, b in itertools.combinations(single, 2)
+    ]
+    while True:
+        worst, step, change = min(
+            ((np.max(np.abs(errors - change)), step, change) for step, change in steps),
+            key=lambda found: found[0],
+        )
+        if worst >= np.max(np.abs(errors)) * 0.999:
+            return [mpf(float(c)) for c in moved]
+        errors = errors - change
+        for j, by in step:
+            moved[j] = kind(float(moved[j]) + by)
 
 
 def rounded_in_turn(

@@ -34,8 +34,10 @@ class AliasError(ChainruleError, ValueError):
     """An array to be written is read-only, would be converted, or shares memory with another."""
 
 
-class OutOfRangeError(ChainruleError, IndexError, OverflowError):
-    """An index lies outside of its axis, or a Python integer outside of the dtype it is taken in.
+class OutOfRangeError(ChainruleError, IndexError, OverflowError, ValueError):
+    """An index lies outside of its axis, or an integer outside of the dtype it is taken in.
+
+    So does an integer to a negative power, which no integer is.
 
     Nothing has been written.
     """

@@ -42,7 +42,6 @@ class _Forking(threading.local):
 
     def __init__(self) -> None:
         self.taken: list[_Short] = []
-        self.missed: list[str] = []
 
 
 _FORKING: Final = _Forking()
@@ -105,14 +104,13 @@ def require_intact(name: str) -> None:
 
 
 def _before() -> None:
-    here = _FORKING
-    # All are missed until they are taken: a signal may end this at any point.
-    here.taken, here.missed = [], [one.name for one in _short]
-    end = time.monotonic() + PATIENCE
-    for one in _short:
+    taken = _FORKING.taken = []
+    end, tried = time.monotonic() + PATIENCE, list[_Short]()
+    # There may be more of them after each: modules bring theirs as they are loaded.
+    while (one := next((o for o in _short if o not in tried), None)) is not None:
+        tried.append(one)
         if one.lock.acquire(timeout=max(0.0, end - time.monotonic())):
-            here.taken.append(one)
-            here.missed.remove(one.name)
+            taken.append(one)
 
 
 def _release() -> None:
@@ -121,7 +119,8 @@ def _release() -> None:
 
 
 def _in_child() -> None:
-    _lost.update(_FORKING.missed)
+    # Also where a signal ended the waiting.
+    _lost.update(one.name for one in _short if one not in _FORKING.taken)
     _release()
     for lock in list(_long):
         lock.renew()

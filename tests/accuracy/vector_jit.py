@@ -18,7 +18,7 @@ from chainrule.link.libraries import load
 
 Array = npt.NDArray[Any]
 
-BINARY = frozenset({"atan2", "pow", "logaddexp", "hypot"})
+BINARY = frozenset({"atan2", "atan2_slope", "hypot", "log_quotient", "logaddexp", "pow"})
 
 _TARGETS = {
     AVX512: ("x86-64-v4", "-prefer-256-bit"),

@@ -21,8 +21,11 @@ from chainrule.ops import OPS
 
 POINTWISE: Final = [op for op in ALL if op.kind is Kind.POINTWISE]
 OTHERS: Final = [op for op in ALL if op.kind is not Kind.POINTWISE]
-WRITTEN_OUT: Final = {"log1mexp": 4.0, "one_minus_square": 3.0, "rsqrt": 2.0, "xlogy": 4.0}
+WRITTEN_OUT: Final = {"log1mexp": 4.0, "one_minus_square": 3.0, "rsqrt": 2.0, "xlogy": 4.0,
+                      "xlog1py": 4.0, "weighted_exp": 4.0, "entr": 4.0,
+                      "rel_entr": 4.0}  # fmt: skip
 "Ops of several roundings, and how many units they may be off."
+PRODUCTS: Final = ("xlogy", "xlog1py", "weighted_exp")
 NEAR_ZEROS: Final = {"sinc": (2e-6, 1e-14)}
 "Ops that cancel where they are 0: by how much they may be off in f32 and f64, times pi**order."
 CANCELS: Final = {"logaddexp"}
@@ -43,7 +46,9 @@ def budget(op: Op, dtype: DType) -> float:
 
 def wide_oracle(op: Op, arrays: Sequence[Array], sample: Sample) -> Array:
     """Return the op's value, computed in double precision where its budget speaks of the truth."""
-    precise = isinstance(op.native, VectorMath) or op.name in ("xlogy", *NEAR_ZEROS)
+    precise = isinstance(op.native, VectorMath) or op.name in (
+        "entr", "rel_entr", *PRODUCTS, *NEAR_ZEROS,
+    )  # fmt: skip
     if precise and sample.types[0].dtype is F32:
         arrays = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
     with np.errstate(all="ignore"):

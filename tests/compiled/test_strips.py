@@ -136,8 +136,9 @@ def test_strips_change_nothing(name: str, extra: bool) -> None:
 @pytest.mark.parametrize("name", ["mean of squares", "cross entropy"])
 def test_the_arena_does_not_grow_with_the_batch(name: str) -> None:
     lowered = Compiled(traced(name)).lowered
-    sizes = [evaluate_extent(lowered.arena, {"n": n}) for n in (32, 512, 8192)]
-    print(name, sizes)
-    assert sizes[0] == sizes[1] == sizes[2]
+    sizes = [evaluate_extent(lowered.arena, {"n": n}) for n in (1, 512, 8192)]
+    assert sizes[1] == sizes[2]
+    # A batch shorter than a strip needs no room for a whole one.
+    assert sizes[0] < sizes[1] / 16
     whole = Compiled(traced(name), strips=False).lowered
     assert evaluate_extent(whole.arena, {"n": 8192}) > sizes[2]

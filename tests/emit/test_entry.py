@@ -559,7 +559,7 @@ def test_deep_nesting_needs_no_recursion() -> None:
         (Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), 0, ("n",)), "once"),
         (
             Signature("f", (leaf("x", ("mul", 2, N)),), ("tuple", (0,)), (), ("none",), ("n",)),
-            "bare",
+            "nothing tells",
         ),
     ],
 )

@@ -65,6 +65,33 @@ def test_a_child_forked_at_any_moment_of_a_compilation_compiles(seed: int) -> No
     assert done.stdout.split() == ["0"] * 6, done.stderr[-2000:]
 
 
+LOADING = """
+    import faulthandler, os, sys, threading, time
+    import numpy as np
+    import chainrule as cr
+
+    X = np.arange(6.0)
+    threading.Thread(target=cr.jit(lambda x: x * 2.0, cache=False), args=(X,), daemon=True).start()
+    while sys.argv[1] not in sys.modules:
+        time.sleep(0.0002)
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(40, exit=True)
+        os._exit(0 if (cr.jit(lambda x: x * 3.0, cache=False)(X) == X * 3.0).all() else 3)
+    print(os.waitpid(child, 0)[1], flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["chainrule.api.shared", "chainrule.pipeline", "llvmlite.binding.ffi",
+               "chainrule.link.libraries", "chainrule.link.interrupts", "chainrule.api.stages"],
+)  # fmt: skip
+def test_a_child_forked_while_the_compiler_is_being_loaded_compiles(module: str) -> None:
+    done = run(LOADING, module)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(100, 160))
 def test_forks_at_hundreds_of_moments(seed: int) -> None:

@@ -55,7 +55,8 @@ a plain Python setting, name that argument in static_argnames"""),
     (in_trace(lambda x: float(x[0, 0]), X), UnsupportedError, """\
 a traced array cannot become a Python float: its value is known only when the compiled function is called
   value  f64[]
-hint: use it as an array: traced values take part in arithmetic as they are"""),
+hint: use it as an array: traced values take part in arithmetic as they are, \
+and chainrule.numpy has the functions of math"""),
     (in_trace(lambda x: int(x[0, 0]), X), UnsupportedError, """\
 a traced array cannot become a Python int: its value is known only when the compiled function is called
   value  f64[]
@@ -154,7 +155,7 @@ hint: convert an operand with .astype(...) first"""),
     (in_trace(lambda x: x, np.zeros(2, complex)), DTypeError, """\
 x: arrays of dtype complex128 are not supported
   supported  float32, float64, int32, int64, uint8, uint32, bool, float16, bfloat16
-hint: convert with .astype(...) first"""),
+hint: work on the real and the imaginary parts as two arrays, x.real and x.imag"""),
     (in_trace(lambda x: x, {"a": ["text"]}), StructureError, """\
 x/a/0 is not an array
   type  str

@@ -40,6 +40,10 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
     "max": [(((2, 3, 4),), {"axes": a}) for a in [(0,), (2,), (0, 2), (0, 1, 2)]],
     "argmax": [(((2, 3, 4),), {"axis": a}) for a in [0, 1, 2]],
     "logsumexp": [(((2, 3, 4),), {"axes": a}) for a in [(0,), (1, 2), (0, 1, 2)]],
+    "p_norm": [
+        (((2, 3, 4),), {"axes": a, "order": p})
+        for a in [(0,), (1, 2), (0, 1, 2)] for p in [3.0, 0.5, -1.0]
+    ],
     "cumsum": [
         (((2, 3),), {"axis": a, "reverse": r}) for a in [0, 1] for r in [False, True]
     ],
@@ -101,10 +105,24 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
 }  # fmt: skip
 for _one, _same in (("min", "max"), ("argmin", "argmax"), ("softmax", "logsumexp"),
                     ("log_softmax", "logsumexp"), ("norm", "logsumexp"), ("lu", "cholesky"),
-                    ("det", "cholesky"), ("logabsdet", "cholesky")):  # fmt: skip
+                    ("det", "cholesky"), ("logabsdet", "cholesky"),
+                    ("cofactors", "cholesky")):  # fmt: skip
     TABLE[_one] = TABLE[_same]
 
 F, I = F64, I64
+Shape = tuple[int, ...]
+# Shapes of array, part and indices; addressed axes, batch axes, starts and steps.
+UPDATES: list[tuple[Shape, Shape, list[Shape], Shape, int, Shape, Shape]] = [
+    ((5,), (2,), [], (), 0, (1,), (2,)),
+    ((5,), (3,), [], (), 0, (4,), (-2,)),
+    ((2, 3), (1, 3), [], (), 0, (1, 0), (1, 1)),
+    ((5,), (), [()], (0,), 0, (), ()),
+    ((5,), (3,), [(3,)], (0,), 0, (), ()),
+    ((2, 5, 3), (2, 2, 1), [(2,)], (1,), 0, (0, 2), (1, 1)),
+    ((5, 5), (2, 2), [(2, 2), (2, 2)], (0, 1), 0, (), ()),
+    ((4, 5, 2), (4, 2), [(4,)], (1,), 1, (0,), (1,)),
+    ((4, 5), (4, 3), [(4, 3)], (1,), 1, (), ()),
+]
 INDEXED: dict[str, list[Sample]] = {
     "gather": [
         Sample((Type(F, (5,)), Type(I, (3,))), {"batch": 0}),
@@ -120,10 +138,26 @@ INDEXED: dict[str, list[Sample]] = {
         Sample((Type(F, (4, 3)), Type(I, (4, 3))), {"size": 5, "batch": 1}),
         Sample((Type(F, (4, 3, 2)), Type(I32, (4, 3))), {"size": 5, "batch": 1}),
     ],
+    "update": [
+        Sample(
+            (Type(F, x), Type(F, v), *(Type(I, i) for i in index)),
+            {
+                "axes": axes,
+                "batch": batch,
+                "starts": starts,
+                "steps": steps,
+                "how": how,
+                "distinct": not index or not any(e > 1 for e in index[0][batch:]),
+            },
+        )
+        for how in ("set", "add")
+        for x, v, index, axes, batch, starts, steps in UPDATES
+    ],
 }
 # Matrices that are not nearly singular: one heavy element in each row.  On the diagonal it makes
 # them positive definite; off it, elimination has to exchange rows.
-HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1}
+HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1,
+         "cofactors": 1}  # fmt: skip
 SOURCES = {"input", "constant", "data", "iota", "extent"}
 BODIES = {op.name for op in OPS.values() if op.kind in (Kind.CONTROL, Kind.ITEM)}
 "Ops of whole bodies: tests/control has programs for them."
@@ -151,6 +185,11 @@ def _pointwise(op: Op, dtype: DType, shape: tuple[int, ...]) -> Iterator[Sample]
             break
 
 
+def _first_index(op: Op) -> int:
+    """Return which argument of an op is its first index."""
+    return 2 if op.kind is Kind.UPDATE else 1
+
+
 def samples(
     op: Op, dtype: DType = F64, shapes: list[tuple[int, ...]] | None = None
 ) -> list[Sample]:
@@ -158,8 +197,11 @@ def samples(
     if op.kind is Kind.POINTWISE:
         return [s for shape in shapes or SHAPES for s in _pointwise(op, dtype, shape)]
     if op.name in INDEXED:
+        first = _first_index(op)
         return [
-            Sample((Type(dtype, s.types[0].shape), *s.types[1:]), s.attributes)
+            Sample(
+                (*(Type(dtype, t.shape) for t in s.types[:first]), *s.types[first:]), s.attributes
+            )
             for s in INDEXED[op.name]
         ]
     found = []
@@ -176,7 +218,7 @@ def samples(
 def array_for(op: Op, position: int, type_: Type, random: np.random.Generator) -> Array:
     """Return an argument inside the op's domain; distinct values, so that extremes have no ties."""
     shape = tuple(int(str(e)) for e in type_.shape)
-    if op.name in INDEXED and position == 1:
+    if op.name in INDEXED and position >= _first_index(op):
         return random.integers(-5, 5, shape).astype(type_.dtype.numpy)
     match type_.dtype.kind:
         case "float":

@@ -115,7 +115,9 @@ def test_pull_and_push_agree_with_each_other_and_with_differences(op: Op) -> Non
                 assert pushed is None
                 assert all(p is None for p in pulled)
                 pulled, pushed = (), graph.full_like(y, 0.0)
-            assert pushed is not None
+            if pushed is None:
+                assert not any(inputs[i].type.size for i in chosen), "only what is empty is still"
+                pushed = graph.full_like(y, 0.0)
             outputs = [pushed, *(p for p in pulled if p is not None)]
             got = run([*inputs, seed, *tangents.values()], outputs, [*arrays, g, *t])
             forward = float(np.sum(g * got[0]))
@@ -130,6 +132,29 @@ def test_pull_and_push_agree_with_each_other_and_with_differences(op: Op) -> Non
                 ends.append(np.asarray(op.value(*moved, **sample.attributes)))
             slope = float(np.sum(g * (ends[0] - ends[1]))) / (2 * step)
             assert forward == pytest.approx(slope, rel=2e-6, abs=1e-6), str(sample)
+
+
+@pytest.mark.parametrize("op", [op for op in ALL if derived(op)], ids=repr)
+def test_axes_that_are_told_to_be_apart_are(op: Op) -> None:
+    """What moves at one index of such an axis of an argument moves the result there alone."""
+    assert op.kind is Kind.POINTWISE or op.apart is not None, "see ir/op.py"
+    if op.apart is None:
+        return
+    for number, sample in enumerate(derived(op)):
+        arrays = arrays_for(op, sample, number)
+        inputs = inputs_for(sample, Graph(OPS))
+        y = call(op, inputs, sample)
+        found = op.apart(y, *y.args, **y.attributes)
+        assert len(found) == len(y.args)
+        before = np.asarray(op.value(*arrays, **sample.attributes))
+        for i, pairs in enumerate(found):
+            for own, axis in pairs.items() if arrays[i].size else ():
+                moved = list(arrays)
+                moved[i] = arrays[i].copy()
+                np.moveaxis(moved[i], axis, 0)[-1] *= 1.01
+                after = np.asarray(op.value(*moved, **sample.attributes))
+                off = np.moveaxis(before != after, own, 0)
+                assert not np.any(off[:-1]), f"{sample}: {own} and {axis}"
 
 
 @pytest.mark.parametrize("op", [op for op in ALL if derived(op)], ids=repr)

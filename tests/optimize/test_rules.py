@@ -15,9 +15,12 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import BOOL, F32, F64, I32, U8, Array, DType, Type
 from chainrule.ops import OPS
-from chainrule.optimize.passes import RULES
+from chainrule.optimize.passes import RULES as BOTH
 from chainrule.optimize.rewrite import build, match
 from chainrule.optimize.rule import Keeps, Pattern, Rule
+from chainrule.optimize.stable import ROOTS
+
+RULES = (*BOTH, *ROOTS)
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, math.inf, -math.inf, math.nan, 5e-324, -5e-324,
            2.3e-308, 1.7e308, -1.7e308, 1e16, 1e-9]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from chainrule.differentiate.body_masks import Exits, enter
 from chainrule.differentiate.loops import (
     Batched,
     PullBack,
@@ -34,12 +35,16 @@ def _pulled(
     """Return the cotangents of a body's wanted inputs; zeros where nothing depends on them."""
     outputs = [body.outputs[i] for i in cotangents]
     wrt = [x for x, w in zip(body.inputs, wanted, strict=True) if w]
-    found = pull_back(outputs, list(cotangents.values()), wrt)
+    found = pull_back(outputs, list(cotangents.values()), wrt, inside=True)
     return [x.graph.full_like(x, 0.0) if s is None else s for x, s in zip(wrt, found, strict=True)]
 
 
 def _asked(body: Body, wanted: Sequence[bool]) -> list[bool]:
     return [w and x.dtype.is_float for x, w in zip(body.inputs, wanted, strict=True)]
+
+
+def _chosen(flags: Sequence[bool], asked: Sequence[bool]) -> list[bool]:
+    return [f for f, a in zip(flags, asked, strict=True) if a]
 
 
 def _spaced(found: Sequence[Node], asked: Sequence[bool]) -> list[Node | None]:
@@ -49,18 +54,27 @@ def _spaced(found: Sequence[Node], asked: Sequence[bool]) -> list[Node | None]:
 
 
 def pull_switch(
-    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack
-) -> list[Node | None]:
+    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], inner: Sequence[bool],
+    pull_back: PullBack,
+) -> list[Node | None]:  # fmt: skip
     """Return the cotangents of a switch's arguments: the pull-back of the branch that was taken.
 
-    What it needs is kept by that branch (the others leave zeros there) or computed again.
+    What it needs is kept by that branch (the others leave zeros there) or computed again.  An
+    array of which it needs a few elements is not asked for again: these are kept.
     """
     graph, index, *operands = y.graph, *y.args
     branches: tuple[Body, ...] = y.attributes["branches"]
     asked = _asked(branches[0], wanted[1:])
     given = {i: graph.input("cotangent", g.type) for i, g in cotangents.items()}
-    pulled = [_pulled(b, given, asked, pull_back) for b in branches]
-    kept = [residuals(p, given.values(), b.inputs) for p, b in zip(pulled, branches, strict=True)]
+    entered = enter(cotangents, given)
+    pulled = [_pulled(b, entered.seen, asked, pull_back) for b in branches]
+    exits = Exits(pulled, _chosen(inner[1:], asked))
+    pulled = [[*p, *masks] for p, masks in zip(pulled, exits.masks, strict=True)]
+    late = [*given.values(), *entered.inputs]
+    kept = [
+        [n for n in residuals(p, late, (), at_hand=b.inputs) if n not in b.inputs]
+        for p, b in zip(pulled, branches, strict=True)
+    ]
     # Branches may share what depends on no argument, an extent say: it is kept once.
     saved = list(dict.fromkeys(n for nodes in kept for n in nodes))
     forward = [
@@ -71,18 +85,24 @@ def pull_switch(
     ]  # fmt: skip
     results = results_of(graph.call("switch", index, *operands, branches=tuple(forward)))
     known = {n: graph.input("saved", n.type) for n in saved}
+    outputs = [tuple(substitute_within(p, known)) for p in pulled]
+    read = reached([n for found in outputs for n in found])
+    used = [i for i in range(len(operands)) if any(b.inputs[i] in read for b in branches)]
     backward = tuple(
-        Body((*b.inputs, *known.values(), *given.values()), tuple(substitute_within(p, known)))
-        for p, b in zip(pulled, branches, strict=True)
+        Body((*(b.inputs[i] for i in used), *known.values(), *late), found)
+        for b, found in zip(branches, outputs, strict=True)
     )
     rest = results[len(branches[0].outputs) :]
-    node = graph.call("switch", index, *operands, *rest, *cotangents.values(), branches=backward)
-    return [None, *_spaced(results_of(node), asked)]
+    again = [operands[i] for i in used]
+    gs = [*cotangents.values(), *entered.outer]
+    node = graph.call("switch", index, *again, *rest, *gs, branches=backward)
+    return [None, *_spaced(exits.applied(results_of(node)), asked)]
 
 
 def pull_call(
-    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack
-) -> list[Node | None]:
+    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], inner: Sequence[bool],
+    pull_back: PullBack,
+) -> list[Node | None]:  # fmt: skip
     """Return the cotangents of a call's arguments.
 
     A call whose derivative is given uses that one.  Any other is a checkpoint: its inside is
@@ -102,10 +122,13 @@ def pull_call(
         return _transposed(custom, y, [g for g in full if g is not None], wanted, pull_back)
     asked = _asked(body, wanted)
     given = {i: graph.input("cotangent", g.type) for i, g in cotangents.items()}
-    pulled = _pulled(body, given, asked, pull_back)
-    back = Body((*body.inputs, *given.values()), tuple(pulled))
-    node = graph.call("call", *y.args, *cotangents.values(), body=back, custom=None, apart=True)
-    return _spaced(results_of(node), asked)
+    entered = enter(cotangents, given)
+    pulled = _pulled(body, entered.seen, asked, pull_back)
+    exits = Exits([pulled], _chosen(inner, asked))
+    back = Body((*body.inputs, *given.values(), *entered.inputs), (*pulled, *exits.masks[0]))
+    gs = [*cotangents.values(), *entered.outer]
+    node = graph.call("call", *y.args, *gs, body=back, custom=None, apart=True)
+    return _spaced(exits.applied(results_of(node)), asked)
 
 
 def _check_closed(custom: Custom, y: Node, wanted: Sequence[bool]) -> None:
@@ -187,22 +210,25 @@ def push_switch(
     given = [t for t in tangents[1:] if t is not None]
     moving = [graph.input("tangent", t.type) for t in given]
     at = [i for i, t in enumerate(tangents[1:]) if t is not None]
+    entered = enter(dict(zip(at, given, strict=True)), dict(zip(at, moving, strict=True)))
     after = [
-        push_forward(b.outputs, {b.inputs[i]: t for i, t in zip(at, moving, strict=True)})
-        for b in branches
+        push_forward(b.outputs, {b.inputs[i]: t for i, t in entered.seen.items()}) for b in branches
     ]
     moves = [i for i in range(len(after[0])) if any(ts[i] is not None for ts in after)]
-    bodies = tuple(
-        Body(
-            (*b.inputs, *moving),
-            tuple(graph.full_like(b.outputs[i], 0.0) if (t := ts[i]) is None else t for i in moves),
-        )
-        for b, ts in zip(branches, after, strict=True)
-    )
     if not moves:
         return {}
-    results = results_of(graph.call("switch", index, *operands, *given, branches=bodies))
-    return dict(zip(moves, results, strict=True))
+    pushed = [
+        [graph.full_like(b.outputs[i], 0.0) if (t := ts[i]) is None else t for i in moves]
+        for b, ts in zip(branches, after, strict=True)
+    ]
+    exits = Exits(pushed, [True for _ in moves])
+    bodies = tuple(
+        Body((*b.inputs, *moving, *entered.inputs), (*ts, *masks))
+        for b, ts, masks in zip(branches, pushed, exits.masks, strict=True)
+    )
+    args = [*operands, *given, *entered.outer]
+    results = results_of(graph.call("switch", index, *args, branches=bodies))
+    return dict(zip(moves, exits.applied(results), strict=True))
 
 
 def push_call(
@@ -232,14 +258,18 @@ def push_call(
         x: graph.input("tangent", x.type)
         for x, t in zip(body.inputs, tangents, strict=True) if t is not None
     }  # fmt: skip
-    after = push_forward(body.outputs, moving)
+    given = {i: t for i, t in enumerate(tangents) if t is not None}
+    entered = enter(given, {i: moving[body.inputs[i]] for i in given})
+    after = push_forward(body.outputs, {body.inputs[i]: t for i, t in entered.seen.items()})
     moves = [i for i, t in enumerate(after) if t is not None]
     if not moves:
         return {}
-    inner = Body((*body.inputs, *moving.values()), tuple(t for t in after if t is not None))
-    given = [t for t in tangents if t is not None]
-    node = graph.call("call", *y.args, *given, body=inner, custom=None, apart=y.attributes["apart"])
-    return dict(zip(moves, results_of(node), strict=True))
+    results = [t for t in after if t is not None]
+    exits = Exits([results], [True for _ in moves])
+    inner = Body((*body.inputs, *moving.values(), *entered.inputs), (*results, *exits.masks[0]))
+    args = [*y.args, *given.values(), *entered.outer]
+    node = graph.call("call", *args, body=inner, custom=None, apart=y.attributes["apart"])
+    return dict(zip(moves, exits.applied(results_of(node)), strict=True))
 
 
 # Batches

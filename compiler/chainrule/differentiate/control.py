@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from chainrule.differentiate.batch_loops import batch_loop
+from chainrule.differentiate.body_masks import condition_of, outside
 from chainrule.differentiate.branches import (
     batch_call,
     batch_callback,
@@ -48,10 +49,16 @@ PUSH: Mapping[str, Callable[..., dict[int, Node]]] = {
 
 
 def pull_control(
-    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack
-) -> list[Node | None]:
-    """Return the cotangents of a bundle's arguments, given those of some of its items."""
-    return PULL[y.op.name](y, cotangents, wanted, pull_back)
+    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], inner: Sequence[bool],
+    pull_back: PullBack,
+) -> list[Node | None]:  # fmt: skip
+    """Return the cotangents of a bundle's arguments, given those of some of its items.
+
+    Where a single condition says that no item was taken, that is all there is to know.
+    """
+    condition = condition_of(cotangents.values())
+    found = PULL[y.op.name](y, cotangents, wanted, inner, pull_back)
+    return found if condition is None else outside(condition, found)
 
 
 def push_control(

@@ -22,7 +22,7 @@ from chainrule.ir.walk import depends_on, topological, users
 
 __all__ = ["Root", "copies_of", "cuts_of", "roots_of"]
 
-MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE, Kind.GATHER})
+MOVES: Final = frozenset({Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.UPDATE})
 
 
 def _moves(node: Node, active: set[Node], known: Known) -> list[tuple[Node, Steps]] | None:
@@ -150,6 +150,11 @@ def _laid(node: Node, active: set[Node], known: Known) -> list[tuple[Node, Steps
         steps = dependence(node, known)[0]
         alone = steps is not None and len(steps) == 1
         return [(node.args[0], steps)] if alone and steps is not None else None
+    if node.op.kind is Kind.UPDATE and node.attributes["how"] == "add":
+        of_x, of_v, *_ = dependence(node, known)
+        pairs = zip(node.args[:2], (of_x, of_v), strict=True)
+        found = [(x, steps) for x, steps in pairs if steps is not None and x in active]
+        return found if all(len(steps) < 2 for _, steps in found) else None
     if node.op.name == "add" and any(_is_laid(x) for x in node.args):
         return [(x, ()) for x in node.args if x in active]
     return _moves(node, active, known)

@@ -22,6 +22,7 @@ from chainrule.ir.program import Program
 from chainrule.ir.types import Array
 from chainrule.ir.walk import reached
 from chainrule.ops.contract import free_axes
+from chainrule.ops.update import numbers_written
 
 __all__ = ["RULES", "Known", "Rule", "dependence", "shape_of", "size_of"]
 
@@ -208,6 +209,22 @@ def _scattered(node: Node, known: Known) -> Sequence[Steps | None]:
     return [(Merge(np.ravel(rows), size_of(node)),), None]
 
 
+def _updated(node: Node, known: Known) -> Sequence[Steps | None]:
+    x, v, *index = node.args
+    values = [found for i in index if (found := known(i)) is not None]
+    nothing = [None for _ in index]
+    if len(values) < len(index):
+        return [(), _everything(node, known)[1], *nothing]
+    places = np.ravel(numbers_written(node, values))
+    if node.attributes["how"] == "add":
+        return [(), (Merge(places, size_of(x)),), *nothing]
+    # Of equal places the last one counts.
+    rows = np.full(size_of(x), -1)
+    rows[places] = np.arange(size_of(v))
+    kept = np.where(rows < 0, np.arange(size_of(x)), -1)
+    return [(Take(kept),), (Take(rows),), *nothing]
+
+
 def _anywhere(x: Node, y: Node, batch: int, taken: int, given: int) -> Steps:
     """Unite `taken` axes of x behind the batch, and spread over `given` axes of y."""
     shape = shape_of(x)
@@ -308,6 +325,7 @@ RULES: Final[Mapping[Kind, Rule]] = {
     Kind.WRITE: _moved,
     Kind.GATHER: _gathered,
     Kind.SCATTER: _scattered,
+    Kind.UPDATE: _updated,
     Kind.REDUCE: _reduced,
     Kind.CUMULATE: _running,
     Kind.CONTRACT: _contracted,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chainrule.differentiate.control import push_control
-from chainrule.differentiate.reverse import product
+from chainrule.differentiate.masks import added, product, pushed
 from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.graph import Node, Origin
 from chainrule.ir.op import Kind
@@ -33,7 +33,8 @@ def push_forward(outputs: Sequence[Node], tangents: Mapping[Node, Node]) -> tupl
             if t is not None:
                 found[y] = t
             continue
-        given = tuple(found.get(x) for x in y.args)
+        # What has no elements does not move: its tangent would be the 0 of 0 times infinity.
+        given = tuple(None if x.type.size == 0 else found.get(x) for x in y.args)
         if any(t is not None for t in given):
             with y.graph.origin(Origin(rule=f"push {y.op.name}", forward=y.id)):
                 if y.op.kind is Kind.CONTROL:
@@ -52,10 +53,10 @@ def _pushed(y: Node, tangents: tuple[Node | None, ...]) -> Node | None:
         for t, slope in zip(tangents, op.slopes(y, *y.args, **y.attributes), strict=True):
             part = None if t is None else product(t, slope)
             if part is not None:
-                total = part if total is None else total + part
+                total = part if total is None else added(total, part)
         return total
     if op.push is not None:
-        return op.push(tangents, y, *y.args, **y.attributes)
+        return pushed(y, tangents)
     if op.kind.name == "POINTWISE":
         return None
     raise NotDifferentiableError(explain(f"{op.name} has no derivative", f"at  {y.type}"))

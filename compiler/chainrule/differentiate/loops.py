@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from chainrule.differentiate.loop_masks import LoopMasks
+from chainrule.differentiate.masks import Core, masked, summed
 from chainrule.differentiate.residuals import residuals
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Extent
@@ -22,9 +24,7 @@ from chainrule.ops.control import COUNT, POSITION, Loop, results_of
 __all__ = ["Batched", "Building", "PullBack", "PushForward", "pull_loop", "push_loop",
            "spread", "substitute_within"]  # fmt: skip
 
-PullBack: TypeAlias = Callable[
-    [Sequence[Node], Sequence[Node], Sequence[Node]], Sequence[Node | None]
-]
+PullBack: TypeAlias = Callable[..., Sequence[Node | None]]
 PushForward: TypeAlias = Callable[[Sequence[Node], Mapping[Node, Node]], Sequence[Node | None]]
 Batched: TypeAlias = Callable[..., list[tuple[Node, bool]]]
 
@@ -121,64 +121,100 @@ class Building:
 
 
 def pull_loop(
-    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack
-) -> list[Node | None]:
+    y: Node, cotangents: Mapping[int, Node], wanted: Sequence[bool], inner: Sequence[bool],
+    pull_back: PullBack,
+) -> list[Node | None]:  # fmt: skip
     """Return the cotangents of a loop's arguments, given those of some of its results.
 
     What the steps need of the forward pass is stacked by it or computed again, whichever is
     cheaper.  The cost is that of one loop of as many steps.
     """
-    loop, graph = Loop.of(y), y.graph
-    count = loop.count
-    varied = _varied(loop, wanted)
+    loop, graph, count = Loop.of(y), y.graph, Loop.of(y).count
     rows = [j for j in range(len(loop.stacked)) if count + j in cotangents]
+    live = _live(loop, _varied(loop, wanted), cotangents, rows)
+    of_carries = {k: graph.input("cotangent", loop.carried[k].type) for k in live}
+    of_rows = {j: graph.input("cotangent", loop.stacked[j].type) for j in rows}
+    own = zip([*loop.elements, *loop.fixed], wanted[count:], inner[count:], strict=True)
+    asked = {x: further for x, w, further in own if w and x.dtype.is_float}
+    masks = LoopMasks.of(loop, cotangents, live, rows)
+    slopes = _step_back(loop, masks, of_carries, of_rows, list(asked), pull_back)
+    bounds = masks.after(loop, slopes) | masks.leaving({x: s for x, s in slopes.items()
+                                                        if asked.get(x)})  # fmt: skip
+
+    targets = [*slopes.values(), *(c.node for c in bounds.values())]
+    given = (loop.position, *loop.elements, *loop.fixed)
+    late = [*of_carries.values(), *of_rows.values(), *masks.inputs]
+    back = Building(loop.position)
+    known = _brought_along(back, loop, residuals(targets, late, given))
+    for j, g in of_rows.items():
+        back.elements.append(g)
+        back.xs.append(cotangents[count + j])
+    targets = substitute_within(targets, known)
+    _share(back, loop, targets)
+    _take_masks(back, masks)
+    slopes = dict(zip(slopes, targets, strict=False))
+    narrow = dict(zip(bounds, targets[len(slopes) :], strict=True))
+
+    fixed = [x for x in loop.fixed if x in slopes]
+    elements = [x for x in loop.elements if x in slopes]
+    for k, g in of_carries.items():
+        x = loop.carried[k]
+        back.carry(g, cotangents.get(k, graph.full_like(x, 0.0)), slopes[x])
+    for x in fixed:
+        total = graph.input("total", x.type)
+        back.carry(total, graph.full_like(x, 0.0), summed(total, slopes[x]))
+    for k, core in masks.carries.items():
+        back.carry(core.node, masks.first[k], narrow[loop.carried[k]])
+    for x in [x for x in fixed if x in narrow]:
+        some = graph.input("mask", narrow[x].type)
+        back.carry(some, graph.full_like(some, False), some | narrow[x])
+    back.stacked = [slopes[x] for x in elements] + [narrow[x] for x in elements if x in narrow]
+    counted = _count_steps(back, loop)
+    results = iter(back.close(loop.length, reverse=not y.attributes["reverse"], counted=counted))
+
+    held: dict[Node, Node] = {}
+    pulled = {x: next(results) for x in [*(loop.carried[k] for k in live), *fixed]}
+    held |= {x: next(results) for x in [loop.carried[k] for k in masks.carries]}
+    held |= {x: next(results) for x in fixed if x in narrow}
+    pulled |= {x: next(results) for x in elements}
+    held |= {x: next(results) for x in elements if x in narrow}
+    for x, mask in held.items():
+        axes = bounds[x].axes
+        axes = (0, *(a + 1 for a in axes)) if x in elements else axes
+        pulled[x] = masked([Core(mask, axes).over(pulled[x])], pulled[x])
+    seen = [*loop.carried, *loop.elements, *loop.fixed]
+    return [pulled.get(x) if w else None for x, w in zip(seen, wanted, strict=True)]
+
+
+def _live(
+    loop: Loop, varied: Sequence[int], cotangents: Mapping[int, Node], rows: Sequence[int]
+) -> list[int]:
+    """Return the carries that cotangents reach, after any number of steps back."""
     live = [k for k in varied if k in cotangents]
     while True:
         behind = _behind([*(loop.next[k] for k in live), *(loop.stacked[j] for j in rows)])
         more = [k for k in varied if k not in live and loop.carried[k] in behind]
         if not more:
-            break
+            return live
         live = sorted([*live, *more])
-    of_carries = [graph.input("cotangent", loop.carried[k].type) for k in live]
-    of_rows = [graph.input("cotangent", loop.stacked[j].type) for j in rows]
-    inner = [*loop.elements, *loop.fixed]
-    asked = [x for x, w in zip(inner, wanted[count:], strict=True) if w and x.dtype.is_float]
-    outputs = [*(loop.next[k] for k in live), *(loop.stacked[j] for j in rows)]
-    wrt = [*(loop.carried[k] for k in live), *asked]
-    slopes = pull_back(outputs, [*of_carries, *of_rows], wrt)
-    found = {
-        x: graph.full_like(x, 0.0) if s is None and i < len(live) else s
-        for i, (x, s) in enumerate(zip(wrt, slopes, strict=True))
-    }
 
-    targets = [s for s in found.values() if s is not None]
-    given = (loop.position, *loop.elements, *loop.fixed)
-    kept = residuals(targets, [*of_carries, *of_rows], given)
-    back = Building(loop.position)
-    known = _brought_along(back, loop, kept)
-    for g, j in zip(of_rows, rows, strict=True):
-        back.elements.append(g)
-        back.xs.append(cotangents[count + j])
-    targets = substitute_within(targets, known)
-    slope_of = dict(zip([x for x, s in found.items() if s is not None], targets, strict=True))
-    _share(back, loop, targets)
 
-    for k, g in zip(live, of_carries, strict=True):
-        x = loop.carried[k]
-        back.carry(g, cotangents.get(k, graph.full_like(x, 0.0)), slope_of[x])
-    fixed = [x for x in loop.fixed if x in slope_of]
-    for x in fixed:
-        total = graph.input("total", x.type)
-        back.carry(total, graph.full_like(x, 0.0), total + slope_of[x])
-    elements = [x for x in loop.elements if x in slope_of]
-    back.stacked = [slope_of[x] for x in elements]
-    counted = _count_steps(back, loop)
-    results = back.close(loop.length, reverse=not y.attributes["reverse"], counted=counted)
-
-    names: list[Node] = [*(loop.carried[k] for k in live), *fixed, *elements]
-    pulled = dict(zip(names, results, strict=True))
-    seen = [*loop.carried, *loop.elements, *loop.fixed]
-    return [pulled.get(x) if w else None for x, w in zip(seen, wanted, strict=True)]
+def _step_back(
+    loop: Loop, masks: LoopMasks, of_carries: Mapping[int, Node], of_rows: Mapping[int, Node],
+    asked: Sequence[Node], pull_back: PullBack,
+) -> dict[Node, Node]:  # fmt: skip
+    """Return the cotangents of what one step sees; carries that nothing depends on have zeros."""
+    outputs = [*(loop.next[k] for k in of_carries), *(loop.stacked[j] for j in of_rows)]
+    carried = [loop.carried[k] for k in of_carries]
+    while True:
+        seen = masks.seen(of_carries, of_rows)
+        found = pull_back(outputs, seen, [*carried, *asked], inside=True)
+        if not masks.grow(loop, dict(zip(of_carries, found, strict=False))):
+            break
+    slopes = {x: x.graph.full_like(x, 0.0) if s is None else s
+              for x, s in zip(carried, found, strict=False)}  # fmt: skip
+    later = zip(asked, found[len(carried) :], strict=True)
+    return slopes | {x: s for x, s in later if s is not None}
 
 
 def substitute_within(nodes: Sequence[Node], known: Mapping[Node, Node]) -> list[Node]:
@@ -247,30 +283,63 @@ def push_loop(
             moving[x] = graph.input("tangent", x.type)
             both.fixed.append(moving[x])
             both.constants.append(t)
+    masks = LoopMasks.into(loop, tangents, varied)
+    _take_masks(both, masks)
     # The number of steps, if it is among them, stays the last.
     both.fixed += loop.fixed
     both.constants += loop.constants
-    after = push_forward(loop.body.outputs, moving)
+    after = _step_forward(loop, masks, moving, push_forward)
     for k in varied:
         x, t, init = loop.carried[k], after[k], tangents[k]
         zero = graph.full_like(x, 0.0)
         both.carry(moving[x], zero if init is None else init, zero if t is None else t)
-    rows = [j for j in range(len(loop.stacked)) if after[count + j] is not None]
-    both.stacked = [t for t in after[count:] if t is not None]
+    ends = {loop.carried[k]: t for k in varied if (t := after[k]) is not None}
+    bounds = masks.after(loop, {loop.carried[k]: graph.full_like(loop.carried[k], 0.0)
+                                for k in varied} | ends)  # fmt: skip
+    for k, core in masks.carries.items():
+        both.carry(core.node, masks.first[k], bounds[loop.carried[k]].node)
+    rows = {j: t for j, t in enumerate(after[count:]) if t is not None}
+    held = masks.leaving({loop.stacked[j]: t for j, t in rows.items()})
+    both.stacked = [*rows.values(), *(core.node for core in held.values())]
     test = loop.test
     if test is not None:
         test = Body(both.inputs, test.outputs)
     given = y.attributes
-    results = both.close(
-        loop.length,
-        reverse=given["reverse"],
-        test=test,
-        bound=given["bound"],
+    results = iter(both.close(
+        loop.length, reverse=given["reverse"], test=test, bound=given["bound"],
         counted=given["counted"],
-    )
-    first = count + len(varied)
-    found = {k: results[count + i] for i, k in enumerate(varied)}
-    return found | {count + j: results[first + i] for i, j in enumerate(rows)}
+    )[count:])  # fmt: skip
+    found = {k: next(results) for k in varied}
+    for k, core in masks.carries.items():
+        found[k] = masked([Core(next(results), core.axes).over(found[k])], found[k])
+    found |= {count + j: next(results) for j in rows}
+    for x, core in held.items():
+        axes, mask = (0, *(a + 1 for a in core.axes)), next(results)
+        for j in [j for j in rows if loop.stacked[j] is x]:
+            found[count + j] = masked([Core(mask, axes).over(found[count + j])], found[count + j])
+    return found
+
+
+def _take_masks(into: Building, masks: LoopMasks) -> None:
+    """Let a loop's body see the masks that do not change, or change with the step."""
+    for x, (outer, stacked) in masks.arrays.items():
+        (into.elements if stacked else into.fixed).append(x)
+        (into.xs if stacked else into.constants).append(outer)
+
+
+def _step_forward(
+    loop: Loop, masks: LoopMasks, moving: Mapping[Node, Node], push_forward: PushForward
+) -> Sequence[Node | None]:
+    """Return the tangents of what one step makes."""
+    arguments = [*loop.carried, *loop.elements, *loop.fixed]
+    given = {i: moving[x] for i, x in enumerate(arguments) if x in moving}
+    while True:
+        rows = {i: t for i, t in given.items() if i >= loop.count}
+        seen = masks.seen({i: t for i, t in given.items() if i < loop.count}, rows)
+        tangents = dict(zip((arguments[i] for i in given), seen, strict=True))
+        after = push_forward(loop.body.outputs, tangents)
+        if not masks.grow(loop, {k: after[k] for k in given if k < loop.count}):
+            return after
 
 
 def spread(x: Node, size: Extent) -> Node:

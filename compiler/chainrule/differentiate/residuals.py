@@ -26,13 +26,15 @@ __all__ = ["residuals"]
 
 TRAFFIC: Final = 2
 "Times a kept value passes through memory: written, and read again."
+AT_HAND: Final = 1 / 8
+"What keeping a value costs that will be there in all likelihood, of what others cost."
 COMPOSITE_FLOPS: Final = 20
 "Operations an element of what is yet to be expanded: an exponential or so."
 
 
 def residuals(
     targets: Sequence[Node], late: Iterable[Node], available: Iterable[Node], *,
-    memory: float = 1.0,
+    at_hand: Iterable[Node] = (), memory: float = 1.0,
 ) -> list[Node]:  # fmt: skip
     """Return the nodes to keep so that `targets` can be computed later.
 
@@ -40,6 +42,8 @@ def residuals(
         targets: What is computed later.
         late: What is known only then: what depends on it is not asked about.
         available: Inputs that are there later too, at no cost; other inputs are kept or not needed.
+        at_hand: Inputs that are there later too, but should be done without if little else is
+            kept for them: they may be large, or about to be overwritten.
         memory: Operations that a byte is worth.
 
     Returns:
@@ -50,12 +54,15 @@ def residuals(
     early = [n for n in nodes if n not in tainted]
     wanted = {x for n in nodes if n in tainted for x in n.args if x not in tainted}
     wanted |= {n for n in targets if n not in tainted}
-    free = set(available)
+    near = set(at_hand)
+    # What has a size of its own is not kept: it is there.
+    free = {*available, *(n for n in near if _keeping(n) == math.inf)}
     cut = _Cut()
     for n in early:
         if n in free or _is_free(n):
             continue
-        cut.edge((n, 0), (n, 1), _keeping(n) * memory)
+        share = AT_HAND if n in near else 1.0
+        cut.edge((n, 0), (n, 1), _keeping(n) * memory * share)
         cut.edge("source", (n, 0), _computing(n))
         for x in n.args:
             cut.edge((x, 1), (n, 0), math.inf)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainrule.differentiate.control import pull_control
-from chainrule.differentiate.masks import added, moved, product
+from chainrule.differentiate.masks import added, product, pulled
 from chainrule.errors import NotDifferentiableError, explain
 from chainrule.ir.graph import Graph, Node, Origin
 from chainrule.ir.op import Kind
@@ -20,13 +20,20 @@ __all__ = ["product", "pull_back"]
 
 
 def pull_back(
-    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node]
-) -> tuple[Node | None, ...]:
+    outputs: Sequence[Node], cotangents: Sequence[Node], wrt: Sequence[Node], *,
+    inside: bool = False,
+) -> tuple[Node | None, ...]:  # fmt: skip
     """Return the cotangent of each node in `wrt`, or None where the outputs do not depend on it.
 
     Only nodes between `wrt` and `outputs` are visited, and only cotangents that lead to `wrt` are
     built.  A node's cotangent is complete when its own chain rule runs.  Work and result are linear
     in the nodes visited.
+
+    Args:
+        outputs: Results.
+        cotangents: That of each.
+        wrt: What they are pulled back to.
+        inside: These are nodes of a body, and what is found is pulled back further outside of it.
     """
     if not outputs:
         return (None,) * len(wrt)
@@ -49,11 +56,12 @@ def pull_back(
             continue
         wanted = [x in active for x in y.args]
         with graph.origin(_origin(graph, y)):
+            inner = [inside or not active.isdisjoint(x.args) for x in y.args]
             if bundle is not None:
-                pulled: Sequence[Node | None] = pull_control(y, bundle, wanted, pull_back)
+                found: Sequence[Node | None] = pull_control(y, bundle, wanted, inner, pull_back)
             else:
-                pulled = _pulled(y, adjoint[y], wanted)
-            for x, gx, want in zip(y.args, pulled, wanted, strict=True):
+                found = _pulled(y, adjoint[y], wanted, inner)
+            for x, gx, want in zip(y.args, found, wanted, strict=True):
                 if gx is not None and want:
                     adjoint[x] = added(adjoint[x], gx) if x in adjoint else gx
     return tuple(adjoint.get(x) for x in wrt)
@@ -64,7 +72,9 @@ def _origin(graph: Graph, y: Node) -> Origin:
     return Origin(line=known.line, rule=f"pull {y.op.name}", forward=y.id)
 
 
-def _pulled(y: Node, g: Node, wanted: Sequence[bool]) -> Sequence[Node | None]:
+def _pulled(
+    y: Node, g: Node, wanted: Sequence[bool], inner: Sequence[bool]
+) -> Sequence[Node | None]:
     """Apply the pull-back of one node; masks of `g` stay outermost."""
     op = y.op
     if op.slopes is not None:
@@ -74,5 +84,4 @@ def _pulled(y: Node, g: Node, wanted: Sequence[bool]) -> Sequence[Node | None]:
         if op.kind.name == "POINTWISE" or not any(wanted):
             return [None] * len(y.args)
         raise NotDifferentiableError(explain(f"{op.name} has no derivative", f"at  {y.type}"))
-    found = moved(y, g)
-    return op.pull(g, y, *y.args, **y.attributes) if found is None else found
+    return pulled(y, g, wanted, inner)

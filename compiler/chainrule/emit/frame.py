@@ -79,6 +79,7 @@ class Frame:
         if isinstance(place, Scratch):
             return self._in_arena((self.time, place))
         if isinstance(place, Node):
+            place = self.schedule.homes.get(place, place)
             if place.op.name == "input":
                 return self.inputs[place]
             if place.op.name == "data":

@@ -19,7 +19,8 @@ def abi_extent(extent: Extent, dims: Sequence[str]) -> abi.Extent:
     if isinstance(extent, int):
         return extent
     total: abi.Extent | None = None
-    for monomial, coefficient in extent.terms:
+    # In the order in which `show_extent` prints them: numbers last.
+    for monomial, coefficient in sorted(extent.terms, key=lambda t: (-len(t[0]), str(t[0]))):
         product: abi.Extent = ("const", coefficient)
         for i, f in enumerate(monomial):
             if isinstance(f, str):

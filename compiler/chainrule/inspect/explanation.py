@@ -138,7 +138,7 @@ class Explanations(tuple[Explanation, ...]):
 
 
 @overload
-def explain(
+def explain(  # type: ignore[overload-overlap]  # a string is a sequence of strings too
     fn: Callable[..., Any], *, wrt: str, args: Sequence[Any], dims: Dims | None = None
 ) -> Explanation: ...
 

@@ -118,6 +118,23 @@ def _overlay(node: Node, args: Sequence[Placed]) -> Placed:
     return Placed(whole, tuple(range(rank)))
 
 
+def _update(node: Node, args: Sequence[Placed]) -> Placed:
+    """Print the array, what is written, and where: brackets, in which indices stand by name."""
+    given, rank = node.attributes, node.type.rank
+    x, v = (full(a, n.shape) for a, n in zip(args[:2], node.args[:2], strict=True))
+    index = [full(a, n.shape) for a, n in zip(args[2:], node.args[2:], strict=True)]
+    rest = iter(zip(given["starts"], node.args[1].shape[-len(given["starts"]) or rank :],
+                    given["steps"], strict=True))  # fmt: skip
+    texts = [
+        ":" if a < given["batch"] else f"index {given['axes'].index(a)}" if a in given["axes"]
+        else slice_text(*next(rest), node.shape[a])
+        for a in range(rank)
+    ]  # fmt: skip
+    extra = Literal(f"[{', '.join(texts)}]")
+    name = "set" if given["how"] == "set" else "add_at"
+    return Placed(Applied(name, (x, v, extra, *index), rank), tuple(range(rank)))
+
+
 MOVES: Final[Mapping[str, Builder]] = {
     "broadcast": _broadcast,
     "reshape": _reshape,
@@ -126,4 +143,5 @@ MOVES: Final[Mapping[str, Builder]] = {
     "place": _place,
     "concatenate": _concatenate,
     "overlay": _overlay,
+    "update": _update,
 }

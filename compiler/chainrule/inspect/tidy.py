@@ -31,9 +31,9 @@ _FOLDED: Final = frozenset({
 def tidied(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
     """Return the outputs in a fresh graph, folded, and what each node became."""
     graph = Graph(outputs[0].graph.ops)
+    outputs, became = _as_written(outputs)
     # Known beforehand, since a rule asks whether its partner occurs anywhere.
     squashed = {n.args[0] for n in reached(outputs) if n.op.name == "sigmoid"}
-    new: dict[Node, Node] = {}
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
         rule = _RULES.get(node.op.name)
@@ -47,7 +47,22 @@ def tidied(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
         return found
 
     roots, new = rebuild(outputs, graph, change)
-    return roots, new
+    return roots, {old: new[n] for old, n in became.items() if n in new}
+
+
+def _as_written(outputs: Sequence[Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """Replace ops that are shown as other ops, which may be shown as others in turn.
+
+    Returns the outputs and what each node became.
+    """
+    roots, became = list(outputs), {n: n for n in reached(outputs)}
+    while any(n.op.written is not None for n in reached(roots)):
+        roots, new = rebuild(
+            roots, Graph(roots[0].graph.ops),
+            lambda node, args: None if node.op.written is None else node.op.written(*args),
+        )  # fmt: skip
+        became = {old: new[n] for old, n in became.items()}
+    return roots, became
 
 
 def _folded(node: Node, args: tuple[Node, ...], graph: Graph) -> Node | None:

@@ -73,9 +73,9 @@ def bare_names(shapes: Sequence[Shape]) -> dict[str, tuple[int, int]]:
     for i, shape in enumerate(shapes):
         for axis, extent in enumerate(shape):
             if isinstance(extent, Dim):
-                own = names_of(extent)
-                if len(own) == 1 and extent == named(*own):
-                    found.setdefault(*own, (i, axis))
+                name = next(iter(names_of(extent)))
+                if extent == named(name):
+                    found.setdefault(name, (i, axis))
     return found
 
 

@@ -11,7 +11,7 @@ variables among the names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Self, TypeAlias
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Monomial",
     "Shape",
     "ceil_div",
+    "divisors",
     "evaluate_extent",
     "has_quotient",
     "larger",
@@ -242,6 +243,17 @@ def has_quotient(extent: Extent) -> bool:
     """Tell whether a guard, not arithmetic, has to say that an extent equals another."""
     terms = extent.terms if isinstance(extent, Dim) else ()
     return any(isinstance(f, Atom) for m, _ in terms for f in m)
+
+
+def divisors(extent: Extent) -> Iterator[Dim]:
+    """Yield what an extent is divided by, where that is no number."""
+    for monomial, _ in extent.terms if isinstance(extent, Dim) else ():
+        for f in monomial:
+            if isinstance(f, Atom):
+                yield from divisors(f.left)
+                yield from divisors(f.right)
+                if f.kind in ("floordiv", "mod") and isinstance(f.right, Dim):
+                    yield f.right
 
 
 def size_of(shape: Iterable[Extent]) -> Extent:

@@ -20,6 +20,8 @@ _MOVES: Final = frozenset({Kind.SOURCE, Kind.VIEW, Kind.WRITE, Kind.GATHER})
 
 def moves(node: Node) -> bool:
     """Tell whether a node's elements are its arguments' (or converted ones), none computed."""
+    if node.op.kind is Kind.UPDATE:
+        return bool(node.attributes["how"] == "set")
     return node.op.kind in _MOVES or node.op.name in ("cast", "stop_gradient")
 
 

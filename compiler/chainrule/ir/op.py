@@ -38,6 +38,8 @@ class Kind(Enum):
     "elements picked by an integer argument"
     SCATTER = auto()
     "elements added at places given by an integer argument"
+    UPDATE = auto()
+    "an array with part of it changed: in place where nothing else reads what was there"
     FACTOR = auto()
     "matrices factored, or triangular systems solved: rows that need all the rows before them"
     CONTROL = auto()
@@ -111,6 +113,7 @@ class Op:
         push: For the others: tangent of the result from those of the arguments (`None`: zero).
         batch: For what is not pointwise: the same op with a new leading axis on some arguments.
         expand: For composites, and where the machine has no such instruction: the definition.
+        written: How formulas show it, in other ops; by default by its own notation.
         native: How machine code computes it.
         notation: How people write it.
         sympy: The SymPy expression it means, in `x`, `y`, `z`; judge of its slopes.
@@ -120,6 +123,11 @@ class Op:
             the types of the arguments and the attributes.
         commutative: Arguments may be swapped.
         linear: The result is linear in its arguments, which move without arithmetic.
+        apart: For what is not pointwise: for each argument, which axis of the result goes with
+            which of its axes, such that what has one index in the result depends on what has that
+            index in the argument and on nothing else of it.
+        beside: An op of the same arguments that shares nearly all of its work with this one: where
+            that is computed, this one is too.
     """
 
     name: str
@@ -141,6 +149,9 @@ class Op:
     commutative: bool = False
     linear: bool = False
     defaults: Attrs = field(default_factory=dict)
+    apart: Callable[..., Sequence[Mapping[int, int]]] | None = None
+    written: Callable[..., Node] | None = None
+    beside: str = ""
 
     def __repr__(self) -> str:
         return self.name

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from chainrule.ir.body import bodies_of
 from chainrule.ir.dims import names_of, show_extent
 from chainrule.ir.graph import Check, Graph, Node
-from chainrule.ir.sizes import Guard, divisor_guards, size_guards
+from chainrule.ir.sizes import Guard, size_guards
 from chainrule.ir.walk import all_nodes, topological
 
 __all__ = ["Guard", "Program", "check"]
@@ -64,10 +64,9 @@ class Program:
 
 def guarded(program: Program) -> Program:
     """Return the program with guards for every size, start and count that is not certain."""
-    known, nodes, inputs = program.guards, list(all_nodes(program.results)), program.inputs
-    types = [x.type for x in inputs]
-    first, more = divisor_guards(nodes, types, known), size_guards(nodes, types, known)
-    return replace(program, guards=(*first, *known, *more)) if first or more else program
+    known = program.guards
+    more = size_guards(all_nodes(program.results), [x.type for x in program.inputs], known)
+    return replace(program, guards=(*known, *more)) if more else program
 
 
 def check(program: Program) -> None:

@@ -16,15 +16,23 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from chainrule.errors import OutOfMemoryError, ShapeError, explain
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Dim, Extent, Monomial, evaluate_extent, names_of, show_extent
+from chainrule.ir.dims import (
+    Dim,
+    Extent,
+    Monomial,
+    divisors,
+    evaluate_extent,
+    names_of,
+    show_extent,
+)
 from chainrule.ir.op import Requirement
 from chainrule.ir.types import Type
 
 if TYPE_CHECKING:
     from chainrule.ir.graph import Node
 
-__all__ = ["LARGEST", "Guard", "divisor_guards", "facts_of", "not_negative", "require_numbers",
-           "requirements", "size_guards"]  # fmt: skip
+__all__ = ["LARGEST", "Guard", "facts_of", "not_negative", "require_numbers", "requirements",
+           "size_guards"]  # fmt: skip
 
 LARGEST: Final = (1 << 63) - 1
 "Bytes of the largest array, and the largest extent: addresses are signed."
@@ -113,7 +121,15 @@ def _at(line: str) -> tuple[str, ...]:
 
 
 def requirements(node: Node) -> Iterator[Requirement]:
-    """Yield what must not be negative for a node to run: its own extents, and what its op needs."""
+    """Yield what must not be negative for a node to run.
+
+    That are its own extents, what its op needs, and divisors less 1: no number is divided by 0.
+    """
+    for value in (node.type.shape, *node.attrs):
+        for e in value if isinstance(value, tuple) else (value,):
+            if isinstance(e, Dim):
+                for by in divisors(e):
+                    yield Requirement(by - 1, f"a division by the extent {show_extent(by)}")
     taken = {e for x in node.args for e in x.type.shape}
     for e in node.type.shape:
         if isinstance(e, Dim) and e not in taken:
@@ -154,45 +170,6 @@ def size_guards(
         if not never_negative(LARGEST - nbytes, limits):
             guards.append(Guard("ge", GUARDED, nbytes, _placed(f"{type_} is too large", node)))
     return guards
-
-
-def divisor_guards(
-    nodes: Iterable[Node], inputs: Sequence[Type], known: Sequence[Guard] = ()
-) -> list[Guard]:
-    """Return guards that no extent is divided by a dim that is 0, as Python divides no number.
-
-    They come before all others, whose extents may have such quotients.
-    """
-    bound = {name for t in inputs for e in t.shape for name in names_of(e)}
-    facts = facts_of(known)
-    found: dict[Extent, Guard] = {}
-    seen: set[Dim] = set()
-    for node in nodes:
-        for extent in (*node.type.shape, *_flat(node.attrs)):
-            if not isinstance(extent, Dim) or extent in seen:
-                continue
-            seen.add(extent)
-            for by in _divisors(extent):
-                if by not in found and names_of(by) <= bound and not never_negative(by - 1, facts):
-                    text = f"a division by the extent {show_extent(by)}"
-                    found[by] = not_negative(by - 1, _placed(text, node))
-    return list(found.values())
-
-
-def _flat(attributes: Sequence[object]) -> Iterator[object]:
-    for value in attributes:
-        yield from value if isinstance(value, tuple) else (value,)
-
-
-def _divisors(extent: Extent) -> Iterator[Dim]:
-    """Yield what is divided by inside an extent, innermost first."""
-    for monomial, _ in extent.terms if isinstance(extent, Dim) else ():
-        for atom in monomial:
-            if not isinstance(atom, str):
-                yield from _divisors(atom.left)
-                yield from _divisors(atom.right)
-                if atom.kind in ("floordiv", "mod") and isinstance(atom.right, Dim):
-                    yield atom.right
 
 
 def _placed(what: str, node: Node) -> str:

@@ -42,16 +42,20 @@ def topological(outputs: Iterable[Node]) -> list[Node]:
     return sorted(reached(outputs), key=lambda node: node.id)
 
 
-def by_need(outputs: Iterable[Node]) -> list[Node]:
+def by_need(
+    outputs: Iterable[Node], before: Mapping[Node, Sequence[Node]] | None = None
+) -> list[Node]:
     """Return every node that `outputs` depend on, each as late as its first user allows.
 
     Arguments come first; of a node's arguments, the one behind the longest chain.  What is cheap
-    to reach is then made where it is used, not kept from where it could be made.
+    to reach is then made where it is used, not kept from where it could be made.  `before` names
+    further nodes that come before some, in an order that has no cycle.
     """
     results = list(dict.fromkeys(outputs))
     depth: dict[Node, int] = {}
     for node in topological(results):
         depth[node] = 1 + max((depth[x] for x in node.args), default=0)
+    earlier = before or {}
     done: dict[Node, None] = {}
     for root in results:
         waiting = [(root, False)]
@@ -65,6 +69,7 @@ def by_need(outputs: Iterable[Node]) -> list[Node]:
             waiting.append((node, True))
             # The last one pushed is visited first.
             args = sorted(dict.fromkeys(node.args), key=lambda x: (depth[x], -x.id))
+            args += earlier.get(node, ())
             waiting += [(x, False) for x in args if x not in done]
     return list(done)
 

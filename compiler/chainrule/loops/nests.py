@@ -334,15 +334,16 @@ class _Nest:
         return self.row_value[node]
 
     def _compute_row(self, n: Node, members: list[Node | None]) -> str:
+        if n.op.kind not in (Kind.REDUCE, Kind.POINTWISE):
+            # What is picked from is no row value: its elements are asked for by place, one by one.
+            return self.values.value(n, self._index(n), self._picked)
         args = [
             self.row_value[m] if m is not None else self.values.value(x, self._index(x))
             for x, m in zip(n.args, members, strict=True)
         ]
-        if n.op.kind is Kind.REDUCE:
-            return args[0]
-        if n.op.kind is Kind.POINTWISE:
-            return self.values.compute(n.op, args, n.dtype, n.attrs)
-        return self.values.value(n, self._index(n), self._picked)
+        return args[0] if n.op.kind is Kind.REDUCE else self.values.compute(
+            n.op, args, n.dtype, n.attrs
+        )  # fmt: skip
 
 
 def _is_short(shape: Shape) -> bool:

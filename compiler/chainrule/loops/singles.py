@@ -9,9 +9,10 @@ from chainrule.ir.dims import Extent, Shape, loop_variables, named, size_of, sma
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.ir.types import BOOL, DType
-from chainrule.loops.ir import Accumulator, Operand, Tile
+from chainrule.loops.ir import Accumulator, Combine, Operand, Tile
 from chainrule.loops.linalg import lower_factor
 from chainrule.loops.values import Place, Values
+from chainrule.ops.update import other_axes
 from chainrule.schedule.access import flat_offset, follow, strides_of
 from chainrule.schedule.steps import Schedule, Single
 
@@ -82,6 +83,11 @@ def lower_single(
             values = Values(in_memory)
             _copy(values, node.args[0], node, starts, shape, steps)
             return [fill(node, node.dtype, node.type.size, 0), values]
+        case "update":
+            written = _update(node, Values(in_memory))
+            return [written] if step.inside else [
+                lower_copy(schedule, step.level, node.args[0], node), written
+            ]  # fmt: skip
         case "overlay":
             return [_overlay(node, Values(in_memory))]
         case "concatenate":
@@ -195,6 +201,31 @@ def _scatter(node: Node, place: Place, values: Values) -> Values:
         values.close(v, g.shape[-1 - k], vector=lanes)
     if some != 1:
         values.close(around, some, vector=False)
+    return values
+
+
+def _update(node: Node, values: Values) -> Values:
+    """Write or add one part after another; elements along the last other axis in lanes."""
+    x, v, *index = node.args
+    given = node.attributes
+    axes, batch = given["axes"], given["batch"]
+    rest = other_axes(x.type.rank, axes, batch)
+    lead = v.type.rank - len(rest)
+    variables = [f"i{k}" for k in range(v.type.rank)]
+    at = tuple(named(n) for n in variables)
+    for n in variables:
+        values.open(n)
+    place: list[Extent] = [*at[:batch], *(0 for _ in range(batch, x.type.rank))]
+    for axis, one in zip(axes, index, strict=True):
+        place[axis] = named(values.clamped(values.value(one, at[:lead]), x.shape[axis], node))
+    for k, axis in enumerate(rest):
+        place[axis] = given["starts"][k] + at[lead + k] * given["steps"][k]
+    combine: Combine | None = "sum" if given["how"] == "add" else None
+    offset = flat_offset(x.shape, tuple(place))
+    values.store(node, node.dtype, offset, values.value(v, at), combine)
+    for k, n in enumerate(reversed(variables)):
+        # Along an index two places may be one: the later one counts.
+        values.close(n, v.shape[-1 - k], vector=k == 0 and bool(rest))
     return values
 
 

@@ -28,7 +28,7 @@ from chainrule.nn.initializers import (
     lecun_normal,
     zeros,
 )
-from chainrule.nn.layers import MLP, Dense, Sequential
+from chainrule.nn.layers import MLP, Activation, Dense, Sequential
 from chainrule.nn.losses import (
     absolute_error,
     huber,
@@ -40,6 +40,7 @@ from chainrule.nn.losses import (
 
 __all__ = [
     "MLP",
+    "Activation",
     "Dense",
     "Sequential",
     "absolute_error",

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from chainrule import random
+from chainrule.frontend.pytree import tree_structure
 from chainrule.ir.types import dtype_of
 from chainrule.nn.functions import relu
 from chainrule.nn.initializers import glorot_uniform, he_normal
 from chainrule.typing import Array, DType, Key
 
-__all__ = ["MLP", "Dense", "Sequential"]
+__all__ = ["MLP", "Activation", "Dense", "Sequential"]
 
 Initializer = Callable[[Key, tuple[int, ...], DType], Array]
 
@@ -79,25 +80,50 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Activation:
+    """A function as a layer without parameters: `function` is part of the structure.
+
+    >>> Activation(np.tanh)(np.zeros(2)).tolist()
+    [0.0, 0.0]
+    """
+
+    function: Callable[[Array], Array] = field(metadata={"static": True})
+
+    def __call__(self, x: Array) -> Array:
+        """Apply the function."""
+        return self.function(x)
+
+
+@dataclass(frozen=True)
 class Sequential:
     """Layers applied one after another.
 
     Attributes:
-        layers: Callables that are pytrees; a class of your own takes its place among them.
+        layers: Callables that are pytrees, a class of your own among them; a plain function
+            becomes an `Activation`.
 
     >>> keys = random.split(random.key(0))
-    >>> model = Sequential((Dense.init(keys[0], 8, 4), Dense.init(keys[1], 4, 1)))
+    >>> model = Sequential((Dense.init(keys[0], 8, 4), relu, Dense.init(keys[1], 4, 1)))
     >>> model(np.ones((5, 8), np.float32)).shape
     (5, 1)
     """
 
     layers: tuple[Any, ...]
 
+    def __post_init__(self) -> None:
+        # A function is no array: it belongs to the structure, not to the parameters.
+        made = tuple([Activation(f) if _is_function(f) else f for f in self.layers])
+        object.__setattr__(self, "layers", made)
+
     def __call__(self, x: Array) -> Array:
         """Apply the first layer to `x`, the second to its result, and so on."""
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+def _is_function(layer: Any) -> bool:
+    return callable(layer) and tree_structure(layer).cls is None
 
 
 @dataclass(frozen=True)

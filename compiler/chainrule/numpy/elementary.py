@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DTypeError, explain
+from chainrule.errors import OutOfRangeError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
+    Operand,
     as_operand,
     graph_of,
     node_of,
     resolve,
 )
 from chainrule.frontend.options import refuse_out
-from chainrule.ir.graph import Node
+from chainrule.ir.graph import Node, constant_value
+from chainrule.ir.types import I64
 from chainrule.numpy.pointwise import aligned, named_like, pointwise
 
 __all__ = [
@@ -137,20 +139,35 @@ def power(a: Any, b: Any, /) -> Array:
     """Return a**b elementwise, as `numpy.power`; 0**0 is 1.
 
     Raises:
-        DTypeError: An integer to a negative integer power, which is not an integer.
+        OutOfRangeError: An integer to a negative integer power, which is not an integer; if the
+            exponent is not known yet, when the compiled function is called.  A ValueError, too.
     """
-    if isinstance(b, int) and b < 0:
-        operands = [as_operand(a), b]
-        if not resolve(np.power, operands)[-1].is_float:
-            raise DTypeError(
-                explain(
-                    "integers to a negative integer power are not integers",
-                    f"exponent  {b}",
-                    f"at  {user_line()}",
-                    hint="use a float exponent or x.astype(float)",
-                )
-            )
-    return pointwise("pow", np.power, a, b)
+    result = pointwise("pow", np.power, a, b)
+    if result.node.dtype.kind == "int":
+        _check_exponent(as_operand(b), result.node.args[1])
+    return result
+
+
+def _check_exponent(given: Operand, exponent: Node) -> None:
+    """Verify that no exponent of integers is negative: now if they are known, else at the call."""
+    known = given if isinstance(given, int | np.ndarray) else constant_value(exponent)
+    what = "integers to a negative integer power are not integers"
+    if known is not None:
+        least = int(np.min(known, initial=0))
+        if least < 0:
+            raise OutOfRangeError(
+                explain(what, f"exponent  {least}", f"at  {user_line()}",
+                        hint="use a float exponent or x.astype(float)")
+            )  # fmt: skip
+        return
+    source = exponent
+    while source.op.name in ("broadcast", "reshape", "cast"):
+        source = source.args[0]
+    if source.dtype.kind == "int" and source.op.name not in ("iota", "extent"):
+        graph, axes = exponent.graph, tuple(range(exponent.type.rank))
+        negative = exponent < 0
+        count = graph.call("sum", graph.call("cast", negative, dtype=I64), axes=axes)
+        graph.check(count > 0 if axes else negative, f"{what}, at {user_line()}")
 
 
 pow = power
@@ -188,16 +205,16 @@ def exp2(x: Any, /) -> Array:
 
 @array_function(np.log2)
 def log2(x: Any, /) -> Array:
-    """Return the logarithm to base 2, as `numpy.log2`, within 2 units in the last place."""
+    """Return the logarithm to base 2, as `numpy.log2`; exact at powers of 2."""
     node, weak = one(x, np.log2)
-    return Array(node.graph.call("log", node) * (1 / math.log(2)), weak)
+    return Array(node.graph.call("log2", node), weak)
 
 
 @array_function(np.log10)
 def log10(x: Any, /) -> Array:
-    """Return the logarithm to base 10, as `numpy.log10`, within 2 units in the last place."""
+    """Return the logarithm to base 10, as `numpy.log10`; exact at powers of 10."""
     node, weak = one(x, np.log10)
-    return Array(node.graph.call("log", node) * (1 / math.log(10)), weak)
+    return Array(node.graph.call("log10", node), weak)
 
 
 @array_function(np.logaddexp2)
@@ -210,11 +227,9 @@ def logaddexp2(a: Any, b: Any, /) -> Array:
 
 @array_function(np.cbrt)
 def cbrt(x: Any, /) -> Array:
-    """Return the real cube root, as `numpy.cbrt`."""
+    """Return the real cube root, as `numpy.cbrt`; the slope at 0 is inf."""
     node, weak = one(x, np.cbrt)
-    graph = node.graph
-    size = graph.call("pow", graph.call("abs", node), graph.full_like(node, 1 / 3))
-    return Array(graph.select(has_minus(node), -size, size), weak)
+    return Array(node.graph.call("cbrt", node), weak)
 
 
 @array_function(np.deg2rad, np.radians)

@@ -36,9 +36,9 @@ class Region:
     steps: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
 
-    def is_whole(self, shape: Shape) -> bool:
-        """Tell whether nothing is left out."""
-        return not self.dropped and all(
+    def covers(self, shape: Shape) -> bool:
+        """Tell whether every element is in it, in the order of the array."""
+        return all(
             s == 0 and n == m and k == 1
             for s, n, m, k in zip(self.starts, self.shape, shape, self.steps, strict=True)
         )

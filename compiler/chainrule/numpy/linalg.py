@@ -50,9 +50,7 @@ def _vector(node: Node, order: Any, axes: tuple[int, ...]) -> Node:
         return graph.call("sum", size, axes=axes)
     if order == 0:
         return graph.call("sum", cast(~node.equals(0), node.dtype), axes=axes)
-    powers = graph.call("pow", size, graph.full_like(size, float(order)))
-    total = graph.call("sum", powers, axes=axes)
-    return graph.call("pow", total, graph.full_like(total, 1 / float(order)))
+    return graph.call("p_norm", node, axes=axes, order=float(order))
 
 
 def _matrix(node: Node, order: Any, axes: tuple[int, int]) -> Node:
@@ -90,7 +88,7 @@ def _extreme(sizes: Node, axes: tuple[int, ...], *, largest: bool) -> Node:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
     """Return the norm of vectors or matrices, as `numpy.linalg.norm`.
 
-    The 2-norm neither overflows nor underflows, and its derivative at 0 is 0.
+    Norms neither overflow nor underflow on the way, and their derivative at 0 is 0.
 
     Args:
         x: An array; of any shape where `ord` and `axis` are None.

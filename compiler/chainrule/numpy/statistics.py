@@ -133,7 +133,9 @@ def _freedom(node: Node, axes: tuple[int, ...], ddof: float) -> Node | float:
     count = _count(node, axes)
     if isinstance(count, int):
         return max_of_numbers(count - ddof)
-    return _as_number(count, node) - float(ddof)
+    degrees = _as_number(count, node) - float(ddof)
+    assert isinstance(degrees, Node), "the count is not a number"
+    return node.graph.call("maximum", degrees, degrees * 0)
 
 
 def max_of_numbers(degrees: float) -> float:

@@ -26,8 +26,7 @@ from chainrule.ir.dims import show_extent, size_of
 from chainrule.ir.graph import Node
 from chainrule.numpy.nodes import permuted
 from chainrule.ops._matrices import diagonal, identity
-from chainrule.ops.linalg import lu
-from chainrule.ops.systems import parity
+from chainrule.ops.linalg import lu, parity
 
 __all__ = ["SlogdetResult", "cholesky", "det", "inv", "slogdet", "solve", "solve_triangular"]
 
@@ -228,8 +227,9 @@ def inv(a: Any) -> Array:
 def det(a: Any) -> Array:
     """Return determinants, as `numpy.linalg.det`.
 
-    Where the matrix is singular the value is 0, and the derivative, det(a) a⁻ᵀ, is not defined by
-    it: NaN or infinite.
+    The derivative is the matrix of cofactors, det(a) a⁻ᵀ where there is an inverse, and right where
+    there is none.  So are second derivatives of matrices of up to 8 rows; those of larger ones, and
+    of ones with a named extent, are made with the inverse.
 
     Args:
         a: Matrices, shape (..., n, n).

@@ -15,16 +15,17 @@ from chainrule.frontend.dispatch import IMPLEMENTATIONS
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
+    broadcast_shape,
     broadcast_to_shape,
     cast,
     reshape,
     stored,
 )
-from chainrule.ir.dims import Dim, Extent
-from chainrule.ir.graph import Node
-from chainrule.ir.types import BOOL, I32, I64
-from chainrule.numpy.indexing import checked, getitem, linear, wrapped
-from chainrule.numpy.keys import Picked, Region, parse
+from chainrule.ir.dims import Shape, size_of
+from chainrule.ir.graph import Node, constant_value
+from chainrule.ir.types import BOOL, F32, I32
+from chainrule.numpy.indexing import checked, getitem, known_index
+from chainrule.numpy.keys import Picked, parse
 from chainrule.numpy.nodes import checked_broadcast, permuted
 
 __all__ = ["updated"]
@@ -57,11 +58,10 @@ def updated(x: Array, key: Any, how: str, value: Any) -> Array:
         how, value = "set", _CHANGES[how](old, value)
     new = stored(as_operand(value), node.graph, node.dtype)
     new = broadcast_to_shape(new, checked_broadcast(new, old.node.shape))
-    if not picked.arrays:
-        return Array(_in_region(node, picked.region, new, how))
-    if len(picked.arrays) == 1 and node.type.rank == 1 and how == "set" and not new.shape:
-        return Array(_set_one(node, picked.arrays[0][1], new))
-    return Array(_at_places(x, key, picked, new, how))
+    if picked.region.covers(node.shape) and not picked.arrays:
+        value = reshape(new, node.shape)
+        return Array(value if how == "set" else _sum(node, value))
+    return Array(_written(node, picked, new, how, old.node))
 
 
 IMPLEMENTATIONS["at"] = updated
@@ -81,113 +81,89 @@ def _refuse_repeats(picked: Picked, how: str) -> None:
             )
 
 
-def _in_region(node: Node, region: Region, new: Node, how: str) -> Node:
-    """Write into a slice."""
-    graph = node.graph
-    value = reshape(new, tuple(region.shape))
-    if region.is_whole(node.shape):
-        return value if how == "set" else node + value
-    laid = graph.call(
-        "place", value, starts=tuple(region.starts), shape=node.shape, steps=tuple(region.steps)
-    )
-    if how == "add":
-        return node + laid if node.dtype is not BOOL else node | laid
-    inside: Node | None = None
-    for axis, (start, length, step) in enumerate(
-        zip(region.starts, region.shape, region.steps, strict=True)
-    ):
-        if (start, length, step) == (0, node.shape[axis], 1):
-            continue
-        one = graph.broadcast(_within(node, axis, start, length, step), node.shape, (axis,))
-        inside = one if inside is None else inside & one
-    assert inside is not None, "something is left out"
-    return graph.select(inside, laid, node)
+def _sum(x: Node, value: Node) -> Node:
+    return x | value if x.dtype is BOOL else x + value
 
 
-def _within(node: Node, axis: int, start: Extent, length: Extent, step: int) -> Node:
-    """Tell which positions of an axis a slice takes."""
-    graph, extent = node.graph, node.shape[axis]
-    counter = graph.call("iota", length=extent, dtype=I64)
-    if step < 0:
-        start, step = start + (length - 1) * step, -step
-    first = _number(start, counter)
-    last = _number(start + (length - 1) * step, counter)
-    inside = (counter >= first) & (counter <= last)
-    if step > 1:
-        apart = graph.call("remainder", counter - first, graph.full_like(counter, step))
-        inside = inside & apart.equals(0)
-    return inside
-
-
-def _number(extent: Extent, like: Node) -> Node:
-    graph = like.graph
-    if isinstance(extent, Dim):
-        return graph.broadcast(graph.call("extent", extent=extent), like.shape, ())
-    return graph.full_like(like, extent)
-
-
-def _set_one(node: Node, index: Any, new: Node) -> Node:
-    """Set one element: a selection by a counter, which fuses with what reads it."""
-    graph, extent = node.graph, node.shape[0]
-    at = wrapped(checked(index, extent, graph, 0), extent)
-    counter = graph.call("iota", length=extent, dtype=I64)
-    here = counter.equals(graph.broadcast(at, counter.shape, ()))
-    return graph.select(here, graph.broadcast(new, node.shape, ()), node)
-
-
-def _at_places(x: Array, key: Any, picked: Picked, new: Node, how: str) -> Node:
-    """Write at places named by integer arrays."""
-    node = x.node
-    graph = node.graph
-    plain = (
-        all(not isinstance(e, int) or e >= 0 for e in picked.entries) and None not in picked.entries
-    )
+def _written(node: Node, picked: Picked, new: Node, how: str, old: Node) -> Node:
+    """Write or add at the places of an index; `old` is what is there."""
+    graph, region = node.graph, picked.region
     axes = [a for a, _ in picked.arrays]
-    if plain and picked.region.is_whole(node.shape):
-        # Only arrays and full slices: whole rows are added at a time.
-        rest = [i for i in range(node.type.rank) if i not in axes]
-        lined = permuted(node, [*axes, *rest])
-        lead = new.type.rank - len(rest)
-        at = picked.entries.index("arrays")
-        rows = permuted(new, [*range(at, at + lead), *range(at), *range(at + lead, new.type.rank)])
-        found = [checked(i, node.shape[a], graph, a) for a, i in picked.arrays]
-        index, merged = linear(lined, found, len(axes), rows.shape[:lead])
-        result = reshape(_scattered(merged, index, rows, how), lined.shape)
-        back = [0] * node.type.rank
-        for place, axis in enumerate([*axes, *rest]):
-            back[axis] = place
-        return permuted(result, back)
-    count = graph.call("iota", length=node.type.size, dtype=I64)
-    index = getitem(Array(reshape(count, node.shape)), key).node
-    flat = reshape(node, (node.type.size,))
-    return reshape(_scattered(flat, index, new, how), node.shape)
+    rest = [a for a in range(node.type.rank) if a not in axes]
+    found = [checked(i, node.shape[a], graph, a) for a, i in picked.arrays]
+    common = broadcast_shape([i.shape for i in found]) if found else ()
+    distinct = _all_distinct(picked, node, common)
+    whole = all(region.shape[a] == node.shape[a] and region.steps[a] == 1 for a in rest)
+    if how == "add" and len(axes) == 1 and whole and _is_zero(node):
+        # Nothing but what is added: its derivative needs none of the zeros.
+        return _scattered(node, found[0], axes[0], _arranged(node, picked, new, common))
+    narrow = node.dtype is BOOL or node.dtype.is_half
+    if how == "add" and narrow:
+        if not distinct:
+            return _added_wide(node, picked, new, old)
+        how, new = "set", _sum(old, new)
+    return graph.call(
+        "update", node, _arranged(node, picked, new, common),
+        *[broadcast_to_shape(i, common) for i in found], axes=tuple(axes), batch=0,
+        starts=tuple([region.starts[a] for a in rest]),
+        steps=tuple([region.steps[a] for a in rest]), how=how, distinct=distinct,
+    )  # fmt: skip
 
 
-def _scattered(node: Node, index: Node, rows: Node, how: str) -> Node:
-    """Add or set rows of `node` at `index`, whose axes are the first of `rows`."""
-    graph, size = node.graph, node.shape[0]
-    if how == "add":
-        return node + _sum_at(rows, index, size)
-    flat = reshape(index, (index.type.size,))
-    values = reshape(rows, (index.type.size, *rows.shape[index.type.rank :]))
-    last = _last_of_equals(flat)
-    wins = graph.broadcast(last, values.shape, (0,))
-    written = _sum_at(graph.select(wins, values, 0), flat, size)
-    there = _sum_at(cast(last, I32), flat, size) > 0
-    return graph.select(graph.broadcast(there, node.shape, (0,)), written, node)
+def _added_wide(node: Node, picked: Picked, new: Node, old: Node) -> Node:
+    """Add truth values and 16-bit numbers, at places that may be equal, as wider ones."""
+    wide = I32 if node.dtype is BOOL else F32
+    total = _written(cast(node, wide), picked, cast(new, wide), "add", cast(old, wide))
+    return total > 0 if node.dtype is BOOL else cast(total, node.dtype)
 
 
-def _sum_at(rows: Node, index: Node, size: Extent) -> Node:
-    if rows.dtype is BOOL:
-        return _sum_at(cast(rows, I32), index, size) > 0
-    return rows.graph.call("scatter_add", rows, index, size=size, batch=0)
+def _is_zero(node: Node) -> bool:
+    number = constant_value(node)
+    return node.dtype.is_float and number == 0 and not str(number).startswith("-")
 
 
-def _last_of_equals(index: Node) -> Node:
-    """Tell which entries no later entry equals: quadratic in their number."""
-    graph, count = index.graph, index.shape[0]
-    shape = (count, count)
-    counter = graph.call("iota", length=count, dtype=I64)
-    same = graph.broadcast(index, shape, (0,)).equals(graph.broadcast(index, shape, (1,)))
-    later = graph.broadcast(counter, shape, (1,)) > graph.broadcast(counter, shape, (0,))
-    return graph.call("sum", cast(same & later, I64), axes=(1,)).equals(0)
+def _scattered(node: Node, index: Node, axis: int, rows: Node) -> Node:
+    """Add rows at an index along one axis of zeros."""
+    rank = node.type.rank
+    total = node.graph.call("scatter_add", rows, index, size=node.shape[axis], batch=0)
+    return permuted(total, [*range(1, axis + 1), 0, *range(axis + 1, rank)])
+
+
+def _arranged(node: Node, picked: Picked, new: Node, common: Shape) -> Node:
+    """Bring the axes of what `x[key]` is into the order index, other axes of x."""
+    order: dict[int, int] = {}
+    lead: list[int] = []
+    at = 0
+    for entry in picked.entries:
+        if isinstance(entry, str):
+            lead = list(range(at, at + len(common)))
+            at += len(common)
+        else:
+            if entry is not None:
+                order[entry] = at
+            at += 1
+    new_axes = [i for i, e in enumerate(_entry_axes(picked, common)) if e is None]
+    value = permuted(new, [*lead, *(order[a] for a in sorted(order)), *new_axes])
+    axes = [a for a, _ in picked.arrays]
+    rest = [picked.region.shape[a] for a in range(node.type.rank) if a not in axes]
+    return reshape(value, (*common, *rest))
+
+
+def _entry_axes(picked: Picked, common: Shape) -> list[int | str | None]:
+    """Return what each axis of `x[key]` is; the index's entry stands for all of its axes."""
+    found: list[int | str | None] = []
+    for entry in picked.entries:
+        found += [entry] * len(common) if isinstance(entry, str) else [entry]
+    return found
+
+
+def _all_distinct(picked: Picked, node: Node, common: Shape) -> bool:
+    """Tell whether no place is named twice, as far as that is known here."""
+    if size_of(common) == 1 or not picked.arrays:
+        return True
+    known = [known_index(i) for _, i in picked.arrays]
+    extents = [node.shape[a] for a, _ in picked.arrays]
+    if any(i is None for i in known) or not all(isinstance(e, int) for e in extents):
+        return False
+    rows = [np.ravel(i % e) for i, e in zip(np.broadcast_arrays(*known), extents, strict=True)]
+    return len(np.unique(np.stack(rows), axis=1).T) == rows[0].size

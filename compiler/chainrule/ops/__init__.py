@@ -6,6 +6,7 @@
 """
 
 from chainrule.ops import (
+    cofactors,
     contract,
     control,
     cumulate,
@@ -13,12 +14,16 @@ from chainrule.ops import (
     linalg,
     pointwise,
     reduce,
+    slopes,
     source,
+    special,
     structure,
     systems,
+    update,
     writing,
 )
 from chainrule.ops._declare import OPS
 
-__all__ = ["OPS", "contract", "control", "cumulate", "index", "linalg", "pointwise", "reduce",
-           "source", "structure", "systems", "writing"]  # fmt: skip
+__all__ = ["OPS", "cofactors", "contract", "control", "cumulate", "index", "linalg", "pointwise",
+           "reduce", "slopes", "source", "special", "structure", "systems", "update",
+           "writing"]  # fmt: skip

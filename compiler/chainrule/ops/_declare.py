@@ -66,14 +66,15 @@ def _pointwise(
     native: Native, takes: Takes, params: tuple[str, ...], *, compares: bool = False,
     notation: Notation | None = None, sympy: str | None = None,
     domain: tuple[float, float] = (0.2, 0.9), flops: int = 1, commutative: bool = False,
-    expand: Callable[..., Node] | None = None,
+    expand: Callable[..., Node] | None = None, written: Callable[..., Node] | None = None,
+    beside: str = "",
 ) -> Op:  # fmt: skip
     infer = same_type(name, takes)
     return declare(
         Op(
             name, Kind.POINTWISE, params, _compares(infer) if compares else infer, value, native,
             slopes=slopes, notation=notation, sympy=sympy, domain=domain, flops=flops,
-            commutative=commutative, expand=expand,
+            commutative=commutative, expand=expand, written=written, beside=beside,
         )
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chainrule.errors import DTypeError, explain
@@ -10,8 +10,9 @@ from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.types import I64, Type
 
-__all__ = ["diagonal", "each_matrix", "each_system", "halved", "identity", "on_diagonal", "part",
-           "positions", "product", "square", "system", "turned"]  # fmt: skip
+__all__ = ["diagonal", "each_matrix", "each_system", "halved", "identity", "matrices_apart",
+           "on_diagonal", "part", "positions", "product", "square", "system", "total",
+           "turned"]  # fmt: skip
 
 
 def _ends(x: Node) -> tuple[int, int]:
@@ -73,6 +74,11 @@ def halved(x: Node) -> Node:
     return on_diagonal(part(x, lower=True, diagonal=False), x * 0.5)
 
 
+def total(x: Node) -> Node:
+    """Add up the elements of each matrix."""
+    return x.graph.call("sum", x, axes=_ends(x))
+
+
 # Types and batching
 
 
@@ -108,6 +114,13 @@ def system(name: str) -> Callable[..., Type]:
 def each_matrix(name: str) -> Callable[..., Node]:
     """Batch an op of one matrix: it takes any number of leading axes."""
     return lambda args, flags, size, **given: args[0].graph.call(name, args[0], **given)
+
+
+def matrices_apart(_y: Node, *args: Node, **_attributes: Any) -> list[Mapping[int, int]]:
+    """Tell that matrices are apart from one another, and so are the columns of a system."""
+    lead = {i: i for i in range(args[0].type.rank - 2)}
+    last = args[0].type.rank - 1
+    return [lead, *(lead | {last: last} for _ in args[1:])]
 
 
 def each_system(name: str) -> Callable[..., Node]:

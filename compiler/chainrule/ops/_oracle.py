@@ -15,8 +15,9 @@ import numpy as np
 from chainrule.ir.types import Array
 
 __all__ = ["erf", "erfc", "floor_divide", "fmod", "log1mexp", "log_softmax", "logsumexp", "norm",
-           "one_minus_square", "power", "relu", "remainder", "rsqrt", "shift_left", "shift_right",
-           "sigmoid", "sinc", "softmax", "softplus", "xlogy"]  # fmt: skip
+           "one_minus_square", "p_norm", "power", "relu", "remainder", "rsqrt", "shift_left",
+           "shift_right", "sigmoid", "sinc", "softmax", "softplus", "weighted_exp", "xlog1py",
+           "xlogy"]  # fmt: skip
 
 
 def _wide(x: Array) -> Array:
@@ -89,6 +90,29 @@ def xlogy(x: Array, y: Array) -> Array:
     """Return x log(y), and 0 where x is 0 and y is a number."""
     dead = (x == 0) & ~np.isnan(y)
     return np.where(dead, np.zeros_like(x), x * np.log(np.where(dead, np.ones_like(y), y)))
+
+
+def xlog1py(x: Array, y: Array) -> Array:
+    """Return x log(1 + y), and 0 where x is 0 and y is a number."""
+    dead = (x == 0) & ~np.isnan(y)
+    return np.where(dead, np.zeros_like(x), x * np.log1p(np.where(dead, np.zeros_like(y), y)))
+
+
+def weighted_exp(w: Array, x: Array) -> Array:
+    """Return w exp(x), and 0 where w is 0."""
+    return np.where(w == 0, np.zeros_like(w), w * np.exp(np.where(w == 0, np.zeros_like(x), x)))
+
+
+def p_norm(x: Array, *, axes: tuple[int, ...], order: float) -> Array:
+    """Return the sum of powers of sizes to the inverse power, without overflow or underflow."""
+    size = np.abs(_wide(x))
+    if order > 0:
+        top = np.max(size, axis=axes, keepdims=True, initial=0)
+    else:
+        top = np.min(size, axis=axes, keepdims=True, initial=np.inf)
+    scale = np.where((top == 0) | ~np.isfinite(top), 1, top)
+    total = np.sum((size / scale) ** order, axis=axes)
+    return _like(total ** (1 / order) * np.squeeze(scale, axes), x)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ axes, the free axes of the first operand, the free axes of the second, each in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -138,10 +138,22 @@ def _batch(
     return result if at == 0 else result.graph.call("transpose", result, axes=order)
 
 
+def _apart(
+    _y: Node, a: Node, b: Node, *, batch: Pairs, summed: Pairs
+) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    own, others = (free_axes(x.type.rank, batch[i], summed[i]) for i, x in enumerate((a, b)))
+    lead = len(batch[0])
+    after = range(lead + len(own), lead + len(own) + len(others))
+    return (
+        dict(enumerate((*batch[0], *own))),
+        dict(enumerate(batch[1])) | dict(zip(after, others, strict=True)),
+    )
+
+
 contract: Final[Op] = declare(
     Op(
         "contract", Kind.CONTRACT, ("batch", "summed"), _type, _value, Special(), pull=_pull,
-        push=_push, batch=_batch, flops=2,
+        push=_push, batch=_batch, flops=2, apart=_apart,
         notation=Notation("{0} {1}", "{0} {1}", 2),
     )
 )  # fmt: skip

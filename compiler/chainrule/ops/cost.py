@@ -41,6 +41,8 @@ def flops_of(node: Node) -> Extent:
         case Kind.FACTOR:
             # The last argument's elements, each combined with up to n others; flops counts thirds.
             return node.op.flops * node.args[-1].type.size * node.args[0].shape[-1] // 3
+        case Kind.UPDATE:
+            return node.args[1].type.size if node.attributes["how"] == "add" else 0
         case Kind.SOURCE | Kind.VIEW | Kind.WRITE | Kind.GATHER:
             return 0
         case _:

@@ -7,7 +7,7 @@ order are exact, zeros included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +28,11 @@ def _spread_over(args: Sequence[Node], flags: Sequence[bool], size: Extent) -> l
     ]
 
 
+def _others(_y: Node, *args: Node, axis: int, reverse: bool) -> list[Mapping[int, int]]:
+    del reverse
+    return [{i: i for i in range(x.type.rank) if i != axis} for x in args]
+
+
 def _cumsum_value(x: Array, *, axis: int, reverse: bool) -> Array:
     if reverse:
         return np.flip(np.cumsum(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
@@ -45,7 +50,8 @@ cumsum: Final[Op] = declare(
         batch=lambda args, flags, size, *, axis, reverse: cumsum(
             args[0], axis=axis + 1, reverse=reverse
         ),
-        linear=True, notation=Notation("cumsum({0})", r"\operatorname{{cumsum}}({0})"),
+        linear=True, apart=_others,
+        notation=Notation("cumsum({0})", r"\operatorname{{cumsum}}({0})"),
     )
 )  # fmt: skip
 
@@ -103,6 +109,7 @@ recurrence: Final[Op] = declare(
         batch=lambda args, flags, size, *, axis, reverse: recurrence(
             *_spread_over(args, flags, size), axis=axis + 1, reverse=reverse
         ),
-        flops=2, notation=Notation("recurrence({0}, {1})", r"\operatorname{{rec}}({0}, {1})"),
+        flops=2, apart=_others,
+        notation=Notation("recurrence({0}, {1})", r"\operatorname{{rec}}({0}, {1})"),
     )
 )  # fmt: skip

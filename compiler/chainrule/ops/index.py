@@ -8,7 +8,7 @@ reported) the nearest place is taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -75,12 +75,21 @@ def _gather_batch(args: Sequence[Node], flags: Sequence[bool], size: Extent, *, 
     return gather(*_align(args, flags, size), batch=batch + 1)
 
 
+def _picked_apart(
+    y: Node, _x: Node, index: Node, *, batch: int
+) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    tails = range(index.type.rank, y.type.rank)
+    lead = {i: i for i in range(batch)}
+    return lead | {i: i - index.type.rank + batch + 1 for i in tails}, {}
+
+
 gather: Final[Op] = declare(
     Op(
         "gather", Kind.GATHER, ("batch",), _gather_type, _gather_value, Special(),
         pull=_gather_pull,
         push=lambda tangents, y, x, index, *, batch: gather(tangents[0], index, batch=batch),
-        batch=_gather_batch, flops=0, notation=Notation("{0}[{1}]", "{0}_{{{1}}}"),
+        batch=_gather_batch, flops=0, apart=_picked_apart,
+        notation=Notation("{0}[{1}]", "{0}_{{{1}}}"),
     )
 )  # fmt: skip
 
@@ -108,6 +117,15 @@ def _scatter_batch(
     return scatter_add(g, index, size=size, batch=batch + 1)
 
 
+def _added_apart(
+    y: Node, g: Node, index: Node, *, size: Extent, batch: int
+) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    del size
+    tails = range(index.type.rank, g.type.rank)
+    lead = {i: i for i in range(batch)}
+    return lead | {i - index.type.rank + batch + 1: i for i in tails}, {}
+
+
 scatter_add: Final[Op] = declare(
     Op(
         "scatter_add", Kind.SCATTER, ("size", "batch"), _scatter_type, _scatter_value, Special(),
@@ -115,7 +133,7 @@ scatter_add: Final[Op] = declare(
         push=lambda tangents, y, x, index, *, size, batch: scatter_add(
             tangents[0], index, size=size, batch=batch
         ),
-        batch=_scatter_batch,
+        batch=_scatter_batch, apart=_added_apart,
         notation=Notation("scatter({0}, {1})", r"\operatorname{{scatter}}({0}, {1})"),
     )
 )  # fmt: skip

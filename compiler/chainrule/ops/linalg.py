@@ -24,6 +24,7 @@ from chainrule.ops._matrices import (
     each_matrix,
     each_system,
     halved,
+    matrices_apart,
     on_diagonal,
     part,
     product,
@@ -32,8 +33,8 @@ from chainrule.ops._matrices import (
     turned,
 )
 
-__all__ = ["by_matrix", "cholesky", "factors", "lu", "permutation", "permuted", "solve_l",
-           "solve_u", "triangular_solve", "unpermuted"]  # fmt: skip
+__all__ = ["by_matrix", "cholesky", "factors", "lu", "parity", "permutation", "permuted",
+           "solve_l",           "solve_u", "triangular_solve", "unpermuted"]  # fmt: skip
 
 Pair = tuple[Node | None, Node | None]
 
@@ -82,6 +83,7 @@ cholesky: Final[Op] = declare(
     Op(
         "cholesky", Kind.FACTOR, (), square("cholesky"), _cholesky_value, Special(),
         pull=_cholesky_pull, push=_cholesky_push, batch=each_matrix("cholesky"), flops=1,
+        apart=matrices_apart,
         notation=Notation("cholesky({0})", r"\operatorname{{cholesky}}({0})"),
     )
 )  # fmt: skip
@@ -133,7 +135,7 @@ triangular_solve: Final[Op] = declare(
         "triangular_solve", Kind.FACTOR, ("lower", "transposed", "unit_diagonal"),
         system("triangular_solve"), _triangular_value, Special(),
         pull=_triangular_pull, push=_triangular_push, batch=each_system("triangular_solve"),
-        flops=3,
+        flops=3, apart=matrices_apart,
         notation=Notation("solve_triangular({0}, {1})", r"\operatorname{{solve}}({0}, {1})"),
     )
 )  # fmt: skip
@@ -165,6 +167,21 @@ def permuted(x: Node, y: Node) -> Node:
 def unpermuted(x: Node, y: Node) -> Node:
     """Put rows back where they were in the factored matrix."""
     return x.graph.call("scatter_add", x, permutation(y), size=x.shape[-2], batch=x.type.rank - 2)
+
+
+def parity(y: Node) -> Node:
+    """Return -1 where an odd number of exchanges ordered the rows of a factored matrix, else 1."""
+    order = permutation(y)
+    graph, axis = y.graph, order.type.rank - 1
+    wide = (*order.shape, order.shape[-1])
+    lead = tuple(range(axis))
+    before = graph.broadcast(order, wide, (*lead, axis))
+    after = graph.broadcast(order, wide, (*lead, axis + 1))
+    inverted = part(graph.call("cast", after < before, dtype=I64), lower=False, diagonal=False)
+    count = graph.call("sum", inverted, axes=(axis, axis + 1))
+    odd = (count & 1) > 0
+    one = graph.full(count.shape, 1.0, y.dtype)
+    return graph.select(odd, -one, one)
 
 
 def solve_l(y: Node, b: Node, *, transposed: bool = False) -> Node:
@@ -228,6 +245,7 @@ def _lu_type(a: Type) -> Type:
 lu: Final[Op] = declare(
     Op(
         "lu", Kind.FACTOR, (), _lu_type, _lu_value, Special(), pull=_lu_pull, push=_lu_push,
-        batch=each_matrix("lu"), flops=2, notation=Notation("lu({0})", r"\operatorname{{lu}}({0})"),
+        batch=each_matrix("lu"), flops=2, apart=matrices_apart,
+        notation=Notation("lu({0})", r"\operatorname{{lu}}({0})"),
     )
 )  # fmt: skip

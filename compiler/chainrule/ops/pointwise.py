@@ -18,10 +18,14 @@ from chainrule.ir.op import Arithmetic, Kind, Notation, Op, VectorMath
 from chainrule.ir.types import BOOL, Array, DType, Type
 from chainrule.ops import _oracle as oracle
 from chainrule.ops._declare import REALS, binary, declare, same_type, ternary, unary
+from chainrule.ops.slopes import atan2_slope, erf_slope, sigmoid_slope, tan_slope, tanh_slope
 
 POSITIVE: Final = (0.1, 3.0)
 INSIDE: Final = (-0.9, 0.9)
-_GAUSS: Final = 2 / math.sqrt(math.pi)
+_FAR: Final = 2.0**40
+"From here on 1 beside the square does not show, in any dtype."
+_FAR_EXPONENT: Final = 60.0
+"From here on 1 beside its exponential does not show, in any dtype."
 
 
 def _where(condition: Node, a: Node | float, b: Node | float) -> Node:
@@ -62,7 +66,7 @@ def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node | None, Node | None]:
     flat = (a.equals(0)) & (b >= 0)
     return (
         _where(b.equals(0), 0.0, b * pow_(a, b - 1)),
-        _where(flat, 0.0, y * log(_where(a.equals(0), 1.0, a))),
+        _where(flat, 0.0, y * log(a)),
     )
 
 
@@ -183,18 +187,26 @@ log: Final[Op] = _function(
 log1p: Final[Op] = _function(
     "log1p", np.log1p, lambda y, x: 1 / (1 + x), (1.5, 2.0), sympy="log(1 + x)", domain=(-0.5, 2.0),
 )  # fmt: skip
+
+
+def _log1mexp_slope(y: Node, x: Node) -> Node:
+    # Far out exp(-x) would be infinite where its inverse is still a number.
+    far = x < -_FAR_EXPONENT
+    return -_where(far, exp(x), 1 / expm1(-_where(far, -1.0, x)))
+
+
 log1mexp: Final[Op] = unary(
-    "log1mexp", oracle.log1mexp, lambda y, x: -1 / expm1(-x), Arithmetic("expand"),
+    "log1mexp", oracle.log1mexp, _log1mexp_slope, Arithmetic("expand"),
     sympy="log(1 - exp(x))", domain=(-2.5, -0.1), flops=40, expand=lambda x: _where(
         x > -math.log(2), log(-expm1(x)), log1p(-exp(x))
     ), notation=Notation("log1mexp({0})", r"\operatorname{{log1mexp}}({0})"),
 )  # fmt: skip
 sigmoid: Final[Op] = _function(
-    "sigmoid", oracle.sigmoid, lambda y, x: y * sigmoid(-x), (2.5, 2.5), sympy="1/(1 + exp(-x))",
+    "sigmoid", oracle.sigmoid, lambda y, x: sigmoid_slope(x), (2.0, 2.0), sympy="1/(1 + exp(-x))",
     domain=REALS, latex=r"\sigma",
 )  # fmt: skip
 softplus: Final[Op] = _function(
-    "softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.5, 3.0), sympy="log(1 + exp(x))",
+    "softplus", oracle.softplus, lambda y, x: sigmoid(x), (2.0, 2.0), sympy="log(1 + exp(x))",
     domain=REALS,
 )  # fmt: skip
 
@@ -207,7 +219,7 @@ cos: Final[Op] = _function(
     "cos", np.cos, lambda y, x: -sin(x), (1.1, 1.1), sympy="cos(x)", domain=REALS, latex=r"\cos",
 )  # fmt: skip
 tan: Final[Op] = _function(
-    "tan", np.tan, lambda y, x: 1 + y * y, (2.5, 3.0), sympy="tan(x)", domain=(-1.2, 1.2),
+    "tan", np.tan, lambda y, x: tan_slope(x), (2.0, 3.0), sympy="tan(x)", domain=(-1.2, 1.2),
     latex=r"\tan",
 )  # fmt: skip
 # One op, because the slope of the product of its factors is infinite less infinite at the ends of
@@ -225,8 +237,20 @@ acos: Final[Op] = _function(
     "acos", np.arccos, lambda y, x: -1 / sqrt(one_minus_square(x)), (2.5, 3.0), sympy="acos(x)",
     domain=INSIDE, latex=r"\arccos",
 )  # fmt: skip
+
+
+def _atan_slope(y: Node, x: Node) -> Node:
+    # Far out the square overflows where its inverse is still a number.
+    inverse = 1 / x
+    return _where(abs_(x) > _FAR, inverse * inverse, 1 / (1 + x * x))
+
+
+def _acosh_slope(y: Node, x: Node) -> Node:
+    return 1 / _where(x > _FAR, x, sqrt((x - 1) * (x + 1)))
+
+
 atan: Final[Op] = _function(
-    "atan", np.arctan, lambda y, x: 1 / (1 + x * x), (2.5, 3.0), sympy="atan(x)", domain=REALS,
+    "atan", np.arctan, _atan_slope, (2.5, 3.0), sympy="atan(x)", domain=REALS,
     latex=r"\arctan",
 )  # fmt: skip
 sinh: Final[Op] = _function(
@@ -238,14 +262,14 @@ cosh: Final[Op] = _function(
     latex=r"\cosh",
 )  # fmt: skip
 tanh: Final[Op] = _function(
-    "tanh", np.tanh, lambda y, x: 1 - y * y, (1.1, 2.0), sympy="tanh(x)", domain=REALS,
+    "tanh", np.tanh, lambda y, x: tanh_slope(x), (1.1, 2.0), sympy="tanh(x)", domain=REALS,
     latex=r"\tanh",
 )  # fmt: skip
 asinh: Final[Op] = _function(
     "asinh", np.arcsinh, lambda y, x: 1 / hypot(x, 1), (2.5, 3.0), sympy="asinh(x)", domain=REALS,
 )  # fmt: skip
 acosh: Final[Op] = _function(
-    "acosh", np.arccosh, lambda y, x: 1 / (sqrt(x - 1) * sqrt(x + 1)), (2.5, 3.0), sympy="acosh(x)",
+    "acosh", np.arccosh, _acosh_slope, (2.5, 3.0), sympy="acosh(x)",
     domain=(1.2, 3.0),
 )  # fmt: skip
 atanh: Final[Op] = _function(
@@ -253,11 +277,11 @@ atanh: Final[Op] = _function(
     domain=INSIDE,
 )  # fmt: skip
 erf: Final[Op] = _function(
-    "erf", oracle.erf, lambda y, x: _GAUSS * exp(-(x * x)), (1.1, 2.0), sympy="erf(x)",
+    "erf", oracle.erf, lambda y, x: erf_slope(x), (1.1, 2.0), sympy="erf(x)",
     domain=REALS,
 )  # fmt: skip
 erfc: Final[Op] = _function(
-    "erfc", oracle.erfc, lambda y, x: -_GAUSS * exp(-(x * x)), (2.5, 8.0), sympy="erfc(x)",
+    "erfc", oracle.erfc, lambda y, x: -erf_slope(x), (2.0, 3.0), sympy="erfc(x)",
     domain=REALS,
 )  # fmt: skip
 
@@ -277,8 +301,9 @@ hypot: Final[Op] = binary(
 
 
 def _atan2_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
-    h = hypot(a, b)
-    return _where(h.equals(0), 0.0, b / h / h), _where(h.equals(0), 0.0, -(a / h / h))
+    # At the origin, where the angle jumps, the subgradient of least norm is 0.
+    origin = a.equals(0) & b.equals(0)
+    return _where(origin, 0.0, atan2_slope(a, b)), _where(origin, 0.0, -atan2_slope(b, a))
 
 
 atan2: Final[Op] = binary(
@@ -315,6 +340,23 @@ xlogy: Final[Op] = binary(
     notation=Notation("xlogy({0}, {1})", r"{0} \log {1}", 2),
 )  # fmt: skip
 
+
+def _xlog1py_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    return log1p(b), _where(a.equals(0) & b.equals(-1), 0.0, a / (1 + b))
+
+
+xlog1py: Final[Op] = binary(
+    "xlog1py", oracle.xlog1py, _xlog1py_slopes, Arithmetic("expand"), sympy="x*log(1 + y)",
+    expand=lambda x, y: _where(x.equals(0) & y.equals(y), 0.0, x * log1p(y)), flops=20,
+    notation=Notation("xlog1py({0}, {1})", r"{0} \log\left(1 + {1}\right)", 2),
+)  # fmt: skip
+# A weight of 0 leaves its term out, whatever that is; the slope by the weight is the term.
+weighted_exp: Final[Op] = binary(
+    "weighted_exp", oracle.weighted_exp, lambda y, w, x: (exp(x), y), Arithmetic("expand"),
+    sympy="x*exp(y)", expand=lambda w, x: _where(w.equals(0), 0.0, w * exp(x)), flops=20,
+    domain=REALS, notation=Notation("{0} * exp({1})", r"{0} \exp\left({1}\right)", 2),
+)  # fmt: skip
+
 SINC_TERMS: Final = 12
 "Terms of the power series of a derivative of sinc, enough for |pi x| < 2."
 
@@ -325,12 +367,15 @@ def _expand_sinc(x: Node, *, order: int) -> Node:
     Far from 0: s_k(z) = (sin(z + k pi/2) - k s_{k-1}(z)) / z, from differentiating z s(z) = sin z.
     Near 0 that cancels; there the derivative of the power series sum (-1)^n z^(2n) / (2n + 1)!.
     """
+    if order == 0:
+        return x.graph.call("sinc_value", x)
     z = x * math.pi
     # Each step of the recurrence loses digits of order 1/z, so its reach shrinks with the order.
-    far = abs_(z) > (2.0 if order else 0.5)
-    safe = _where(far, z, 1.0)
-    turns = (sin(safe), cos(safe), -sin(safe), -cos(safe))
-    outer = turns[0] / safe
+    far = abs_(z) > 2.0
+    safe, turned = _where(far, z, 1.0), _where(far, x, 1.0)
+    sine, cosine = x.graph.call("sin_pi", turned), x.graph.call("cos_pi", turned)
+    turns = (sine, cosine, -sine, -cosine)
+    outer = x.graph.call("sinc_value", turned)
     for k in range(1, order + 1):
         outer = (turns[k % 4] - k * outer) / safe
     inner, square = x.graph.full_like(x, 0.0), z * z

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +16,10 @@ from chainrule.ir.types import I64, Array, Type
 from chainrule.ops import _oracle as oracle
 from chainrule.ops._declare import declare, same_type
 from chainrule.ops.cumulate import recurrence, shifted
-from chainrule.ops.pointwise import abs_, exp, log, select
+from chainrule.ops.pointwise import abs_, exp, log, pow_, select, sign
 
-__all__ = ["argmax", "argmin", "log_softmax", "logsumexp", "max_", "min_", "norm", "prod",
-           "softmax", "spread", "sum_"]  # fmt: skip
+__all__ = ["argmax", "argmin", "log_softmax", "logsumexp", "max_", "min_", "norm", "p_norm",
+           "prod", "softmax", "spread", "sum_"]  # fmt: skip
 
 Axes = tuple[int, ...]
 
@@ -47,6 +47,11 @@ def _shifted(name: str) -> Callable[..., Node]:
     return batch
 
 
+def _left(y: Node, x: Node, *, axes: Axes) -> tuple[Mapping[int, int]]:
+    kept = [i for i in range(x.type.rank) if i not in axes]
+    return (dict(zip(kept if y.shape == x.shape else range(len(kept)), kept, strict=True)),)
+
+
 def _reduction(
     name: str, value: Callable[..., Any], pull: Callable[..., Any], push: Callable[..., Any], *,
     kind: Kind = Kind.REDUCE, takes: Any = "number", keeps_shape: bool = False, **facts: Any,
@@ -55,7 +60,7 @@ def _reduction(
     infer = known if keeps_shape else _reduced(name, takes)
     return declare(
         Op(name, kind, ("axes",), infer, value, Special(), pull=pull, push=push,
-           batch=_shifted(name), **facts)
+           batch=_shifted(name), apart=_left, **facts)
     )  # fmt: skip
 
 
@@ -272,12 +277,15 @@ log_softmax: Final[Op] = _reduction(
 )  # fmt: skip
 
 
+def _norm_scale(x: Node, top: Node) -> Node:
+    """Return what to scale by: 0, NaN, and the extreme of nothing are no scale."""
+    return x.graph.select((top > 0) & (top < math.inf), top, 1.0)
+
+
 def _expand_norm(x: Node, *, axes: Axes) -> Node:
     # Scaling by the largest element keeps the squares in range.
     graph = x.graph
-    top = max_(abs_(x), axes=axes)
-    # 0, NaN, and the extreme of nothing are no scale either.
-    scale = graph.select((top > 0) & (top < math.inf), top, 1.0)
+    scale = _norm_scale(x, max_(abs_(x), axes=axes))
     ratio = x / spread(scale, x, axes)
     return graph.call("sqrt", sum_(ratio * ratio, axes=axes)) * scale
 
@@ -293,4 +301,41 @@ norm: Final[Op] = _reduction(
     lambda tangents, y, x, *, axes: sum_(tangents[0] * _direction(y, x, axes), axes=axes),
     kind=Kind.COMPOSITE, takes="float", expand=_expand_norm, flops=6,
     notation=Notation("norm({0})", r"\left\lVert {0} \right\rVert"),
+)  # fmt: skip
+
+
+# Norms of any other order that is finite and not 0
+
+
+def _expand_p_norm(x: Node, *, axes: Axes, order: float) -> Node:
+    # Scaling by the element that counts most keeps the powers in range.
+    size = abs_(x)
+    scale = _norm_scale(x, (max_ if order > 0 else min_)(size, axes=axes))
+    total = sum_(pow_(size / spread(scale, x, axes), order), axes=axes)
+    return pow_(total, 1 / order) * scale
+
+
+def _p_norm_slope(y: Node, x: Node, axes: Axes, order: float) -> Node:
+    # Where an element is 0 there is a kink, or a slope of 0; the subgradient of least norm is 0.
+    size = pow_(abs_(x) / spread(y, x, axes), order - 1)
+    return x.graph.select(x.equals(0), 0.0, sign(x) * size)
+
+
+p_norm: Final[Op] = declare(
+    Op(
+        "p_norm", Kind.COMPOSITE, ("axes", "order"),
+        lambda x, *, axes, order: _reduced("p_norm", "float")(x, axes=axes), oracle.p_norm,
+        Special(), expand=_expand_p_norm, flops=60,
+        pull=lambda g, y, x, *, axes, order: (
+            spread(g, x, axes) * _p_norm_slope(y, x, axes, order),
+        ),
+        push=lambda tangents, y, x, *, axes, order: sum_(
+            tangents[0] * _p_norm_slope(y, x, axes, order), axes=axes
+        ),
+        batch=lambda args, flags, size, *, axes, order: p_norm(
+            args[0], axes=tuple(a + 1 for a in axes), order=order
+        ),
+        apart=lambda y, x, *, axes, order: _left(y, x, axes=axes),
+        notation=Notation("norm({0})", r"\left\lVert {0} \right\rVert"),
+    )
 )  # fmt: skip

@@ -6,7 +6,7 @@ place where broadcasting is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from chainrule.ir.op import Kind, Notation, Op, Requirement, Special
 from chainrule.ir.types import Array, Type
 from chainrule.ops._declare import declare
 
-__all__ = ["broadcast", "concatenate", "place", "reshape", "slice_", "transpose"]
+__all__ = ["broadcast", "concatenate", "place", "reshape", "slice_", "transpose", "within"]
 
 
 def _linear_push(tangents: tuple[Node, ...], y: Node, *_args: Node, **_attributes: Any) -> Node:
@@ -68,6 +68,7 @@ broadcast: Final[Op] = declare(
     Op(
         "broadcast", Kind.VIEW, ("shape", "axes"), _broadcast_type, _broadcast_value, Special(),
         pull=_broadcast_pull, push=_linear_push, batch=_broadcast_batch, linear=True, flops=0,
+        apart=lambda y, x, *, shape, axes: ({a: i for i, a in enumerate(axes)},),
         notation=Notation("{0}", "{0}"),
     )
 )  # fmt: skip
@@ -87,6 +88,24 @@ def _reshape_type(x: Type, *, shape: Shape) -> Type:
     return Type(x.dtype, shape)
 
 
+def _kept_axes(y: Node, x: Node, *, shape: Shape) -> tuple[Mapping[int, int]]:
+    """Tell which axes a reshape leaves: those with as much before them, and as long."""
+    found: dict[int, int] = {}
+    before: Extent = 1
+    starts: dict[Extent, int] = {}
+    for i, n in enumerate(x.shape):
+        if n != 1:
+            starts[before] = i
+        before = before * n
+    before = 1
+    for j, n in enumerate(shape):
+        at = starts.get(before)
+        if n != 1 and at is not None and x.shape[at] == n:
+            found[j] = at
+        before = before * n
+    return (found,)
+
+
 reshape: Final[Op] = declare(
     Op(
         "reshape", Kind.VIEW, ("shape",), _reshape_type,
@@ -94,7 +113,7 @@ reshape: Final[Op] = declare(
         pull=lambda g, y, x, *, shape: (g.graph.call("reshape", g, shape=x.shape),),
         push=_linear_push,
         batch=lambda args, flags, size, *, shape: reshape(args[0], shape=(size, *shape)),
-        linear=True, flops=0, notation=Notation("{0}", "{0}"),
+        linear=True, flops=0, apart=_kept_axes, notation=Notation("{0}", "{0}"),
     )
 )  # fmt: skip
 
@@ -113,7 +132,8 @@ transpose: Final[Op] = declare(
         batch=lambda args, flags, size, *, axes: transpose(
             args[0], axes=(0, *(a + 1 for a in axes))
         ),
-        linear=True, flops=0, notation=Notation("{0}ᵀ", r"{{{0}}}^{{\top}}", 4),
+        linear=True, flops=0, apart=lambda y, x, *, axes: (dict(enumerate(axes)),),
+        notation=Notation("{0}ᵀ", r"{{{0}}}^{{\top}}", 4),
     )
 )  # fmt: skip
 
@@ -125,6 +145,14 @@ def _slice_value(
 ) -> Array:
     where = np.ix_(*(a + s * np.arange(n) for a, n, s in zip(starts, shape, steps, strict=True)))
     return x[where]
+
+
+def _whole_axes(
+    y: Node, x: Node, *, starts: tuple[Extent, ...], shape: Shape, steps: tuple[int, ...]
+) -> tuple[Mapping[int, int]]:
+    del shape
+    own = zip(starts, steps, x.shape, y.shape, strict=True)
+    return ({i: i for i, (a, s, n, m) in enumerate(own) if (a, s) == (0, 1) and n == m},)
 
 
 def _slice_pull(
@@ -142,7 +170,7 @@ def _slice_batch(
     return x.graph.call("slice", x, **given)
 
 
-def _within(
+def within(
     starts: Shape, counts: Shape, steps: tuple[int, ...], shape: Shape
 ) -> Iterator[Requirement]:
     """Say that elements start, start + step, ... lie on their axis; of none it does not matter."""
@@ -166,7 +194,8 @@ slice_: Final[Op] = declare(
         "slice", Kind.VIEW, ("starts", "shape", "steps"),
         lambda x, *, starts, shape, steps: Type(x.dtype, shape), _slice_value, Special(),
         pull=_slice_pull, push=_linear_push, batch=_slice_batch, linear=True, flops=0,
-        needs=lambda x, *, starts, shape, steps: _within(starts, shape, steps, x.shape),
+        needs=lambda x, *, starts, shape, steps: within(starts, shape, steps, x.shape),
+        apart=_whole_axes,
         notation=Notation("{0}[...]", r"{0}_{{[\cdot]}}"),
     )
 )  # fmt: skip
@@ -193,8 +222,9 @@ place: Final[Op] = declare(
         batch=lambda args, flags, size, *, starts, shape, steps: place(
             args[0], starts=(0, *starts), shape=(size, *shape), steps=(1, *steps)
         ),
-        linear=True, flops=0, notation=Notation("place({0})", r"\operatorname{{place}}({0})"),
-        needs=lambda x, *, starts, shape, steps: _within(starts, x.shape, steps, shape),
+        linear=True, flops=0, apart=_whole_axes,
+        notation=Notation("place({0})", r"\operatorname{{place}}({0})"),
+        needs=lambda x, *, starts, shape, steps: within(starts, x.shape, steps, shape),
     )
 )  # fmt: skip
 
@@ -228,6 +258,10 @@ def _concatenate_pull(g: Node, _y: Node, *args: Node, axis: int) -> tuple[Node, 
     return tuple(pulled)
 
 
+def _other_axes(_y: Node, *args: Node, axis: int) -> list[Mapping[int, int]]:
+    return [{i: i for i in range(x.type.rank) if i != axis} for x in args]
+
+
 def _concatenate_push(tangents: tuple[Node | None, ...], y: Node, *args: Node, axis: int) -> Node:
     full = [
         y.graph.full_like(x, 0.0) if t is None else t for t, x in zip(tangents, args, strict=True)
@@ -250,6 +284,7 @@ concatenate: Final[Op] = declare(
         "concatenate", Kind.WRITE, ("axis",), _concatenate_type,
         lambda *args, axis: np.concatenate(args, axis=axis), Special(), pull=_concatenate_pull,
         push=_concatenate_push, batch=_concatenate_batch, linear=True, flops=0,
+        apart=_other_axes,
         notation=Notation("concatenate({*})", r"\left[{*}\right]"),
     )
 )  # fmt: skip

@@ -12,29 +12,31 @@ import numpy as np
 
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind, Notation, Op, Special
-from chainrule.ir.types import I64, Array, Type
+from chainrule.ir.types import Array, Type
 from chainrule.ops._declare import declare
 from chainrule.ops._matrices import (
     diagonal,
     each_matrix,
     each_system,
     identity,
-    part,
+    matrices_apart,
     product,
     square,
     system,
+    total,
 )
+from chainrule.ops.cofactors import cofactors
 from chainrule.ops.linalg import (
     by_matrix,
     lu,
-    permutation,
+    parity,
     permuted,
     solve_l,
     solve_u,
     unpermuted,
 )
 
-__all__ = ["det", "logabsdet", "parity", "solve"]
+__all__ = ["det", "logabsdet", "solve"]
 
 Pair = tuple[Node | None, Node | None]
 
@@ -76,26 +78,12 @@ solve: Final[Op] = declare(
     Op(
         "solve", Kind.COMPOSITE, ("transposed",), system("solve"), _solve_value, Special(),
         pull=_solve_pull, push=_solve_push, batch=each_system("solve"), expand=_solve_expand,
+        apart=matrices_apart,
         notation=Notation("solve({0}, {1})", r"\operatorname{{solve}}({0}, {1})"),
     )
 )  # fmt: skip
 
 # Determinants
-
-
-def parity(y: Node) -> Node:
-    """Return -1 where an odd number of exchanges ordered the rows of a factored matrix, else 1."""
-    order = permutation(y)
-    graph, axis = y.graph, order.type.rank - 1
-    wide = (*order.shape, order.shape[-1])
-    lead = tuple(range(axis))
-    before = graph.broadcast(order, wide, (*lead, axis))
-    after = graph.broadcast(order, wide, (*lead, axis + 1))
-    inverted = part(graph.call("cast", after < before, dtype=I64), lower=False, diagonal=False)
-    count = graph.call("sum", inverted, axes=(axis, axis + 1))
-    odd = (count & 1) > 0
-    one = graph.full(count.shape, 1.0, y.dtype)
-    return graph.select(odd, -one, one)
 
 
 def _spread(g: Node, a: Node) -> Node:
@@ -120,17 +108,14 @@ def _logabsdet_expand(a: Node) -> Node:
     return graph.call("sum", logs, axes=(logs.type.rank - 1,))
 
 
-def _total(x: Node) -> Node:
-    return x.graph.call("sum", x, axes=(x.type.rank - 2, x.type.rank - 1))
-
-
 det: Final[Op] = declare(
     Op(
         "det", Kind.COMPOSITE, (), lambda a: Type(a.dtype, square("det")(a).shape[:-2]),
         np.linalg.det, Special(),
-        pull=lambda g, y, a: (_spread(g * y, a) * _inverse_transposed(a),),
-        push=lambda tangents, y, a: y * _total(tangents[0] * _inverse_transposed(a)),
+        pull=lambda g, y, a: (_spread(g, a) * cofactors(a),),
+        push=lambda tangents, y, a: total(tangents[0] * cofactors(a)),
         batch=each_matrix("det"), expand=_det_expand,
+        apart=matrices_apart,
         notation=Notation("det({0})", r"\det({0})"),
     )
 )  # fmt: skip
@@ -140,8 +125,9 @@ logabsdet: Final[Op] = declare(
         lambda a: Type(a.dtype, square("logabsdet")(a).shape[:-2]),
         lambda a: np.linalg.slogdet(a)[1], Special(),
         pull=lambda g, y, a: (_spread(g, a) * _inverse_transposed(a),),
-        push=lambda tangents, y, a: _total(tangents[0] * _inverse_transposed(a)),
+        push=lambda tangents, y, a: total(tangents[0] * _inverse_transposed(a)),
         batch=each_matrix("logabsdet"), expand=_logabsdet_expand,
+        apart=matrices_apart,
         notation=Notation("logabsdet({0})", r"\log\left|\det({0})\right|"),
     )
 )  # fmt: skip

@@ -7,8 +7,8 @@ place, so the zeros are filled in once and nothing is added up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -54,6 +54,10 @@ def _pull(
     ])  # fmt: skip
 
 
+def _apart(_y: Node, *parts: Node, **_attributes: Any) -> list[Mapping[int, int]]:
+    return [{i: i for i in range(x.type.rank - 1)} for x in parts]
+
+
 def _push(
     tangents: tuple[Node | None, ...], y: Node, *parts: Node, starts: tuple[int, ...],
     steps: tuple[int, ...], shape: Shape,
@@ -80,7 +84,7 @@ def _batch(
 overlay: Final[Op] = declare(
     Op(
         "overlay", Kind.WRITE, ("starts", "steps", "shape"), _type, _value, Special(), pull=_pull,
-        push=_push, batch=_batch, linear=True, flops=0,
+        push=_push, batch=_batch, linear=True, flops=0, apart=_apart,
         notation=Notation("overlay({*})", r"\operatorname{{overlay}}({*})"),
     )
 )  # fmt: skip

@@ -169,6 +169,24 @@ def _no_sum(node: Node) -> Node | None:
     return einsum(node.args[0], a_names, node.args[1], b_names, out, sizes)
 
 
+def _one_term(node: Node) -> Node | None:
+    """Drop summed axes of extent 1: a product of rank one is no sum, however it is written."""
+    batch, summed = node.attributes["batch"], node.attributes["summed"]
+    a, b = node.args
+    short = [k for k, i in enumerate(summed[0]) if a.shape[i] == 1]
+    if not short:
+        return None
+    operands, places = [], []
+    for x, shared, own in zip((a, b), batch, summed, strict=True):
+        gone = {own[k] for k in short}
+        left = [i for i in range(x.type.rank) if i not in gone]
+        operands.append(node.graph.call("reshape", x, shape=tuple([x.shape[i] for i in left])))
+        places.append((tuple([left.index(i) for i in shared]),
+                       tuple([left.index(i) for i in own if i not in gone])))  # fmt: skip
+    (shared_a, own_a), (shared_b, own_b) = places
+    return node.graph.call("contract", *operands, batch=(shared_a, shared_b), summed=(own_a, own_b))
+
+
 def _is_identity(x: Node) -> bool:
     """Tell whether a node is the identity matrix: 1 where a row's number is its column's."""
     if x.op.name != "cast" or x.args[0].op.name != "equal" or x.type.rank != 2:
@@ -204,6 +222,8 @@ CONTRACTIONS: Final = (
     Step(("contract",), without_identity, Keeps.REALS),
     Step(("contract",), _only_moves),
     Step(("contract",), _peel, Keeps.REALS),
+    # A sum of one product begins with 0, which a product of -0 shows.
+    Step(("contract",), _one_term, Keeps.REALS),
     Step(("contract",), _no_sum),
     Step(("contract",), _sign, Keeps.REALS),
     Step(("transpose",), _transposed),

@@ -17,6 +17,7 @@ from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
+from chainrule.optimize.updates import UPDATES, settled
 from chainrule.optimize.views import VIEWS
 
 __all__ = ["expand", "keep_origins", "rewired"]
@@ -49,7 +50,7 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         keep_origins(after, node, mark)
         return after
 
-    steps = (*FOLDING, *VIEWS, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
+    steps = (*FOLDING, *VIEWS, *UPDATES, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
     rewriter = Rewriter(graph, (*ALGEBRA, *PRODUCTS), steps, reals=numerics == "fast")
 
     def expanded(outputs: Sequence[Node]) -> list[Node]:
@@ -60,7 +61,18 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         return rewriter.run(results)
 
     results = expanded(in_bodies(program.results, expanded))
+    results = settled(results, _lent(program), fast=numerics == "fast")
+    results = expanded(in_bodies(results, expanded))
     return rewired(program, trimmed(expanded(trimmed(results))))
+
+
+def _lent(program: Program) -> dict[Node, set[int]]:
+    """Return the donated inputs, and which results may overwrite each."""
+    first = len(program.checks)
+    lent: dict[Node, set[int]] = {}
+    for i, k in program.donated:
+        lent.setdefault(program.inputs[i], set()).add(first + k)
+    return lent
 
 
 def rewired(program: Program, results: list[Node]) -> Program:

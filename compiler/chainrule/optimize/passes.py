@@ -17,15 +17,16 @@ from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
-from chainrule.optimize.stable import STABLE
+from chainrule.optimize.stable import ROOTS, SQUARES, STABLE
 from chainrule.optimize.stencils import STENCILS
+from chainrule.optimize.updates import UPDATES, merged
 from chainrule.optimize.views import VIEWS
 
 __all__ = ["optimize", "stabilize"]
 
 BEFORE: Final = (*STABLE, *ALGEBRA)
 RULES: Final = (*BEFORE, *PRODUCTS)
-STEPS: Final = (*FOLDING, *VIEWS, *LIFTS, *STENCILS, *REDUCTIONS, *CONTRACTIONS)
+STEPS: Final = (*FOLDING, *VIEWS, *UPDATES, *LIFTS, *STENCILS, *REDUCTIONS, *CONTRACTIONS)
 
 
 def optimize(program: Program, *, numerics: str = "fast") -> Program:
@@ -45,6 +46,7 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
 
     results = inlined(program.results)
     results = trimmed(everywhere(results, joined))
+    results = merged(in_bodies(results, merged))
     results = improved(in_bodies(results, improved))
     # What the rules made needless, and what they made the same in every step.
     return rewired(program, trimmed(improved(trimmed(results))))
@@ -58,5 +60,6 @@ def stabilize(outputs: Sequence[Node]) -> list[Node]:
     """
     if not outputs:
         return []
-    rewriter = Rewriter(outputs[0].graph, BEFORE, (*UNROUNDED, *VIEWS, *LIFTS))
+    steps = (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
+    rewriter = Rewriter(outputs[0].graph, (*BEFORE, *ROOTS), steps)
     return rewriter.run(in_bodies(outputs, rewriter.run))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
+from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import (
     Binding,
     Guard,
@@ -24,7 +25,7 @@ from chainrule.optimize.rule import (
     wild,
 )
 
-__all__ = ["STABLE"]
+__all__ = ["ROOTS", "SQUARES", "STABLE"]
 
 x, y, z, m, s = wild("x"), wild("y"), wild("z"), wild("m"), wild("s")
 c, d = constant("c"), constant("d")
@@ -150,6 +151,11 @@ EXPONENTIALS: Final = (
     becomes(1 - sigmoid(x), sigmoid(-x)),
     becomes((exp(x) - exp(-x)) / (exp(x) + exp(-x)), tanh(x)),
     becomes(expm1(x) / (exp(x) + 1), tanh(0.5 * x)),
+    # What is left of 1 has digits of its own.
+    becomes(1 + tanh(x), sigmoid(x * 2) * 2),
+    becomes(1 - tanh(x), sigmoid(x * -2) * 2),
+    becomes(1 - tanh(x) * tanh(x), call("tanh_slope", x)),
+    becomes(1 - tanh(x) ** 2, call("tanh_slope", x)),
     becomes((exp(x) - exp(-x)) * 0.5, call("sinh", x)),
     becomes((exp(x) - exp(-x)) / 2, call("sinh", x)),
     becomes((exp(x) + exp(-x)) * 0.5, call("cosh", x)),
@@ -209,5 +215,64 @@ MISCELLANEOUS: Final = (
     *(becomes(call("select", call("equal", x, 0), one, sin(x) / x),
               call("sinc", x * (1 / math.pi), order=0)) for one in (1, 1 + x * 0, 1 + 0 * x)),
 )  # fmt: skip
+
+
+def _of_even_power(bound: Binding) -> bool:
+    """Tell whether c is 2, 4, ...: the power of a root has no root left."""
+    number = _value(bound, "c")
+    return 0 < number < math.inf and number % 2 == 0
+
+
+def _of_other_power(bound: Binding) -> bool:
+    number = _value(bound, "c")
+    return 0 < number < math.inf and number != 1 and number % 2 != 0
+
+
+def _where_rooted(a: Pattern) -> Pattern:
+    """Return a term, but NaN where x has no root."""
+    return call("select", x < 0, math.nan, a)
+
+
+# Powers of roots: the slope of the root is infinite at 0, the slope of the whole is not.  Only
+# before differentiation: afterwards a root and products are computed faster than another power.
+ROOTS: Final = (
+    becomes(sqrt(x) * sqrt(x), _where_rooted(x)),
+    becomes(sqrt(x) ** c, _where_rooted(x ** (c * 0.5)), _of_even_power),
+    becomes(sqrt(x) ** c, x ** (c * 0.5), _of_other_power),
+    becomes(x * sqrt(x), x**1.5),
+)
+
+
+def _norm_of_contraction(node: Node) -> Node | None:
+    """Take sqrt(v @ v), however it is contracted, perhaps scaled, as that of a sum of squares."""
+    (inner,) = node.args
+    graph = node.graph
+    if inner.op.name in ("mul", "div"):
+        for at, part in enumerate(inner.args[: 2 if inner.op.name == "mul" else 1]):
+            squares = _squares(part)
+            if squares is not None:
+                args = tuple([squares if i == at else a for i, a in enumerate(inner.args)])
+                return graph.call("sqrt", graph.apply(inner.op, args, inner.attrs))
+        return None
+    squares = _squares(inner)
+    return None if squares is None else graph.call("sqrt", squares)
+
+
+def _squares(node: Node) -> Node | None:
+    """Return a contraction of an array with itself as a sum of squares."""
+    if node.op.name == "reshape" and node.type.rank == 0:
+        node = node.args[0]
+    if node.op.name != "contract" or node.args[0] is not node.args[1]:
+        return None
+    (first, second), (summed, same) = node.attributes["batch"], node.attributes["summed"]
+    free = node.args[0].type.rank - len(first) - len(summed)
+    if free or first != second or summed != same or list(first) != sorted(first):
+        return None
+    x_ = node.args[0]
+    return node.graph.call("sum", x_ * x_, axes=tuple(sorted(summed)))
+
+
+SQUARES: Final = (Step(("sqrt",), _norm_of_contraction, Keeps.REALS),)
+"Steps that bring sums of squares into the form that the rules above know."
 
 STABLE: Final = (*LOGARITHMS, *EXPONENTIALS, *NORMS, *MISCELLANEOUS)

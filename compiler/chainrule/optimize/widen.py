@@ -101,7 +101,9 @@ class _Widening:
 
     def _made(self, node: Node, args: tuple[Node, ...]) -> Node:
         pairs = list(zip(node.args, args, strict=True))
-        if moves(node) and not any(old in self.unrounded for old in node.args):
+        # What is written into an array is rounded to its type: the rest of it stays as it is.
+        into = node.op.kind is Kind.UPDATE
+        if moves(node) and (into or not any(old in self.unrounded for old in node.args)):
             self._move(node, pairs)
             return self.graph.apply(node.op, args, node.attrs)
         result = self.graph.apply(node.op, tuple(self.widened(*p) for p in pairs), node.attrs)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from chainrule.ir.dims import Extent, substitute_extent
+from chainrule.ir.dims import Extent, named, smaller, substitute_extent
 from chainrule.ir.graph import Node
 from chainrule.loops.lower import Choose, Foreign, Launch, Part, Repeat, Returns, Run, StripLoop
 from chainrule.loops.values import Place, Scratch, nbytes_of
@@ -94,6 +94,8 @@ class _Lives:
     def touch(self, place: Place, strips: StripLoop | None = None) -> None:
         if isinstance(place, int):
             return
+        if isinstance(place, Node):
+            place = self.schedule.homes.get(place, place)
         key: Any = place
         if isinstance(place, Scratch):
             key = (self.now, place)
@@ -103,7 +105,9 @@ class _Lives:
             return
         nbytes = substitute_extent(nbytes_of(place), self.bounds)
         if strips is not None:
-            nbytes = substitute_extent(nbytes, {strips.dim: strips.rows})
+            # Of a batch that is shorter than a strip there are no more rows than it has.
+            rows = smaller(named(strips.dim), strips.rows)
+            nbytes = substitute_extent(nbytes, {strips.dim: rows})
         if counted_names(nbytes):
             # Only a pointer is in the arena.
             self.counted[place] = None

@@ -18,8 +18,8 @@ from chainrule.ir.walk import depends_on, reached, topological
 from chainrule.schedule.access import Index, flat_offset, follow
 from chainrule.schedule.steps import Checked, Control, Copy, Nest, Single, Step, Strips
 
-__all__ = ["handed_over", "inputs_read", "protected", "returned", "running_totals", "taken_over",
-           "unsafe_targets"]  # fmt: skip
+__all__ = ["handed_over", "inputs_read", "memory_read", "protected", "returned", "running_totals",
+           "taken_over", "unsafe_targets"]  # fmt: skip
 
 Uncut: TypeAlias = Nest | Single | Copy | Checked | Control
 
@@ -55,21 +55,20 @@ def running_totals(program: Program, users: Mapping[Node, Sequence[Node]]) -> di
 def handed_over(program: Program, step: Control, targets: Mapping[Node, int]) -> dict[Node, int]:
     """Return the items of a step that can be made in the memory of an argument, and of which.
 
-    An item that overwrites an input takes over the argument that is this input: a loop's first
-    carry, or what a branch gives back changed or as it is.  Nothing else of the step may read it.
+    An item that overwrites an input takes over the argument that is this input: what a branch gives
+    back changed or as it is.  Nothing else of the step may read it.
     """
     found: dict[Node, int] = {}
+    if step.node.op.name == "loop":
+        return found
     doomed = taken_over(program)
-    is_loop = step.node.op.name == "loop"
-    for k, item in step.items.items():
+    for item in step.items.values():
         x = doomed.get(targets.get(item, -1))
         if x is None or item.type != x.type:
             continue
-        reads = [i for i, a in enumerate(step.node.args) if x in reached([a])]
+        reads = [i for i, a in enumerate(step.args) if a is not None and a.base is x]
         if len(reads) == 1 and step.node.args[reads[0]] is x:
-            (j,) = reads
-            if (is_loop and j == k) or (not is_loop and step.args[j] is not None):
-                found[item] = j
+            found[item] = reads[0]
     return found
 
 
@@ -98,18 +97,23 @@ def _identity(x: Node) -> Node:
 def unsafe_targets(
     program: Program, steps: Sequence[Uncut], stored: Collection[Node],
     level: Mapping[Node, int], targets: Mapping[Node, int], floor: int,
+    homes: Mapping[Node, Node],
 ) -> list[Node]:  # fmt: skip
     """Return which of the nodes written directly must not be.
 
     Nothing is written before the checks have passed, that is below level `floor`.  Donated memory
     is overwritten only by a step that comes after all others that read it, and that itself reads
-    nothing but the element it is about to write.
+    nothing but the element it is about to write; or by a chain of values that take over one another
+    (`homes`), which has been seen to, if it begins with that very input.
     """  # fmt: skip
-    unsafe = [n for n in targets if level[n] < floor]
     doomed = taken_over(program)
+    chained = {home for node, home in homes.items() if level.get(node, floor) < floor}
+    unsafe = [n for n in targets if level[n] < floor or homes.get(n) in chained]
     overwritten = {n: doomed[result] for n, result in targets.items() if result in doomed}
+    unsafe += [n for n, x in overwritten.items() if homes.get(n, x) is not x]
+    overwritten = {n: x for n, x in overwritten.items() if n not in homes}
     if not overwritten:
-        return unsafe
+        return list(dict.fromkeys(unsafe))
     writer = {n: step for step in steps for n in step.nodes}
     readers: dict[Node, list[Uncut]] = {x: [] for x in overwritten.values()}
     for step in steps:
@@ -136,12 +140,17 @@ def unsafe_targets(
 
 def inputs_read(step: Step, stored: Collection[Node], level: Mapping[Node, int]) -> set[Node]:
     """Return the inputs a step reads: itself, by views, or by values it computes in place."""
+    return {x for x in memory_read(step, stored, level) if x.op.name == "input"}
+
+
+def memory_read(step: Step, stored: Collection[Node], level: Mapping[Node, int]) -> set[Node]:
+    """Return the inputs and the stored values a step reads, by views or what it computes too."""
+    if isinstance(step, Strips):
+        return set().union(*(memory_read(s, stored, level) for s in step.steps))
     own = set(step.nodes)
     waiting = [step.node] if isinstance(step, Copy) else [x for n in own for x in n.args]
     if isinstance(step, Control):
         waiting = list(step.node.args)
-    if isinstance(step, Strips):
-        return set().union(*(inputs_read(s, stored, level) for s in step.steps))
     found: set[Node] = set()
     seen: set[Node] = set()
     while waiting:
@@ -149,9 +158,9 @@ def inputs_read(step: Step, stored: Collection[Node], level: Mapping[Node, int])
         if x in seen or x in own:
             continue
         seen.add(x)
-        if x.op.name == "input":
+        if x.op.name == "input" or (x in stored and level[x] < step.level):
             found.add(x)
-        elif x not in stored or level[x] >= step.level:
+        else:
             waiting.extend(x.args)
     return found
 

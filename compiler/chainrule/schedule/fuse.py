@@ -7,7 +7,7 @@ always go from a lower level to a higher one, so the nests cannot form a cycle w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from chainrule.ir.dims import Dim, loop_variables, named, names_of
@@ -26,6 +26,7 @@ from chainrule.schedule.donation import (
     unsafe_targets,
 )
 from chainrule.schedule.operands import unconverted
+from chainrule.schedule.reuse import broken, homes_of, planned_reuse
 from chainrule.schedule.steps import (
     Checked,
     Control,
@@ -49,7 +50,7 @@ FEW_USERS: Final = 8
 "Users that are looked at to find where a value is wanted."
 
 ALONE: Final = frozenset(
-    {Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.WRITE, Kind.FACTOR}
+    {Kind.CONTRACT, Kind.CUMULATE, Kind.SCATTER, Kind.UPDATE, Kind.WRITE, Kind.FACTOR}
 )  # fmt: skip
 
 
@@ -66,9 +67,9 @@ def fuse(program: Program, *, strict: bool = False, inside: bool = False) -> Sch
     builder = _Fusion(program, strict=strict, inside=inside)
     conditions = [c.failed for c in program.checks]
     if conditions:
-        builder.place_all(by_need(conditions))
+        builder.place_all(by_need(conditions, builder.reuse.before))
         builder.barrier(conditions)
-    builder.place_all(by_need(program.outputs))
+    builder.place_all(by_need(program.outputs, builder.reuse.before))
     return builder.finish()
 
 
@@ -87,6 +88,7 @@ class _Fusion:
         self._ready: dict[Node, int] = {}
         self._users = users(program.nodes)
         self._outputs = set(program.results)
+        self.reuse = planned_reuse(program)
         self._totals = running_totals(program, self._users) if inside and not strict else {}
 
     # Placing nodes
@@ -97,6 +99,9 @@ class _Fusion:
             if node.op.kind is Kind.CONTROL:
                 if self._users[node][0] not in self.level:
                     self._place_control(node)
+                continue
+            if node.op.kind is Kind.VIEW and node in self.reuse.pinned:
+                self._copy_view(node)
                 continue
             if node in self.level or node.op.kind in (Kind.SOURCE, Kind.VIEW):
                 self.cost.setdefault(node, self._inline_cost(node))
@@ -114,7 +119,7 @@ class _Fusion:
             return self.cost.get(node.args[0])
         if node.op.kind is Kind.SOURCE:
             return 0, frozenset() if node.op.name not in ("input", "data") else frozenset([node])
-        if node.op.kind is not Kind.POINTWISE:
+        if node.op.kind is not Kind.POINTWISE or node in self.reuse.pinned:
             return None
         flops, loads = node.op.flops, frozenset[Node]()
         for x in node.args:
@@ -149,6 +154,7 @@ class _Fusion:
                 level = max(level, self._kept_level(x))
             else:
                 level = max(level, self.ready(x))
+        level = max(level, self._after_readers(node))
         total = self._totals.get(node)
         if total is not None:
             self.level[total] = level
@@ -156,6 +162,12 @@ class _Fusion:
             self.cost[total] = None
         self.level[node] = level
         self.steps.append(Single(level, node, total))
+
+    def _after_readers(self, node: Node) -> int:
+        """Return the lowest level at which all that reads what `node` overwrites has run."""
+        readers = self.reuse.before.get(node, ())
+        made = [self._users[r][0] if r.op.kind is Kind.CONTROL else r for r in readers]
+        return max((self.level[r] + 1 for r in made), default=0)
 
     def _place_control(self, node: Node) -> None:
         """Place a loop, a switch or a call: what its bodies read is in memory before it."""
@@ -165,6 +177,7 @@ class _Fusion:
             whole = None if i in copied else self._whole(x)
             args.append(whole)
             level = max(level, self.ready(x) if whole is None else self._kept_level(whole.base))
+        level = max(level, self._after_readers(node))
         items = {n.attrs[0]: n for n in self._users[node]}
         for n in items.values():
             self.level[n] = level
@@ -179,12 +192,17 @@ class _Fusion:
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
         start = None if isinstance(at, tuple) else at - flat_offset(x.shape, index)
         if start is None or not names_of(start).isdisjoint(variables):
-            if x not in self.level:
-                nest = Nest(max(self.floor, self.ready(x)), squeeze(x.shape))
-                self._join(nest, x, Role.FULL)
-                self.steps.append(nest)
+            self._copy_view(x)
             return Whole(x, 0)
         return Whole(base, start)
+
+    def _copy_view(self, x: Node) -> None:
+        """Give a view memory of its own, unless it has."""
+        if x not in self.level:
+            nest = Nest(max(self.floor, self.ready(x)), squeeze(x.shape))
+            self._join(nest, x, Role.FULL)
+            self.steps.append(nest)
+            self.cost[x] = None
 
     def _strided(self, x: Node, node: Node) -> Node:
         """Return a view whose elements lie at constant strides; others are copied first."""
@@ -194,10 +212,7 @@ class _Fusion:
         index = tuple(named(v) for v in variables)
         base, at = follow(x, index, lambda n: n.op.kind is not Kind.VIEW or n in self.level)
         if isinstance(at, tuple) or strides_of(at, variables) is None:
-            if x not in self.level:
-                nest = Nest(max(self.floor, self.ready(x)), squeeze(x.shape))
-                self._join(nest, x, Role.FULL)
-                self.steps.append(nest)
+            self._copy_view(x)
             base = x
         return base
 
@@ -231,7 +246,9 @@ class _Fusion:
         self.steps.append(nest)
 
     def _candidates(self, node: Node) -> Iterable[Nest]:
-        near = []
+        near = self._beside(node)
+        if near:
+            return near
         for x in node.args:
             base = _base(x)
             if base in self.nest_of:
@@ -239,6 +256,16 @@ class _Fusion:
             near.extend(self.readers.get(base, ())[-2:])
         near += self._where_wanted(node)
         return sorted(dict.fromkeys(near), key=lambda n: -n.level)
+
+    def _beside(self, node: Node) -> list[Nest]:
+        """Return the nest of the op that shares its work with this one, if it is computed."""
+        if not node.op.beside:
+            return []
+        return [
+            self.nest_of[one]
+            for one in self._users[node.args[0]]
+            if one.op.name == node.op.beside and one.args == node.args and one in self.nest_of
+        ]
 
     def _where_wanted(self, node: Node) -> Iterable[Nest]:
         """Return nests at or above which every user of `node` runs, for its other arguments.
@@ -379,7 +406,10 @@ class _Fusion:
                 self.require(step.node, step.level)
             case Control():
                 for x, whole in zip(step.node.args, step.args, strict=True):
-                    if whole is None:
+                    if x in self._lent_to(step):
+                        if x.op.name != "input":
+                            self.stored[x] = None
+                    elif whole is None:
                         self.require(x, step.level)
                     elif whole.base.op.name not in ("input", "data"):
                         self.stored[whole.base] = None
@@ -392,12 +422,19 @@ class _Fusion:
                     if role in (Role.COLUMN_REDUCE, Role.TOTAL_REDUCE):
                         self.stored[node] = None
 
+    def _lent_to(self, step: Control) -> list[Node]:
+        """Return the arguments in whose memory values of a loop are made."""
+        return [self.reuse.within[n] for n in step.nodes if n in self.reuse.within]
+
     def _require_operands(self, step: Single) -> None:
         node = step.node
         self.stored[step.made] = None
         for x in node.args:
             if node.op.kind is not Kind.CONTRACT:
-                self.require(x, step.level)
+                if x is not self.reuse.within.get(node):
+                    self.require(x, step.level)
+                elif x.op.name != "input":
+                    self.stored[x] = None
                 continue
             base = self._strided(x, node)
             if base.op.name not in ("input", "data"):
@@ -425,19 +462,36 @@ class _Fusion:
         for step in self.steps:
             if isinstance(step, Control):
                 step.handed = handed_over(program, step, targets)
+        homes = self._settle_reuse(targets)
         for node in unsafe_targets(
-            program, self.steps, self.stored, self.level, targets, self.floor
+            program, self.steps, self.stored, self.level, targets, self.floor, homes
         ):
             self.steps.append(Copy(last, node, targets.pop(node)))
+        homes = homes_of(self.reuse.within, targets)
         for step in self.steps:
             if isinstance(step, Control):
                 step.handed = {n: j for n, j in step.handed.items() if n in targets}
+                step.handed |= {
+                    n: step.node.args.index(self.reuse.within[n])
+                    for n in step.nodes if n in self.reuse.within
+                }  # fmt: skip
                 programs = body_programs(step.node, step.items, step.handed)
                 step.parts = tuple(fuse(p, strict=self.strict, inside=True) for p in programs)
         order = sorted(self.steps, key=lambda s: s.level)
         doomed = taken_over(program)
         overwriting = {n: doomed[i] for n, i in targets.items() if i in doomed}
-        return Schedule(program, [*order], self.level, self.stored, targets, overwriting)
+        return Schedule(program, [*order], self.level, self.stored, targets, overwriting, homes)
+
+    def _settle_reuse(self, targets: Mapping[Node, int]) -> dict[Node, Node]:
+        """Take back what would overwrite something read later; return where the others live."""
+        within = self.reuse.within
+        steps = [s for s in self.steps if not isinstance(s, Checked)]
+        for node in broken(self.reuse, steps, self.stored, self.level):
+            del within[node]
+        for step in self.steps:
+            if isinstance(step, Single):
+                step.inside = step.node in within
+        return homes_of(within, targets)
 
 
 def local_member(nest: Nest, x: Node) -> Node | None:

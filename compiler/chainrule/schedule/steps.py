@@ -67,11 +67,13 @@ class Single:
 
     Attributes:
         total: The sum of the node and a donated input, in whose memory the node is added up.
+        inside: Of an update: whether it is made in the memory of its first argument.
     """
 
     level: int
     node: Node
     total: Node | None = None
+    inside: bool = False
 
     @property
     def made(self) -> Node:
@@ -174,6 +176,7 @@ class Schedule:
         stored: Nodes that live in memory, in order of their making.
         targets: For program outputs written directly: which output each node is.
         overwriting: Those of the targets that take over a donated input, and which.
+        homes: For values made in the memory of an argument: where all of them live.
         ordered: Whether a sum adds in the order that its own extents set, whatever runs beside it.
     """
 
@@ -183,6 +186,7 @@ class Schedule:
     stored: dict[Node, None]
     targets: dict[Node, int]
     overwriting: dict[Node, Node] = field(default_factory=dict)
+    homes: dict[Node, Node] = field(default_factory=dict)
     ordered: bool = False
 
     def in_memory(self, node: Node, level: int) -> bool:

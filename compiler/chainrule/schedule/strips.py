@@ -72,7 +72,8 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     for other in tail:
         if other in inside:
             continue
-        last = isinstance(other, Copy) or any(n in overwriting for n in other.nodes)
+        last = isinstance(other, Copy)
+        last = last or any(n in overwriting or n in schedule.homes for n in other.nodes)
         if last or _uses(other, late):
             behind.append(other)
             late |= {n for n in other.nodes if n in schedule.stored}
@@ -96,7 +97,7 @@ def _cut(schedule: Schedule, dim: str) -> Schedule | None:
     rows = strip_rows(mapped, summed, dim)
     return Schedule(
         schedule.program, [*head, *before, Strips(dim, rows, steps, summed), *behind],
-        schedule.level, schedule.stored, targets, overwriting,
+        schedule.level, schedule.stored, targets, overwriting, schedule.homes,
     )  # fmt: skip
 
 

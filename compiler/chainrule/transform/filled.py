@@ -48,8 +48,8 @@ RUN: Final = 4
 "Entries that must follow one another in steps to be a part of their own."
 
 FOLLOWED: Final = frozenset({
-    Kind.SOURCE, Kind.POINTWISE, Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER, Kind.REDUCE,
-    Kind.COMPOSITE,
+    Kind.SOURCE, Kind.POINTWISE, Kind.VIEW, Kind.WRITE, Kind.GATHER, Kind.SCATTER, Kind.UPDATE,
+    Kind.REDUCE, Kind.COMPOSITE,
 })  # fmt: skip
 "Kinds of ops that derivatives pass without filling the pattern."
 

@@ -13,8 +13,9 @@ from chainrule.emit.vector_math.exponential import (
     scale,
 )
 from chainrule.emit.vector_math.lanes import Lanes
+from chainrule.emit.vector_math.normal import bell
 
-__all__ = ["erf", "erfc"]
+__all__ = ["erf", "erf_slope", "erfc"]
 
 # Where the power series ends, and from where erf rounds to one.
 _SMALL: Final = {"float": 0.9375, "double": 1.0}
@@ -22,6 +23,11 @@ _LARGE: Final = {"float": 4.0, "double": 6.0}
 # The shift of the argument's transform, and from where erfc rounds to zero.
 _SHIFT: Final = {"float": 2.0, "double": 3.0}
 _VANISHED: Final = {"float": 10.25, "double": 27.5}
+# 2 / sqrt(pi) in two parts.
+_GAUSS: Final = {
+    "float": (1.128379225730896, -5.8635383e-08),
+    "double": (1.1283791670955126, 1.533545961316588e-17),
+}
 
 
 def erf(x: Lanes) -> Lanes:
@@ -50,3 +56,11 @@ def erfc(x: Lanes) -> Lanes:
     head, rest = exp_parts(reduced)
     y = scale(scaled.times_plus(head, scaled * rest.minus_times(lost, head)), reduced)
     return (a < 0.5).choose(near, (x < 0.0).choose(2.0 - y, y))
+
+
+def erf_slope(x: Lanes) -> Lanes:
+    """2 / sqrt(pi) exp(-x^2), the square in two parts."""
+    a = abs(x).at_most(_VANISHED[x.scalar])
+    head, rest, reduced = bell(a, 1.0)
+    high, low = _GAUSS[x.scalar]
+    return scale((head * high) + rest.times_plus(high, head * low), reduced)

@@ -71,10 +71,12 @@ def _scalef(q: Lanes, n: Lanes) -> Lanes:
     return q.like(b.target_intrinsic(f"llvm.x86.avx512.mask.scalef.{name}.512", type_, arguments))
 
 
-def power_of_two(reduced: Reduced, less: int = 0) -> Lanes:
-    """Return 2^(n - less), which must be a normal number."""
+def power_of_two(reduced: Reduced, less: int = 0, lanes_less: Lanes | None = None) -> Lanes:
+    """Return 2^(n - less), which must be a normal number; lanes may be lowered further."""
     scalar = reduced.n.scalar
     biased = reduced.bits - (_BIAS[scalar] + less)
+    if lanes_less is not None:
+        biased = biased - lanes_less
     return (biased << _MANTISSA_BITS[scalar]).as_float()
 
 
@@ -103,12 +105,15 @@ def exp(x: Lanes) -> Lanes:
     return scale(exp_of(reduced), reduced)
 
 
-def scaled_expm1(x: Lanes, halvings: int = 0) -> Lanes:
-    """Return (exp(x) - 1) / 2^halvings; the caller bounds x so that 2^(n - halvings) is normal."""
+def scaled_expm1(x: Lanes, halvings: int = 0, lanes_less: Lanes | None = None) -> Lanes:
+    """Return (exp(x) - 1) / 2^halvings; the caller bounds x so that 2^(n - halvings) is normal.
+
+    Lanes where `lanes_less` is not 0 have the exponential alone, over 2 to that power too.
+    """
     reduced = reduce_exp(x, exactly=True)
     r, r_low = reduced.r, reduced.r_low
     assert r_low is not None
-    power = power_of_two(reduced, halvings)
+    power = power_of_two(reduced, halvings, lanes_less)
     base = power - 2.0**-halvings
     # power * r is exact, so `lost` is what rounding `head` lost.
     head = power.times_plus(r, base)

@@ -15,11 +15,18 @@ from chainrule.emit.vector_math.exponential import (
 from chainrule.emit.vector_math.lanes import Lanes
 from chainrule.emit.vector_math.logarithm import log1p, log1p_of
 
-__all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh"]
+__all__ = ["acosh", "asinh", "atanh", "cosh", "sinh", "tanh", "tanh_slope"]
 
 # Here sinh and cosh are infinite, and a quarter of exp is not.
 _LARGEST: Final = {"float": 89.5, "double": 710.5}
 _TINY: Final = {"float": 1e-10, "double": 1e-18}
+# Up to the first exp(2 x) is finite; from the second on the slope of tanh is 0.
+_TANH_LARGE: Final = {"float": 40.0, "double": 340.0}
+_TANH_BOUND: Final = {"float": 54.0, "double": 375.0}
+# By how many powers of two exp(2 x) is lowered between them.
+_LOWERED: Final = {"float": 32, "double": 128}
+# log(2) / 2 in two parts, the first of so few digits that its product with n is exact.
+_HALF_LN2: Final = (0.693359375 / 2, -2.12194440e-4 / 2)
 # exp(2 r) in powers of r.
 _EXP_TWICE: Final = tuple(c * 2.0 ** (6 - i) for i, c in enumerate((*EXP["float"], 1.0, 1.0)))
 
@@ -45,31 +52,57 @@ def cosh(x: Lanes) -> Lanes:
 def tanh(x: Lanes) -> Lanes:
     """Hyperbolic tangent."""
     if not x.is_double:
-        return _tanh_float(x)
-    a = abs(x)
-    # e / (e + 2) with e = expm1(2 |x|), less what rounding e + 2 lost; 1 / (e + 2) = (1 - y) / 2.
-    e = scaled_expm1((a + a).at_most(40.0))
+        w = _one_minus_tanh_float(x)
+        a, z = abs(x), x * x
+        small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
+        return (a < 0.7).choose(small, 1.0 - w).copy_sign(x)
+    # e / (e + 2) with e = expm1(2 |x|), and what rounding the quotient lost.
+    e, divisor, inverse = _tanh_parts(x)
+    y = e * inverse
+    return inverse.times_plus(e.minus_times(y, divisor), y).copy_sign(x)
+
+
+def tanh_slope(x: Lanes) -> Lanes:
+    """1 / cosh(x)^2, as w (2 - w) with w = 1 - tanh(|x|) = 2 / (exp(2 |x|) + 1).
+
+    Beside tanh of the same argument nearly all of it is computed once.
+    """
+    w = _tanh_parts(x)[2] * 2.0 if x.is_double else _one_minus_tanh_float(x)
+    y = (w + w).minus_times(w, w)
+    lowered = 2.0 ** -_LOWERED[x.scalar]
+    return _is_large(x).choose(y * lowered, y)
+
+
+def _is_large(x: Lanes) -> Lanes:
+    """Tell where exp(2 |x|) would be infinite: it is computed over a power of two there."""
+    return abs(x) > _TANH_LARGE[x.scalar]
+
+
+def _tanh_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """Return expm1(2 |x|), 2 more than that, and the inverse of the sum; of large x, lowered."""
+    a = abs(x).at_most(_TANH_BOUND["double"])
+    large = _is_large(a)
+    less = large.choose(a.bits().constant(_LOWERED["double"]), 0)
+    e = scaled_expm1(a + a, lanes_less=less)
     divisor = e + 2.0
-    # From 2^53 on the loss is not what this says, nor does it show.
-    lost = (divisor < 2.0**53).choose(e - (divisor - 2.0), 0.0)
-    y = e / divisor
-    return y.minus_times(lost * y, y.times_plus(-0.5, 0.5)).copy_sign(x)
+    return e, divisor, 1.0 / divisor
 
 
-def _tanh_float(x: Lanes) -> Lanes:
-    """Evaluate x + x^3 P(x^2) near zero, else 1 - 2 / (exp(2 |x|) + 1)."""
-    a = abs(x)
-    bounded = a.at_most(10.0)
+def _one_minus_tanh_float(x: Lanes) -> Lanes:
+    """Return w = 2 / (exp(2 |x|) + 1); of large x, raised by a power of two.
+
+    That does not show in 1 - w.
+    """
+    a = abs(x).at_most(_TANH_BOUND["float"])
     # 2 |x| = n log(2) + 2 r; the sum leaves n, with the bias of exponents, in its low bits.
     rounder = 1.5 * 2**23 + 127
-    shifted = bounded.times_plus(2.0 / math.log(2.0), rounder)
-    r = bounded.minus_times(shifted - rounder, math.log(2.0) / 2)
-    power = (shifted.bits() << 23).as_float()
-    grown = r.polynomial(_EXP_TWICE)
-    z = x * x
-    small = (a * z).times_plus(z.polynomial(TANH["float"]), a)
-    large = 1.0 - 2.0 / grown.times_plus(power, 1.0)
-    return (a < 0.7).choose(small, large).copy_sign(x)
+    shifted = a.times_plus(2.0 / math.log(2.0), rounder)
+    n = shifted - rounder
+    r = a.minus_times(n, _HALF_LN2[0]).minus_times(n, _HALF_LN2[1])
+    bits = shifted.bits()
+    bits = bits - _is_large(a).choose(bits.constant(_LOWERED["float"]), 0)
+    power = (bits << 23).as_float()
+    return 2.0 / r.polynomial(_EXP_TWICE).times_plus(power, 1.0)
 
 
 def asinh(x: Lanes) -> Lanes:

@@ -135,6 +135,12 @@ class Lanes:
         error = (self - total) + other
         return total, error
 
+    def plus_exactly(self, other: Number) -> tuple[Lanes, Lanes]:
+        """Return the rounded sum and its rounding error, whichever operand is larger."""
+        total = self + other
+        back = total - self
+        return total, (self - (total - back)) + (other - back)
+
     # Bits ----------------------------------------------------------------------------------
 
     def __and__(self, other: Number) -> Lanes:

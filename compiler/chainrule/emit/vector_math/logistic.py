@@ -1,16 +1,34 @@
-"""sigmoid, softplus and logaddexp: exp and log1p of a number that is never positive."""
+"""The logistic function, x times it, softplus and logaddexp, with their slopes.
+
+All are made of exp and log1p of a number that is never positive.
+"""
 
 from __future__ import annotations
 
-from chainrule.emit.vector_math.exponential import exp_of, reduce_exp, scale
+from typing import Final
+
+from chainrule.emit.vector_math.coefficients import SILU_SLOPE
+from chainrule.emit.vector_math.exponential import Reduced, exp_of, exp_parts, reduce_exp, scale
 from chainrule.emit.vector_math.lanes import Lanes
 from chainrule.emit.vector_math.logarithm import log1p_of
 
-__all__ = ["logaddexp", "sigmoid", "softplus"]
+__all__ = ["logaddexp", "sigmoid", "sigmoid_slope", "silu", "silu_slope", "softplus"]
+
+# Below this exp is zero, also times any number that is not far larger than it is negative.
+_LEAST: Final = {"float": -110.0, "double": -755.0}
+# Where the slope of silu is 0, in two parts.
+_ROOT: Final = {
+    "float": (1.2784645557403564, -1.297928265020314e-08),
+    "double": (1.2784645427610737, 1.0946994183093437e-16),
+}
 
 
-def _exp_of_negative(x: Lanes, *, exactly: bool = False) -> Lanes:
-    reduced = reduce_exp(x.at_least(-746.0 if x.is_double else -104.5), exactly=exactly)
+def _reduced_negative(x: Lanes, *, exactly: bool = False) -> Reduced:
+    return reduce_exp(x.at_least(_LEAST[x.scalar]), exactly=exactly)
+
+
+def _exp_of_negative(x: Lanes) -> Lanes:
+    reduced = _reduced_negative(x)
     return scale(exp_of(reduced), reduced)
 
 
@@ -18,6 +36,58 @@ def sigmoid(x: Lanes) -> Lanes:
     """1 / (1 + exp(-x)), as exp(x) / (1 + exp(x)) for negative x."""
     e = _exp_of_negative(-abs(x))
     return (x < 0.0).choose(e, 1.0) / (e + 1.0)
+
+
+def sigmoid_slope(x: Lanes) -> Lanes:
+    """s (1 - s) with s = exp(-|x|) / (1 + exp(-|x|))."""
+    reduced = _reduced_negative(-abs(x), exactly=True)
+    e = scale(exp_of(reduced), reduced)
+    divisor, lost = e.constant(1.0).plus_smaller(e)
+    s = e / divisor
+    # What the divisor lost changes the result by -s (1 - s) (1 - 2 s) of it.
+    missing = 1.0 - s
+    lost = lost * missing * (missing - s)
+    return s.minus_times(s, s + lost)
+
+
+def _quotient(top: Lanes, more: Lanes, divisor: Lanes, lost: Lanes) -> tuple[Lanes, Lanes]:
+    """Return (top + more) / (divisor + lost) as a sum whose second term is small."""
+    inverse = 1.0 / divisor
+    y = top * inverse
+    back, error = y.times_exactly(divisor)
+    return y, (((top - back) - error) + more).minus_times(y, lost) * inverse
+
+
+def silu(x: Lanes) -> Lanes:
+    """x / (1 + exp(-x)); for negative x, x times exp(x) is what is scaled by a power of two."""
+    bounded = x.at_least(_LEAST[x.scalar])
+    reduced = _reduced_negative(-abs(bounded), exactly=True)
+    head, rest = exp_parts(reduced)
+    divisor, lost = x.constant(1.0).plus_smaller(scale(head + rest, reduced))
+    y, y_low = _quotient(bounded, x.constant(0.0), divisor, lost)
+    tail = scale(y.times_plus(head, y.times_plus(rest, y_low * head)), reduced)
+    y = (x < 0.0).choose(tail, (divisor > 1.0).choose(y + y_low, x))
+    return y.copy_sign(x)
+
+
+def silu_slope(x: Lanes) -> Lanes:
+    """For x < 0, e (1 - a + e) / (1 + e)^2 with a = |x|, e = exp(-a); 1 less that for x > 0."""
+    a = abs(x).at_most(-_LEAST[x.scalar])
+    reduced = _reduced_negative(-a, exactly=True)
+    head, rest = exp_parts(reduced)
+    e = scale(head + rest, reduced)
+    # Near its zero the sum cancels: there it is the distance from the zero times a polynomial.
+    high, low = _ROOT[x.scalar]
+    distance = (high - a) + low
+    near = distance.times_exactly(distance.polynomial(SILU_SLOPE[x.scalar]))
+    far = (1.0 - a).plus_exactly(e)
+    close = abs(distance) < 0.25
+    top, top_low = (close.choose(n, f) for n, f in zip(near, far, strict=True))
+    divisor, lost = x.constant(1.0).plus_smaller(e)
+    square, left = divisor.times_exactly(divisor)
+    y, y_low = _quotient(top, top_low, square, (divisor + divisor).times_plus(lost, left))
+    tail = scale(y.times_plus(head, y.times_plus(rest, y_low * head)), reduced)
+    return (x < 0.0).choose(tail, 1.0 - tail)
 
 
 def softplus(x: Lanes) -> Lanes:

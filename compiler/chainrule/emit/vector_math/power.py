@@ -10,7 +10,7 @@ from chainrule.emit.vector_math.exponential import exp_of, reduce_exp, scale
 from chainrule.emit.vector_math.lanes import Lanes
 from chainrule.emit.vector_math.logarithm import split, split_any
 
-__all__ = ["hypot", "pow_"]
+__all__ = ["atan2_slope", "hypot", "log_twofold", "pow_"]
 
 _LN2_HIGH: Final = 6.93147180369123816490e-01
 _LN2_LOW: Final = 1.90821492927058770002e-10
@@ -21,7 +21,7 @@ _ROUNDER: Final = 1.5 * 2**52
 _SIGN: Final = {"float": -(1 << 31), "double": -(1 << 63)}
 
 
-def _log_twofold(x: Lanes) -> tuple[Lanes, Lanes]:
+def log_twofold(x: Lanes) -> tuple[Lanes, Lanes]:
     """Return log(x) of a positive double as a sum of two, right to about 2^-66."""
     k, m, _ = split_any(x)
     # s = (m - 1) / (m + 1), in two parts: one division, and the remainder by its reciprocal.
@@ -47,7 +47,7 @@ def _log_twofold(x: Lanes) -> tuple[Lanes, Lanes]:
 
 def _magnitude_double(x: Lanes, y: Lanes) -> Lanes:
     """Return x to the power y for finite x > 0."""
-    log_x, log_x_low = _log_twofold(x)
+    log_x, log_x_low = log_twofold(x)
     # Beyond this the result has long been 0 or infinite, and the product might be infinite.
     y = y.at_least(-(2.0**65)).at_most(2.0**65)
     exponent, lost = y.times_exactly(log_x)
@@ -102,16 +102,41 @@ def hypot(x: Lanes, y: Lanes) -> Lanes:
     a, b = abs(x), abs(y)
     infinite = a.equals(math.inf) | b.equals(math.inf)
     if x.is_double:
-        # Scale by the larger's power of two, kept where its inverse is a normal number too.
-        larger = (a > b).choose(a, b).bits() & (0x7FF << 52)
-        larger = (larger < 1 << 52).choose(larger.constant(1 << 52), larger)
-        larger = (larger > 2045 << 52).choose(larger.constant(2045 << 52), larger)
-        down = (larger.constant(2046 << 52) - larger).as_float()
-        # The larger first: what is rounded twice must not hang on the order of the arguments.
-        first = a > b
-        a, b = first.choose(a, b) * down, first.choose(b, a) * down
-        y = a.times_plus(a, b * b).sqrt() * larger.as_float()
+        a, b, up, _ = _scaled_by_larger(a, b)
+        y = a.times_plus(a, b * b).sqrt() * up
     else:
         wide, other = a.widened(), b.widened()
         y = wide.times_plus(wide, other * other).sqrt().narrowed()
     return infinite.choose(x.constant(math.inf), y)
+
+
+def _scaled_by_larger(a: Lanes, b: Lanes) -> tuple[Lanes, Lanes, Lanes, Lanes]:
+    """Return two doubles over the power of two in the larger, the larger first, it and its inverse.
+
+    The arguments are not negative.
+    """
+    # A power whose inverse is a normal number too.
+    larger = (a > b).choose(a, b).bits() & (0x7FF << 52)
+    larger = (larger < 1 << 52).choose(larger.constant(1 << 52), larger)
+    larger = (larger > 2045 << 52).choose(larger.constant(2045 << 52), larger)
+    down = (larger.constant(2046 << 52) - larger).as_float()
+    # The larger first: what is rounded twice must not hang on the order of the arguments.
+    first = a > b
+    return first.choose(a, b) * down, first.choose(b, a) * down, larger.as_float(), down
+
+
+def atan2_slope(x: Lanes, y: Lanes) -> Lanes:
+    """y / (x^2 + y^2) without overflow on the way; 0 if either is infinite."""
+    infinite = abs(x).equals(math.inf) | abs(y).equals(math.inf)
+    if x.is_double:
+        a, b, _, down = _scaled_by_larger(abs(x), abs(y))
+        # What grows is scaled again before the division, so that no quotient is subnormal unless
+        # the result is; by a little less where that might be infinite.
+        grows, less = down > 1.0, (down > 2.0**900).choose(down.constant(2.0**-4), 1.0)
+        before = grows.choose(down * less, 1.0)
+        after = grows.choose(1.0 / less, down)
+        slope = (abs(y) * down * before / a.times_plus(a, b * b) * after).copy_sign(y)
+    else:
+        wide, other = x.widened(), y.widened()
+        slope = (other / wide.times_plus(wide, other * other)).narrowed()
+    return infinite.choose(x.constant(0.0), slope)

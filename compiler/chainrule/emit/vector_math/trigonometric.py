@@ -1,4 +1,4 @@
-"""sin, cos and tan, right for every finite argument.
+"""sin, cos and tan, of x and of pi x, right for every finite argument.
 
 Moderate arguments are reduced modulo pi / 2 in line.  Where a lane is larger, the whole vector goes
 through an internal function of the module that reduces lane by lane (see `reduction`) and then
@@ -17,7 +17,7 @@ from chainrule.emit.vector_math.coefficients import COS, SIN
 from chainrule.emit.vector_math.lanes import Lanes
 from chainrule.emit.vector_math.reduction import define_reduction
 
-__all__ = ["cos", "sin", "tan"]
+__all__ = ["cos", "cos_pi", "sin", "sin_pi", "sinc", "tan", "tan_slope"]
 
 _TWO_OVER_PI: Final = 2.0 / math.pi
 # pi / 2 in three parts of full length ...
@@ -30,6 +30,9 @@ _SHORT_HALF_PI: Final = (1.57079632673412561417, 6.07710050630396597660e-11)
 _SHORT_HALF_PI_LEFT: Final = 2.0222662487959506e-21
 _ROUNDER: Final = {"float": 1.5 * 2**23, "double": 1.5 * 2**52}
 _LARGEST: Final = {"float": 2.0**16, "double": 2.0**19}
+_DIGITS: Final = {"float": 2.0**23, "double": 2.0**52}
+# Below this sinc rounds to 1.
+_TINY: Final = {"float": 1e-8, "double": 1e-16}
 _SIGN: Final = {"float": -(1 << 31), "double": -(1 << 63)}
 
 Reduced: TypeAlias = tuple[Lanes, Lanes, Lanes]
@@ -69,18 +72,30 @@ def _reduce_unfused(x: Lanes) -> Reduced:
     return bits, short, (r - short.widened()).narrowed()
 
 
-def _sine(r: Lanes, low: Lanes) -> Lanes:
+def _sine_parts(r: Lanes, low: Lanes) -> tuple[Lanes, Lanes]:
+    """Return the sine as a sum whose second term is small."""
     z = r * r
-    return r + (z * r).times_plus(z.polynomial(SIN[r.scalar]), low)
+    return r, (z * r).times_plus(z.polynomial(SIN[r.scalar]), low)
 
 
-def _cosine(r: Lanes, low: Lanes) -> Lanes:
+def _cosine_parts(r: Lanes, low: Lanes) -> tuple[Lanes, Lanes]:
+    """Return the cosine as a sum whose second term is small."""
     z = r * r
     half = z * 0.5
     head = 1.0 - half
     lost = (1.0 - head) - half
     tail = (z * z).times_plus(z.polynomial(COS[r.scalar]), lost)
-    return head + tail.minus_times(r, low)
+    return head, tail.minus_times(r, low)
+
+
+def _sine(r: Lanes, low: Lanes) -> Lanes:
+    head, tail = _sine_parts(r, low)
+    return head + tail
+
+
+def _cosine(r: Lanes, low: Lanes) -> Lanes:
+    head, tail = _cosine_parts(r, low)
+    return head + tail
 
 
 def _in_quadrant(n: Lanes, even: Lanes, odd: Lanes) -> Lanes:
@@ -107,6 +122,18 @@ def _tan_core(n: Lanes, r: Lanes, low: Lanes) -> Lanes:
     return (ratio.bits() ^ (n << (width - 1))).as_float()
 
 
+def _tan_slope_core(n: Lanes, r: Lanes, low: Lanes) -> Lanes:
+    """Return 1 / cos^2, the cosine in two parts."""
+    odd = (n << (n.type.bits - 1)) < 0
+    sine, cosine = _sine_parts(r, low), _cosine_parts(r, low)
+    head, tail = (odd.choose(a, b) for a, b in zip(sine, cosine, strict=True))
+    head, tail = head.plus_smaller(tail)
+    square, left = head.times_exactly(head)
+    left = (head + head).times_plus(tail, left)
+    inverse = 1.0 / square
+    return inverse.minus_times(inverse * inverse, left)
+
+
 def sin(x: Lanes) -> Lanes:
     """The sine."""
     # The sums lose the sign of zero.
@@ -121,6 +148,64 @@ def cos(x: Lanes) -> Lanes:
 def tan(x: Lanes) -> Lanes:
     """The tangent."""
     return x.equals(0.0).choose(x, _with_large("tan", _tan_core, x))
+
+
+def tan_slope(x: Lanes) -> Lanes:
+    """The derivative of the tangent."""
+    return _with_large("tan_slope", _tan_slope_core, x)
+
+
+def _reduce_turns(x: Lanes) -> Reduced:
+    """Return (n, r, r_low): pi |x| = n pi / 2 + r + r_low, for n modulo 4; x is finite."""
+    a, digits = abs(x), _DIGITS[x.scalar]
+    # Even integers are 0 turns; what is left after them is exact.
+    a = (a >= 2.0 * digits).choose(a.constant(0.0), a)
+    a = (a >= digits).choose(a - digits, a)
+    rounder = _ROUNDER[x.scalar]
+    a = a - ((a * 0.5 + rounder) - rounder) * 2.0
+    shifted = (a + a) + rounder
+    rest = a - (shifted - rounder) * 0.5
+    high, low, _ = _HALF_PI[x.scalar]
+    r, left = rest.times_exactly(rest.constant(2.0 * high))
+    return shifted.bits(), r, rest.times_plus(2.0 * low, left)
+
+
+def _finite(x: Lanes, y: Lanes) -> Lanes:
+    """Return y where x is finite, else NaN."""
+    return (abs(x) < math.inf).choose(y, math.nan)
+
+
+def sin_pi(x: Lanes) -> Lanes:
+    """The sine of pi x: 0 at every integer."""
+    y = _sin_core(*_reduce_turns(x))
+    return x.equals(0.0).choose(x, _finite(x, (y.bits() ^ (x.bits() & _SIGN[x.scalar])).as_float()))
+
+
+def cos_pi(x: Lanes) -> Lanes:
+    """The cosine of pi x."""
+    return _finite(x, _cos_core(*_reduce_turns(x)))
+
+
+def sinc(x: Lanes) -> Lanes:
+    """sin(pi x) / (pi x), 1 at 0."""
+    n, r, low = _reduce_turns(x)
+    odd = (n << (n.type.bits - 1)) < 0
+    sine, cosine = _sine_parts(r, low), _cosine_parts(r, low)
+    head, tail = (odd.choose(a, b) for a, b in zip(cosine, sine, strict=True))
+    # From here on every number is an integer, at which the sine is 0.
+    a = abs(x).at_most(2.0 * _DIGITS[x.scalar])
+    high, left, _ = _HALF_PI[x.scalar]
+    divisor, lost = a.times_exactly(a.constant(2.0 * high))
+    lost = a.times_plus(2.0 * left, lost)
+    inverse = 1.0 / divisor
+    q = head * inverse
+    back, error = q.times_exactly(divisor)
+    rest = (((head - back) - error) + tail).minus_times(q, lost)
+    # Where pi x is inexact for being so small, or its inverse is 0, all is said by the first term.
+    y = rest.times_plus(inverse, q)
+    y = (y.bits() ^ ((n & 2) << (n.type.bits - 2))).as_float()
+    y = (a < _TINY[x.scalar]).choose(x.constant(1.0), y)
+    return _finite(x, y)
 
 
 def _with_large(name: str, core: Core, x: Lanes) -> Lanes:

@@ -1,0 +1,235 @@
+"""Sums with arrays that are zero nearly everywhere: only the part that is not is added.
+
+What comes back from an element that was read is zeros with a cotangent added at its place, perhaps
+moved by views.  Such an array is told apart here, as places and what lies there, so that adding it
+to another array is an `update` of that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from chainrule.ir.dims import Extent, Shape, size_of
+from chainrule.ir.graph import Node
+from chainrule.ir.op import Kind
+from chainrule.ops.update import other_axes, picked, wrapped
+
+__all__ = ["Laid", "added_at", "added_up", "laid"]
+
+DEEP: Final = 32
+"Views and sums that are looked through, at most."
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Zeros of a shape with `v` added at places, named as those of an update."""
+
+    shape: Shape
+    v: Node
+    index: tuple[Node, ...]
+    axes: tuple[int, ...]
+    batch: int
+    starts: tuple[Extent, ...]
+    steps: tuple[int, ...]
+
+    @property
+    def lead(self) -> int:
+        """Number of the axes of `v` that are not those of a part."""
+        return self.v.type.rank - len(self.starts)
+
+    @property
+    def rest(self) -> list[int]:
+        """The axes that no index addresses."""
+        return other_axes(len(self.shape), self.axes, self.batch)
+
+    @property
+    def distinct(self) -> bool:
+        """Whether no place is named twice for certain."""
+        return size_of(self.v.shape[self.batch : self.lead]) == 1
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """The attributes that name the places."""
+        return {
+            "axes": self.axes, "batch": self.batch, "starts": self.starts, "steps": self.steps,
+        }  # fmt: skip
+
+
+def added_at(total: Node, term: Laid) -> Node | None:
+    """Return the sum of an array and what is laid into zeros, as an update of the array.
+
+    None for 16-bit floats at places that may be equal: each sum would be rounded.
+    """
+    graph, how, v = total.graph, "add", term.v
+    if total.dtype.is_half:
+        if not term.distinct:
+            return None
+        how, v = "set", picked(total, term.index, v.shape, **term.where) + v
+    return graph.call(
+        "update", total, v, *term.index, how=how, distinct=term.distinct, **term.where
+    )
+
+
+def added_up(total: Node, terms: Sequence[Laid]) -> Node | None:
+    """Return the sum of an array and of several that are laid into zeros; None as `added_at`."""
+    found: Node | None = total
+    for term in terms:
+        found = None if found is None else added_at(found, term)
+    return found
+
+
+def laid(node: Node) -> list[Laid]:
+    """Return places and what is added there, if a node is an array of zeros but for these.
+
+    Nothing if it is another array, or if they are too many.
+    """
+    above: list[Node] = []
+    while node.op.kind is Kind.VIEW or node.op.name == "place" or _adds(node):
+        if len(above) == DEEP:
+            return []
+        above.append(node)
+        node = node.args[0]
+    found: list[Laid] = []
+    if node.op.kind is Kind.SCATTER:
+        v, index = node.args
+        size, batch = node.attributes["size"], node.attributes["batch"]
+        tail = node.type.rank - batch - 1
+        shape = (*node.shape[:batch], size, *node.shape[batch + 1 :])
+        found = [Laid(shape, v, (index,), (batch,), batch, (0,) * tail, (1,) * tail)]
+    else:
+        while above and above[-1].op.name != "place":
+            above.pop()
+        if above:
+            place = above.pop()
+            starts, shape, steps = place.attrs
+            found = [Laid(shape, place.args[0], (), (), 0, starts, steps)]
+    for one in reversed(above):
+        if _adds(one):
+            found.append(_of_update(one))
+            continue
+        move = _VIEWS.get(one.op.name)
+        moved = [move(x, one) for x in found] if move is not None else []
+        found = [x for x in moved if x is not None]
+        if not found or len(found) < len(moved):
+            return []
+    return found
+
+
+def _adds(node: Node) -> bool:
+    return node.op.kind is Kind.UPDATE and node.attributes["how"] == "add"
+
+
+def _of_update(node: Node) -> Laid:
+    given = node.attributes
+    return Laid(node.shape, node.args[1], node.args[2:], given["axes"], given["batch"],
+                given["starts"], given["steps"])  # fmt: skip
+
+
+def _transposed(x: Laid, view: Node) -> Laid | None:
+    axes: tuple[int, ...] = view.attributes["axes"]
+    if axes[: x.batch] != tuple(range(x.batch)):
+        return None
+    place = {a: i for i, a in enumerate(axes)}
+    order = [x.rest.index(a) for a in axes if a in x.rest]
+    v = x.v
+    if order != sorted(order):
+        lead = x.lead
+        v = v.graph.call("transpose", v, axes=(*range(lead), *(lead + k for k in order)))
+    return replace(
+        x, shape=view.shape, v=v, axes=tuple([place[a] for a in x.axes]),
+        starts=tuple([x.starts[k] for k in order]), steps=tuple([x.steps[k] for k in order]),
+    )  # fmt: skip
+
+
+def _placed(x: Laid, view: Node) -> Laid | None:
+    starts, shape, steps = view.attrs
+    if any((starts[a], steps[a], shape[a]) != (0, 1, x.shape[a]) for a in range(x.batch)):
+        return None
+    index = tuple([
+        i if (starts[a], steps[a]) == (0, 1) and shape[a] == x.shape[a]
+        else _moved(i, x.shape[a], starts[a], steps[a])
+        for a, i in zip(x.axes, x.index, strict=True)
+    ])  # fmt: skip
+    pairs = list(zip(x.rest, x.starts, x.steps, strict=True))
+    return replace(
+        x, shape=shape, index=index,
+        starts=tuple([starts[a] + steps[a] * s for a, s, _ in pairs]),
+        steps=tuple([steps[a] * k for a, _, k in pairs]),
+    )  # fmt: skip
+
+
+def _moved(index: Node, extent: Extent, start: Extent, step: int) -> Node:
+    at = wrapped(index, extent)
+    graph = index.graph
+    first = graph.broadcast(graph.call("extent", extent=start), at.shape, ())
+    return first + (at if step == 1 else at * step)
+
+
+def _reshaped(x: Laid, view: Node) -> Laid | None:
+    """Let axes of extent 1 come and go, and axes that an index addresses be split."""
+    shape = view.shape
+    axes: list[int] = []
+    index: list[Node] = []
+    parts: list[tuple[Extent, Extent, int]] = []
+    lengths = iter(zip(x.v.shape[x.lead :], x.starts, x.steps, strict=True))
+    j = 0
+    for a, extent in enumerate(x.shape):
+        if a < x.batch:
+            if j >= len(shape) or shape[j] != extent:
+                return None
+            j += 1
+            continue
+        addressed = a in x.axes
+        length = None if addressed else next(lengths)
+        if extent == 1 and length is not None and length[0] == 1:
+            continue
+        while j < len(shape) and shape[j] == 1 and extent != 1:
+            parts.append((1, 0, 1))
+            j += 1
+        if not addressed:
+            if j >= len(shape) or shape[j] != extent:
+                return None
+            assert length is not None, "the axis has a part"
+            parts.append(length)
+            j += 1
+            continue
+        first = j
+        while j < len(shape) and (j == first or size_of(shape[first:j]) != extent):
+            j += 1
+        if first == j or size_of(shape[first:j]) != extent:
+            return None
+        axes += range(first, j)
+        index += _split(x.index[x.axes.index(a)], extent, shape[first:j])
+    if any(e != 1 for e in shape[j:]):
+        return None
+    parts += [(1, 0, 1)] * (len(shape) - j)
+    lead = x.v.shape[: x.lead]
+    v = x.v.graph.call("reshape", x.v, shape=(*lead, *(p[0] for p in parts)))
+    return replace(
+        x, shape=shape, v=v, axes=tuple(axes), index=tuple(index),
+        starts=tuple([p[1] for p in parts]), steps=tuple([p[2] for p in parts]),
+    )  # fmt: skip
+
+
+def _split(index: Node, extent: Extent, shape: Shape) -> list[Node]:
+    """Return the index into each of the axes that one is split into."""
+    if len(shape) == 1:
+        return [index]
+    graph, at = index.graph, wrapped(index, extent)
+    found: list[Node] = []
+    for k, own in enumerate(shape):
+        below = size_of(shape[k + 1 :])
+        one = at
+        if below != 1:
+            size = graph.broadcast(graph.call("extent", extent=below), at.shape, ())
+            one = graph.call("floor_divide", at, size)
+        if k:
+            own_size = graph.broadcast(graph.call("extent", extent=own), at.shape, ())
+            one = graph.call("remainder", one, own_size)
+        found.append(one)
+    return found
+
+
+_VIEWS = {"transpose": _transposed, "place": _placed, "reshape": _reshaped}

@@ -1,0 +1,108 @@
+"""Derivatives of determinants of singular matrices are cofactors, not 0 times infinity."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+import chainrule as cr
+import chainrule.numpy as cnp
+
+
+def det(a: Any) -> Any:
+    return cnp.linalg.det(a)
+
+
+def minors(a: Any, order: int) -> Any:
+    """Return the derivatives of a determinant of the given order, by Leibniz' formula in integers.
+
+    The derivative by a[i, j], a[k, l], ... is the sum over the permutations that take i to j, k to
+    l, and so on, of the products of the other elements.
+    """
+    n = a.shape[0]
+    found = np.zeros((n, n) * order)
+    for p in itertools.permutations(range(n)):
+        sign = np.linalg.det(np.eye(n)[list(p)])
+        for rows in itertools.permutations(range(n), order):
+            rest = [a[i, p[i]] for i in range(n) if i not in rows]
+            found[tuple(x for i in rows for x in (i, p[i]))] += sign * np.prod(rest)
+    return found
+
+
+def of_rank(n: int, rank: int, seed: int = 0) -> Any:
+    random = np.random.default_rng([n, rank, seed])
+    left, right = random.integers(-3, 4, (n, rank)), random.integers(-3, 4, (rank, n))
+    return (left @ right).astype(float)
+
+
+MATRICES = [of_rank(n, r) for n in range(1, 6) for r in range(n + 1)]
+MATRICES += [np.zeros((0, 0)), np.diag([1.0, 0.0, 2.0]), np.diag([0.0, 0.0, 2.0])]
+MATRICES += [np.array([[0.0, 1, 2], [0, 0, 3], [0, 0, 0]]), np.ones((4, 4)), np.eye(3)[[1, 0, 2]]]
+
+
+@pytest.mark.parametrize("a", MATRICES, ids=lambda a: str(a.tolist()))
+def test_gradients_are_cofactors(a: Any) -> None:
+    expected = minors(a, 1) if a.size else np.zeros((0, 0))
+    size = np.abs(a).max(initial=1.0) ** max(len(a) - 1, 0)
+    for find in (cr.grad(det), cr.jacfwd(det), cr.jit(cr.grad(det), numerics="strict")):
+        np.testing.assert_allclose(find(a), expected, rtol=1e-11, atol=1e-12 * size)
+    if a.size:
+        single = cr.grad(det)(a.astype(np.float32))
+        np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize("a", MATRICES[:14], ids=lambda a: str(a.tolist()))
+def test_second_derivatives(a: Any) -> None:
+    expected = minors(a, 2)
+    for find in (cr.hessian(det), cr.jacrev(cr.grad(det)), cr.jacrev(cr.jacfwd(det))):
+        np.testing.assert_allclose(find(a), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_third_derivatives() -> None:
+    a = of_rank(3, 1)
+    np.testing.assert_allclose(cr.jacfwd(cr.hessian(det))(a), minors(a, 3), atol=1e-11)
+
+
+def test_stacks_with_singular_members() -> None:
+    stack = np.stack([of_rank(3, r) for r in (0, 1, 2, 3)])
+    expected = np.stack([minors(a, 1) for a in stack])
+    total = lambda s: cnp.sum(cnp.linalg.det(s))  # noqa: E731
+    np.testing.assert_allclose(cr.grad(total)(stack), expected, atol=1e-11)
+    np.testing.assert_allclose(cr.vmap(cr.grad(det))(stack), expected, atol=1e-11)
+    np.testing.assert_allclose(cr.grad(lambda s: cnp.sum(cr.vmap(det)(s)))(stack), expected,
+                               atol=1e-11)  # fmt: skip
+
+
+def test_named_extents() -> None:
+    gradient = cr.jit(cr.grad(det), dims={"a": ("n", "n")})
+    for n in (3, 1, 2, 5):
+        a = of_rank(n, max(n - 1, 0))
+        np.testing.assert_allclose(gradient(a), minors(a, 1), atol=1e-9)
+
+
+def test_a_characteristic_polynomial_at_its_roots() -> None:
+    a = np.array([[2.0, 0, 0], [0, 3.0, 4.0], [0, 4.0, 9.0]])
+    slope = cr.grad(lambda t: cnp.linalg.det(a - t * np.eye(3)))
+    t = sympy.Symbol("t")
+    exact = sympy.lambdify(t, sympy.diff((sympy.Matrix(a) - t * sympy.eye(3)).det(), t))
+    for root in (2.0, 1.0, 11.0):
+        np.testing.assert_allclose(slope(root), exact(root), rtol=1e-12)
+
+
+def test_large_matrices() -> None:
+    random = np.random.default_rng(0)
+    a = random.normal(size=(40, 40))
+    a[-1] = a[:-1].sum(0)
+    u, s, vt = np.linalg.svd(a)
+    expected = np.linalg.det(u) * np.linalg.det(vt) * np.prod(s[:-1]) * np.outer(u[:, -1], vt[-1])
+    np.testing.assert_allclose(cr.grad(det)(a), expected, rtol=1e-8)
+    b = random.normal(size=(12, 12))
+    slope = cr.grad(lambda t: cnp.sum(cr.grad(det)(b + t * b.T) * b))(0.0)
+    step = 1e-5
+    ends = [np.sum(np.linalg.det(m) * np.linalg.inv(m).T * b)
+            for m in (b + step * b.T, b - step * b.T)]  # fmt: skip
+    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-6)

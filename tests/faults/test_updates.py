@@ -1,0 +1,345 @@
+"""Costs that grow wrongly: `x.at[...]` in loops, of donated arrays, and unrolled.
+
+An update writes its part alone: work is counted in turns of loops, which is what grew with the
+whole array.  Values are compared with NumPy, which shares no code with any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from tests.faults.turns import lowered_of, turns_of
+
+import chainrule as cr
+import chainrule.numpy as cnp
+
+Fn = Callable[[Any], Any]
+
+
+def _loop(body: Callable[[Any, Any], Any], start: int = 1) -> Callable[[int], Fn]:
+    return lambda n: lambda y: cr.fori_loop(start, n, body, y)
+
+
+def _cells(n: int) -> Fn:
+    """Return a table filled row by row from its neighbours, as alignments of sequences are."""
+
+    def row(i: Any, t: Any) -> Any:
+        def cell(j: Any, t: Any) -> Any:
+            return t.at[i, j].set(cnp.sin(t[i - 1, j] * t[i, j - 1]) + 0.1)
+
+        return cr.fori_loop(1, 4, cell, t.at[i, 0].multiply(t[i - 1, 0]))
+
+    return lambda t: cr.fori_loop(1, n, row, t)
+
+
+def _while(n: int) -> Fn:
+    def step(s: Any) -> Any:
+        return s[0] + 1, s[1].at[s[0]].set(cnp.sin(s[1][s[0] - 1]))
+
+    return lambda y: cr.while_loop(lambda s: s[0] < n, step, (1, y))[1]
+
+
+def _scan(n: int) -> Fn:
+    def step(c: Any, x: Any) -> Any:
+        return c.at[x].set(cnp.sin(c[x - 1])), c[x]
+
+    return lambda y: cr.scan(step, y, cnp.arange(1, n))[0]
+
+
+def _branch(n: int) -> Fn:
+    def step(i: Any, y: Any) -> Any:
+        return cr.cond(
+            y[i] > 0.5, lambda y: y.at[i].set(cnp.sin(y[i - 1])), lambda y: y.at[i].add(0.1), y
+        )
+
+    return lambda y: cr.fori_loop(1, n, step, y)
+
+
+# Loops over the first axis of a vector of n, or a table of (n, 4).
+VECTORS: Final[Mapping[str, Callable[[int], Fn]]] = {
+    "set": _loop(lambda i, y: y.at[i].set(cnp.sin(y[i - 1]))),
+    "add": _loop(lambda i, y: y.at[i].add(cnp.sin(y[i - 1]))),
+    "subtract": _loop(lambda i, y: y.at[i].subtract(cnp.sin(y[i - 1]))),
+    "multiply": _loop(lambda i, y: y.at[i].multiply(cnp.sin(y[i - 1]))),
+    "divide": _loop(lambda i, y: y.at[i].divide(1.0 + y[i - 1])),
+    "max": _loop(lambda i, y: y.at[i].max(cnp.sin(y[i - 1]))),
+    "min": _loop(lambda i, y: y.at[i].min(cnp.sin(y[i - 1]))),
+    "two places": _loop(lambda i, y: y.at[i].set(cnp.sin(y[i - 1])).at[0].add(y[i])),
+    "a window": _loop(lambda i, y: y.at[i - cnp.arange(2)].add(cnp.sin(y[i - 1]))),
+    "counted from the end": _loop(lambda i, y: y.at[-i].set(cnp.sin(y[1 - i]))),
+    "while": _while,
+    "scan": _scan,
+    "branches": _branch,
+    "the old value is returned too": lambda n: (
+        lambda y: cr.fori_loop(
+            1, n, lambda i, s: (s[0].at[i].set(cnp.sin(s[0][i - 1])), s[1] + s[0][i]), (y, 0.0)
+        )[0]
+    ),
+}
+TABLES: Final[Mapping[str, Callable[[int], Fn]]] = {
+    "rows": _loop(lambda i, t: t.at[i].set(cnp.sin(t[i - 1]))),
+    "elements": _loop(lambda i, t: t.at[i, 1].set(cnp.sin(t[i - 1, 0]))),
+    "elements at run time": _loop(lambda i, t: t.at[i, i % 3].add(cnp.sin(t[i - 1, 0]))),
+    "parts of rows": _loop(lambda i, t: t.at[i, 1:3].set(cnp.sin(t[i - 1, :2]))),
+    "every other element": _loop(lambda i, t: t.at[i, ::-2].multiply(cnp.sin(t[i - 1, :2]))),
+    "rows picked": _loop(lambda i, t: t.at[cnp.stack([i, i - 1]), 1].set(t[i, :2])),
+    "loops in loops": _cells,
+}
+
+
+def _start(kind: str, n: int) -> Any:
+    shape = (n, 4) if kind in TABLES else (n,)
+    return np.linspace(0.1, 1.0, int(np.prod(shape))).reshape(shape)
+
+
+KINDS: Final = {**VECTORS, **TABLES}
+STEP: Final = 90
+"Turns of loops that a step may make: a row of four, or a few elements, and what they are made of."
+
+
+@pytest.mark.parametrize("numerics", ["fast", "strict"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_c1_a_step_of_a_loop_costs_what_it_writes(kind: str, numerics: str) -> None:
+    n = 400
+    fn, y = KINDS[kind](n), _start(kind, n)
+    assert turns_of(fn, y, numerics=numerics) < STEP * n
+
+
+def _total(fn: Fn) -> Fn:
+    return lambda y: cnp.sum(fn(y) ** 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_c1_derivatives_of_such_loops_cost_a_constant_more(kind: str) -> None:
+    n = 400
+    fn, y = KINDS[kind](n), _start(kind, n)
+    for made in (cr.grad(_total(fn)), lambda y: cr.jvp(fn, (y,), (y,))[1]):
+        assert turns_of(made, y) < 2 * STEP * n, made
+    if kind != "branches":
+        # Of branches that examples take apart, both run, and a selection goes through the arrays.
+        assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
+
+
+def _put(y: Any, key: Any, value: Any) -> None:
+    y[key] = value
+
+
+def _two_places(y: Any, i: int) -> None:
+    old = y[i]
+    y[i] = np.sin(y[i - 1])
+    y[0] += old
+
+
+def _row_of_cells(y: Any, i: int) -> None:
+    y[i, 0] *= y[i - 1, 0]
+    for j in range(1, 4):
+        y[i, j] = np.sin(y[i - 1, j] * y[i, j - 1]) + 0.1
+
+
+# A step of each kind, as NumPy changes arrays.
+IN_NUMPY: Final[Mapping[str, Callable[[Any, int], None]]] = {
+    **dict.fromkeys(
+        ("set", "while", "scan", "the old value is returned too", "rows"),
+        lambda y, i: _put(y, i, np.sin(y[i - 1])),
+    ),
+    "add": lambda y, i: _put(y, i, y[i] + np.sin(y[i - 1])),
+    "subtract": lambda y, i: _put(y, i, y[i] - np.sin(y[i - 1])),
+    "multiply": lambda y, i: _put(y, i, y[i] * np.sin(y[i - 1])),
+    "divide": lambda y, i: _put(y, i, y[i] / (1 + y[i - 1])),
+    "max": lambda y, i: _put(y, i, max(y[i], np.sin(y[i - 1]))),
+    "min": lambda y, i: _put(y, i, min(y[i], np.sin(y[i - 1]))),
+    "two places": _two_places,
+    "a window": lambda y, i: _put(y, [i, i - 1], y[[i, i - 1]] + np.sin(y[i - 1])),
+    "counted from the end": lambda y, i: _put(y, -i, np.sin(y[1 - i])),
+    "branches": lambda y, i: _put(y, i, np.sin(y[i - 1]) if y[i] > 0.5 else y[i] + 0.1),
+    "elements": lambda y, i: _put(y, (i, 1), np.sin(y[i - 1, 0])),
+    "elements at run time": lambda y, i: _put(y, (i, i % 3), y[i, i % 3] + np.sin(y[i - 1, 0])),
+    "parts of rows": lambda y, i: _put(y, (i, slice(1, 3)), np.sin(y[i - 1, :2])),
+    "every other element": lambda y, i: _put(
+        y, (i, slice(None, None, -2)), y[i, ::-2] * np.sin(y[i - 1, :2])
+    ),
+    "rows picked": lambda y, i: _put(y, ([i, i - 1], 1), y[i, :2]),
+    "loops in loops": _row_of_cells,
+}
+
+
+def _in_numpy(kind: str, n: int, y: Any) -> Any:
+    """Run a kind of loop in plain Python."""
+    y = np.array(y)
+    for i in range(1, n):
+        IN_NUMPY[kind](y, i)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"), [*((k, 7) for k in KINDS), ("set", 1), ("rows", 1), ("loops in loops", 2)]
+)
+def test_c1_values_and_derivatives_are_those_of_numpy(kind: str, n: int) -> None:
+    fn, y = KINDS[kind](n), _start(kind, n)
+    np.testing.assert_allclose(cr.jit(fn)(y), _in_numpy(kind, n, y), rtol=1e-13)
+    gradient = cr.jit(cr.grad(_total(fn)))(y)
+    direction = np.cos(np.arange(y.size)).reshape(y.shape)
+    step = 1e-6
+    up, down = (np.sum(_in_numpy(kind, n, y + s * direction) ** 2) for s in (step, -step))
+    assert np.sum(gradient * direction) == pytest.approx((up - down) / (2 * step), rel=1e-6)
+    _, forward = cr.jit(lambda y, d: cr.jvp(_total(fn), (y,), (d,)))(y, direction)
+    assert np.sum(gradient * direction) == pytest.approx(float(forward), rel=1e-12)
+    many = cr.jit(cr.vmap(fn))(np.stack([y, 0.5 * y]))
+    for one, start in zip(many, (y, 0.5 * y), strict=True):
+        np.testing.assert_allclose(one, _in_numpy(kind, n, start), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("kind", ["set", "add", "max", "rows", "elements at run time"])
+def test_c1_in_other_dtypes(kind: str, dtype: str) -> None:
+    n = 400
+    fn, y = KINDS[kind](n), _start(kind, n).astype(dtype)
+    assert turns_of(fn, y) < STEP * n
+    assert turns_of(cr.grad(_total(fn)), y) < 2 * STEP * n
+    short = y[:6]
+    expected = _in_numpy(kind, 6, short.astype(np.float64))
+    tolerance = 1e-5 if dtype == "float32" else 1e-2
+    np.testing.assert_allclose(cr.jit(KINDS[kind](6))(short), expected, rtol=tolerance)
+
+
+def test_c1_with_a_named_length() -> None:
+    """One compiled function for lengths that change, 1 and 0 included."""
+    fn = cr.jit(
+        lambda y: cr.fori_loop(0, y.shape[0], lambda i, y: y.at[i].set(cnp.sin(y[i - 1])), y),
+        dims={"y": ("n",)},
+    )
+    for n in (5, 1, 0, 3, 17):
+        y = np.linspace(0.1, 1.0, n)
+        expected = y.copy()
+        for i in range(n):
+            expected[i] = np.sin(expected[i - 1])
+        np.testing.assert_allclose(fn(y), expected, rtol=1e-13)
+
+
+CHANGES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "add": lambda x, i: x.at[i].add(1.0),
+    "set": lambda x, i: x.at[i].set(2.0),
+    "multiply": lambda x, i: x.at[i].multiply(3.0),
+    "max": lambda x, i: x.at[i].max(9.0),
+    "a slice": lambda x, i: x.at[5:9].add(1.0 * i),
+    "its own elements": lambda x, i: x.at[1:4].set(x[0:3] + x[i]),
+    "the last": lambda x, i: x.at[-1].set(x[0]),
+    "several": lambda x, i: x.at[cnp.stack([i, i + 1, i])].add(1.0),
+    "one after the other": lambda x, i: x.at[i].add(1.0).at[i + 1].set(x[i]).at[0].max(x[i + 1]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_c2_a_donated_array_is_touched_where_it_changes(change: str) -> None:
+    def fn(x: Any, i: Any) -> Any:
+        return CHANGES[change](x, i)
+
+    large = np.zeros(4_000_000)
+    assert turns_of(fn, large, 3, donate_argnames=("x",)) < 50
+    x = np.arange(12.0)
+    expected = np.asarray(cr.jit(fn)(x, 3))
+    again = cr.jit(fn, donate_argnames=("x",))(x, 3)
+    assert again is x
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_c2_values_of_donated_arrays_are_those_of_numpy() -> None:
+    x = np.arange(12.0)
+    fn = cr.jit(CHANGES["one after the other"], donate_argnames=("x",))
+    expected = x.copy()
+    old = x.copy()
+    expected[3] += 1.0
+    expected[4] = old[3]
+    expected[0] = max(expected[0], old[4])
+    np.testing.assert_array_equal(fn(x, 3), expected)
+
+
+def _unrolled(n: int) -> Mapping[str, Fn]:
+    order = np.random.default_rng(0).permutation(n)
+
+    def written(x: Any) -> Any:
+        y = cnp.zeros(n)
+        for i in range(n):
+            y = y.at[i].set(cnp.sin(x[i]))
+        return y
+
+    def chained(x: Any) -> Any:
+        y = cnp.zeros(n).at[0].set(x[0])
+        for i in range(1, n):
+            y = y.at[i].set(cnp.sin(y[i - 1]) * x[i])
+        return y
+
+    def shuffled(x: Any) -> Any:
+        for i in order:
+            x = x.at[i].multiply(cnp.sin(x[i - 1]) + x[0])
+        return x
+
+    return {"written": written, "chained": chained, "shuffled": shuffled}
+
+
+@pytest.mark.parametrize("numerics", ["fast", "strict"])
+@pytest.mark.parametrize("kind", ["written", "chained", "shuffled"])
+def test_c3_unrolled_updates_are_linear(kind: str, numerics: str) -> None:
+    """Four times the updates: at most a little more than four times of everything."""
+
+    def sizes(n: int, *, slope: bool) -> list[int]:
+        fn = _unrolled(n)[kind]
+        made = cr.grad(_total(fn)) if slope else fn
+        x = np.linspace(0.1, 1.0, n)
+        lowered = lowered_of(made, x, numerics=numerics)
+        arena = lowered.arena
+        assert isinstance(arena, int)
+        return [len(lowered.runs), lowered.module.text().count("\n"), arena]
+
+    for slope in (False, True):
+        small, large = sizes(16, slope=slope), sizes(64, slope=slope)
+        assert all(b <= 6 * a for a, b in zip(small, large, strict=True)), (small, large)
+
+
+@pytest.mark.parametrize("kind", ["written", "chained", "shuffled"])
+def test_c3_unrolled_updates_are_right(kind: str) -> None:
+    n = 12
+    fn, x = _unrolled(n)[kind], np.linspace(0.1, 1.0, n)
+    expected = x.copy()
+    match kind:
+        case "written":
+            expected = np.sin(x)
+        case "chained":
+            for i in range(1, n):
+                expected[i] = np.sin(expected[i - 1]) * x[i]
+        case _:
+            for i in np.random.default_rng(0).permutation(n):
+                expected[i] *= np.sin(expected[i - 1]) + expected[0]
+    np.testing.assert_allclose(cr.jit(fn)(x), expected, rtol=1e-14)
+    gradient = cr.jit(cr.grad(_total(fn)))(x)
+    step = 1e-6
+    for i in range(n):
+        moved = [np.where(np.arange(n) == i, x + s, x) for s in (step, -step)]
+        up, down = (float(np.sum(np.asarray(cr.jit(fn)(m)) ** 2)) for m in moved)
+        assert gradient[i] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("how", ["set", "add", "multiply", "divide", "power", "max", "min"])
+@pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 3), (3, 1)])
+def test_b2_axes_of_extent_1(how: str, shape: tuple[int, ...]) -> None:
+    """The part is the whole, but an axis of it is dropped: `x.at[0]` of x with one row."""
+    x = np.linspace(0.5, 1.5, int(np.prod(shape))).reshape(shape)
+    keys: list[Any] = [0, -1, (0,) * len(shape), (Ellipsis, 0), slice(0, 1), (None, 0)]
+    in_numpy: Mapping[str, Callable[[Any], Any]] = {
+        "set": lambda _: 2.0, "add": lambda v: v + 2.0, "multiply": lambda v: v * 2.0,
+        "divide": lambda v: v / 2.0, "power": lambda v: v**2.0,
+        "max": lambda v: np.maximum(v, 2.0), "min": lambda v: np.minimum(v, 2.0),
+    }  # fmt: skip
+
+    def changed(y: Any) -> list[Any]:
+        return [getattr(y.at[key], how)(2.0) for key in keys]
+
+    for key, found in zip(keys, cr.jit(changed)(x), strict=True):
+        expected = x.copy()
+        expected[key] = in_numpy[how](expected[key])
+        np.testing.assert_allclose(found, expected)
+    slope = cr.grad(lambda y: sum((cnp.sum(z * y) for z in changed(y)), cnp.sum(y)))(x)
+    assert np.all(np.isfinite(slope))
