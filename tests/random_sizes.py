@@ -155,8 +155,8 @@ def counted(rng: random.Random) -> tuple[str, Step]:
 
 
 def repeated(rng: random.Random) -> tuple[str, Step]:
-    text, times = number(rng) if rng.random() < 0.3 else (f"{(k := rng.randrange(-1, 4))}",
-                                                          lambda _n, k=k: k)  # fmt: skip
+    k = rng.randrange(-1, 4)
+    text, times = number(rng) if rng.random() < 0.3 else (f"{k}", lambda _n: k)
     name = rng.choice(("repeat", "tile"))
 
     def step(xp: Any, x: Any) -> Any:

@@ -69,6 +69,7 @@ WRITTEN: Final[dict[str, Budget]] = {
     "add": (0.5, 0.5), "sub": (0.5, 0.5), "mul": (0.5, 0.5), "div": (0.5, 0.5),
     "sqrt": (0.5, 0.5), "rsqrt": (1.5, 1.5), "log1mexp": (3.0, 3.0), "xlogy": (2.0, 2.0),
     "one_minus_square": (1.5, 1.5), "entr": (2.0, 2.0), "rel_entr": (2.0, 3.0),
+    "xlog1py": (2.5, 2.5), "weighted_exp": (2.0, 2.0),
 }  # fmt: skip
 # Slopes that have zeros between terms which cancel, that multiply the rounding of an argument (a
 # difference of arguments, an exponent less one), or that are made of the value, which may have been
@@ -111,8 +112,6 @@ COMPOSITES: Final = (
             1, (2.0, 2.5), BOTH, REALS),
     Subject("gelu (tanh)", lambda x: nn.gelu(x, approximate=True),
             "x/(1 + exp(-2*sqrt(2/pi)*(x + 44715*x**3/1000000)))", 1, NONE, NONE, REALS),
-    Subject("xlog1py", lambda x: special.xlog1py(x, x), "x*log(1 + x)", 1, (2.5, 2.5), NONE,
-            (-0.5, 2.0)),
     Subject("exp2", cnp.exp2, "2**x", 1, (2.5, 3.0), (4.0, 4.0), REALS),
     Subject("square", cnp.square, "x**2", 1, (0.5, 0.5), (0.5, 0.5), REALS),
     Subject("reciprocal", cnp.reciprocal, "1/x", 1, (0.5, 0.5), (1.5, 1.5), REALS),

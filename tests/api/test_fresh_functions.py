@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.api import shared, variant
+from chainrule.api import variant
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return plain(traced, **options)
 
     monkeypatch.setattr(variant, "compile_variant", counted)
-    assert shared.variant is variant
+
     return names
 
 
@@ -48,7 +48,7 @@ def test_a_captured_number_is_compiled_in(compiled: list[str]) -> None:
 
 
 def test_an_argument_is_not(compiled: list[str]) -> None:
-    slope = cr.grad(lambda x, k: (x * x * k).sum())
+    slope: Any = cr.grad(lambda x, k: (x * x * k).sum())
     for k in range(4):
         slope(np.ones(3), float(k))
     assert len(compiled) == len(slope.compilations) == 1

@@ -24,7 +24,7 @@ Statement: TypeAlias = "Callable[[type[Kit], Any, Env], Env]"
 class Kit:
     """How our side runs a program."""
 
-    sin: Final = staticmethod(cnp.sin)
+    sin: Any = staticmethod(cnp.sin)
 
     @staticmethod
     def at(x: Any, key: Any, how: str, value: Any) -> Any:
@@ -44,7 +44,7 @@ class Kit:
 class Plain(Kit):
     """How NumPy runs it."""
 
-    sin: Final = staticmethod(np.sin)
+    sin: Any = staticmethod(np.sin)
 
     @staticmethod
     def at(x: Any, key: Any, how: str, value: Any) -> Any:

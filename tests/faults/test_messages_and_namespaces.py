@@ -71,7 +71,9 @@ def test_an_absent_name_is_told_by_what_is_near(space: Any, name: str, hint: str
 
 
 def test_an_absent_attribute_of_a_traced_array() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute summ(.|\n)*test_messages_and_namespaces.py(.|\n)*sum"):
+    with pytest.raises(
+        AttributeError, match=r"no attribute summ(.|\n)*test_messages_and_namespaces.py(.|\n)*sum"
+    ):
         trace(lambda x: x.summ(), X)
     with pytest.raises(AttributeError, match=r"chainrule.numpy.tanh is a function"):
         trace(lambda x: x.tanh(), X)

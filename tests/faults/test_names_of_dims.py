@@ -170,7 +170,9 @@ SOLVED: list[tuple[dict[str, tuple[str, ...]], Any, Lengths, Lengths]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("dims", "found", "good", "bad"), SOLVED, ids=lambda d: str(d)[:30])
+@pytest.mark.parametrize(
+    ("dims", "found", "good", "bad"), SOLVED, ids=[str(row[0]) for row in SOLVED]
+)
 def test_names_that_no_axis_has_alone_are_solved_for(
     dims: dict[str, tuple[str, ...]],
     found: Any,

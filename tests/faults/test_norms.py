@@ -129,11 +129,11 @@ def test_a_norm_however_it_is_written(name: str) -> None:
 def test_norms_of_rows_by_einsum() -> None:
     m = np.array([[0.0, 0.0], [3.0, 4.0]])
     rows = lambda m: cnp.sum(cnp.sqrt(cnp.einsum("bi,bi->b", m, m)))  # noqa: E731
-    np.testing.assert_allclose(cr.grad(rows)(m), [[0, 0], [0.6, 0.8]])
+    np.testing.assert_allclose(cr.grad(rows)(m), [[0.0, 0.0], [0.6, 0.8]])
     whole = lambda m: cnp.sqrt(cnp.einsum("bi,bi->", m, m))  # noqa: E731
     np.testing.assert_array_equal(cr.grad(whole)(m * 0), m * 0)
     each = lambda m: cnp.sum(cr.vmap(lambda v: cnp.sqrt(v @ v))(m))  # noqa: E731
-    np.testing.assert_allclose(cr.grad(each)(m), [[0, 0], [0.6, 0.8]])
+    np.testing.assert_allclose(cr.grad(each)(m), [[0.0, 0.0], [0.6, 0.8]])
 
 
 ROOTS: dict[str, tuple[Callable[[Any], Any], float]] = {

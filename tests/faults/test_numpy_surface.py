@@ -106,14 +106,15 @@ def test_where_and_initial_are_numpys(case: int) -> None:
 def test_where_and_initial_in_other_dtypes(dtype: Any) -> None:
     x = (RNG.uniform(-4, 4, (3, 4))).astype(dtype)
     w = RNG.uniform(size=(3, 4)) > 0.3
-    for fn in (
+    programs: tuple[Callable[..., Any], ...] = (
         lambda m, x, w: m.sum(x, axis=0, where=w, initial=2),
         lambda m, x, w: m.max(x, axis=1, where=w, initial=0),
         lambda m, x, w: m.min(x, where=w, initial=1),
         lambda m, x, w: m.any(x, axis=1, where=w),
         lambda m, x, w: m.all(x, axis=0, where=w),
         lambda m, x, w: m.mean(x, axis=0, where=w | True),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for fn in programs:
         expected = fn(np, x, w)
         got = cr.jit(lambda x, w, fn=fn: fn(cnp, x, w))(x, w)
         assert got.dtype == expected.dtype
@@ -173,7 +174,7 @@ def test_an_option_that_stores_or_leaves_out_is_refused_by_name() -> None:
 
 def test_an_option_that_does_not_exist_is_told_by_its_neighbours() -> None:
     with pytest.raises(StructureError, match=r"sum has no parameter axes(.|\n)*did you mean axis"):
-        trace(lambda x: cnp.sum(x, axes=0), X)
+        trace(lambda x: cnp.sum(x, axes=0), X)  # type: ignore[call-arg]
     with pytest.raises(StructureError, match="tanh has no parameter frobnicate"):
         trace(lambda x: cnp.tanh(x, frobnicate=1), X)
     with pytest.raises(TypeError, match=r"clip|missing"):
@@ -184,12 +185,13 @@ def test_an_option_that_does_not_exist_is_told_by_its_neighbours() -> None:
 def test_a_ufuncs_dtype_is_what_it_computes_in(dtype: Any) -> None:
     i = np.array([2**31 - 1, 5, -7], np.int32)
     big = np.array([3e38, 1.0, 2.0], np.float32)
-    for fn, x in (
+    programs: tuple[tuple[Callable[..., Any], Any], ...] = (
         (lambda m, x: m.add(x, x, dtype=dtype), i), (lambda m, x: m.multiply(x, 2, dtype=dtype), i),
         (lambda m, x: m.absolute(x, dtype=dtype), i), (lambda m, x: m.square(x, dtype=dtype), i),
         (lambda m, x: m.power(x, 2, dtype=dtype), i), (lambda m, x: m.floor(x, dtype=dtype), big),
         (lambda m, x: m.add(x, x, dtype=dtype), big), (lambda m, x: m.sqrt(x, dtype=dtype), big),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for fn, x in programs:
         try:
             with np.errstate(all="ignore"):
                 expected = fn(np, x)

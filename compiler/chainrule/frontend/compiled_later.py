@@ -73,7 +73,7 @@ def _native(
     traced = trace(fn, *args, dims=dims)
     lowered = lower_program(traced.program, numerics="strict")
     loaded = lowered.load(default_cache())
-    signature = runtime_signature(traced, lowered.arena)
+    signature = runtime_signature(traced, lowered.arena, lowered.guards)
 
     def run(arrays: Sequence[Array]) -> tuple[Array, ...]:
         given = [np.ascontiguousarray(a) for a in arrays]

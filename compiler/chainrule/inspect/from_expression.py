@@ -217,7 +217,7 @@ class _Conversion:
         if name in CONSTANT_MATRICES or part in (sympy.true, sympy.false):
             return ()
         if name in scalar_builders() or name in MATRIX_BUILDERS:
-            return part.args
+            return tuple(part.args)
         if part.free_symbols or _is_matrix(part):
             raise UnsupportedError(
                 explain(f"no op stands for {name}", *_where(part),

@@ -202,6 +202,8 @@ def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, 
                         f"bound  {describe(b.node)}", f"at  {user_line()}",
                         hint="take a window of known length: cnp.take(x, start + cnp.arange(n))")
             )  # fmt: skip
+    start: Extent
+    length: Extent
     if isinstance(extent, int) and not any(isinstance(b, Dim) for b in bounds):
         numbers = range(*slice(bounds[0], bounds[1], step).indices(extent))
         start, length = numbers.start, len(numbers)

@@ -74,7 +74,8 @@ def to_node(x: Any, *others: Any) -> Node:
     operand = as_operand(x)
     traced = [v for v in (operand, *others) if isinstance(v, InGraph)]
     graph = None if traced else current_graph()
-    return node_of(operand, graph_of(traced or [operand]) if graph is None else graph)
+    values: Any = traced or [operand]
+    return node_of(operand, graph_of(values) if graph is None else graph)
 
 
 def given(option: Any) -> bool:

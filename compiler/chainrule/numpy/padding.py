@@ -18,7 +18,7 @@ from chainrule.frontend.operands import (
     node_of,
 )
 from chainrule.frontend.value import known_extent
-from chainrule.ir.dims import Dim, Extent, larger, show_extent
+from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Node
 from chainrule.numpy.indexing import take
 from chainrule.numpy.nodes import joined, normalized_axes, part, to_node
@@ -96,8 +96,9 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Ar
 
 def _repeated(mode: str, extent: Extent, before: Extent, after: Extent) -> Any:
     """Return where elements come from if an axis is shorter than its reflection, else None."""
-    numbers = isinstance(extent, int) and isinstance(before, int) and isinstance(after, int)
-    if not numbers or mode == "edge" or not 0 < extent <= larger(before, after):
+    if isinstance(extent, Dim) or isinstance(before, Dim) or isinstance(after, Dim):
+        return None
+    if mode == "edge" or not 0 < extent <= max(before, after):
         return None
     return np.pad(np.arange(extent), (before, after), mode)  # type: ignore[call-overload]
 

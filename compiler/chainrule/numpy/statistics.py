@@ -161,8 +161,8 @@ def var(
         return Array(node * 0.0)
     wide = _widened(node)
     off = _centred(wide, axes)
-    degrees = _freedom(wide, axes, ddof if correction is None else correction)
-    result = _divided(node.graph.call("sum", off * off, axes=axes), degrees)
+    left = _freedom(wide, axes, ddof if correction is None else correction)
+    result = _divided(node.graph.call("sum", off * off, axes=axes), left)
     return kept(cast(result, node.dtype), node, axes, keepdims)
 
 
@@ -189,9 +189,9 @@ def std(
         return Array(node * 0.0)
     wide = _widened(node)
     length = node.graph.call("norm", _centred(wide, axes), axes=axes)
-    degrees = _freedom(wide, axes, ddof if correction is None else correction)
-    root = node.graph.call("sqrt", degrees) if isinstance(degrees, Node) else math.sqrt(degrees)
-    return kept(cast(_divided(length, root), node.dtype), node, axes, keepdims)
+    left = _freedom(wide, axes, ddof if correction is None else correction)
+    some = node.graph.call("sqrt", left) if isinstance(left, Node) else math.sqrt(left)
+    return kept(cast(_divided(length, some), node.dtype), node, axes, keepdims)
 
 
 @array_function(np.average)

@@ -156,7 +156,7 @@ def _lowered(program: Program, asked: _Asked, budget: int | None) -> Lowered:
 
     What does not fit even so is returned as it is without a budget.
     """
-    dims = _numbers(runtime_signature(asked.traced, 0), asked.arguments)
+    dims = _numbers(runtime_signature(asked.traced, 0, ()), asked.arguments)
     try:
         return lower_program(program, numerics=asked.numerics, memory_budget=budget, dims=dims)
     except UnsupportedError:

@@ -258,7 +258,7 @@ def permutation(key: Key, x: Array | int) -> Array:
     [0, 1, 2, 3, 4]
     """
     counted = isinstance(x, int | Dim)
-    drawn = bits(key, (x if counted else x.shape[0],))
+    drawn = bits(key, (x if isinstance(x, int | Dim) else x.shape[0],))
     order = _order(drawn) if has_traced(drawn) else cnp.argsort(drawn, stable=True)
     return order if counted else cnp.take(x, order, axis=0)
 
