@@ -163,7 +163,7 @@ BODIES = {op.name for op in OPS.values() if op.kind in (Kind.CONTROL, Kind.ITEM)
 "Ops of whole bodies: tests/control has programs for them."
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "sinc": [{"order": k} for k in range(4)],
-    "cast": [{"dtype": d} for d in DTYPES],
+    "cast": [{"dtype": d, "rounds": True} for d in DTYPES],
 }
 
 

@@ -58,8 +58,11 @@ class Guard(NamedTuple):
     text: str
 
     def holds(self, dims: Mapping[str, int]) -> bool:
-        """Tell whether it is true for these numbers."""
-        left, right = evaluate_extent(self.left, dims), evaluate_extent(self.right, dims)
+        """Tell whether it is true for these numbers; where something is divided by 0, it is not."""
+        try:
+            left, right = evaluate_extent(self.left, dims), evaluate_extent(self.right, dims)
+        except ZeroDivisionError:
+            return False
         match self.kind:
             case "eq":
                 return left == right

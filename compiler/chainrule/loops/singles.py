@@ -185,8 +185,9 @@ def _scatter(node: Node, place: Place, values: Values) -> Values:
     g, places = node.args
     size, batch = node.attrs
     some = smaller(1, size)
+    (around,) = loop_variables("s", 1)
     if some != 1:
-        values.open("some")
+        values.open(around)
     variables = loop_variables("i", g.type.rank)
     index = tuple(named(v) for v in variables)
     rank = places.type.rank
@@ -199,7 +200,7 @@ def _scatter(node: Node, place: Place, values: Values) -> Values:
         lanes = k == 0 and g.type.rank > rank
         values.close(v, g.shape[-1 - k], vector=lanes)
     if some != 1:
-        values.close("some", some, vector=False)
+        values.close(around, some, vector=False)
     return values
 
 

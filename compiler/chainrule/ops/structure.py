@@ -180,11 +180,12 @@ def within(
         if step > 0:
             yield Requirement(start, "a slice begins before its axis")
             room = ceil_div(extent - start, step)
-            if room != count:
-                room = larger(room, 0)
         else:
             yield Requirement(extent - 1 - start, "a slice begins beyond its axis")
             room = (start - step) // -step
+        if room != count:
+            # Of a start past the end, no element is asked for.
+            room = larger(room, 0)
         yield Requirement(room - count, "a slice ends beyond its axis")
 
 
