@@ -102,6 +102,6 @@ def _atan2_slope_slopes(s: Node, x: Node, y: Node) -> tuple[Node, Node]:
 atan2_slope: Final[Op] = binary(
     "atan2_slope", oracle.atan2_slope, _atan2_slope_slopes, VectorMath("atan2_slope", 1.0, 2.0),
     sympy="y/(x**2 + y**2)", flops=20,
-    notation=Notation("{1} / ({0}^2 + {1}^2)", r"\frac{{{1}}}{{{{{0}}}^2 + {{{1}}}^2}}", 2),
+    notation=Notation("atan2'({0}, {1})", r"\operatorname{{atan2}}'\left({0}, {1}\right)"),
     written=lambda x, y: y / (x * x + y * y),
 )  # fmt: skip
