@@ -22,10 +22,10 @@ from chainrule.ops import OPS
 POINTWISE: Final = [op for op in ALL if op.kind is Kind.POINTWISE]
 OTHERS: Final = [op for op in ALL if op.kind is not Kind.POINTWISE]
 WRITTEN_OUT: Final = {"log1mexp": 4.0, "one_minus_square": 3.0, "rsqrt": 2.0, "xlogy": 4.0,
-                      "xlog1py": 4.0, "weighted_exp": 4.0, "entr": 4.0,
+                      "xlog1py": 4.0, "weighted_exp": 6.0, "entr": 4.0,
                       "rel_entr": 4.0}  # fmt: skip
 "Ops of several roundings, and how many units they may be off."
-PRODUCTS: Final = ("xlogy", "xlog1py", "weighted_exp")
+PRODUCTS: Final = ("xlogy", "xlog1py")
 NEAR_ZEROS: Final = {"sinc": (2e-6, 1e-14)}
 "Ops that cancel where they are 0: by how much they may be off in f32 and f64, times pi**order."
 CANCELS: Final = {"logaddexp"}

@@ -40,9 +40,10 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
     "max": [(((2, 3, 4),), {"axes": a}) for a in [(0,), (2,), (0, 2), (0, 1, 2)]],
     "argmax": [(((2, 3, 4),), {"axis": a}) for a in [0, 1, 2]],
     "logsumexp": [(((2, 3, 4),), {"axes": a}) for a in [(0,), (1, 2), (0, 1, 2)]],
+    # Orders with cusps at 0, near which differences are no judges: tests/faults/test_norms.py.
     "p_norm": [
         (((2, 3, 4),), {"axes": a, "order": p})
-        for a in [(0,), (1, 2), (0, 1, 2)] for p in [3.0, 0.5, -1.0]
+        for a in [(0,), (1, 2), (0, 1, 2)] for p in [3.0, 2.5]
     ],
     "cumsum": [
         (((2, 3),), {"axis": a, "reverse": r}) for a in [0, 1] for r in [False, True]

@@ -66,7 +66,7 @@ def _pow_slopes(y: Node, a: Node, b: Node) -> tuple[Node | None, Node | None]:
     flat = (a.equals(0)) & (b >= 0)
     return (
         _where(b.equals(0), 0.0, b * pow_(a, b - 1)),
-        _where(flat, 0.0, y * log(a)),
+        _where(flat, 0.0, y * log(_where(flat, 1.0, a))),
     )
 
 
