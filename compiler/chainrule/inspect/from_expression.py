@@ -280,13 +280,20 @@ def _number(part: Expr) -> float:
     try:
         return float(part if part.is_Rational else part.evalf(25))
     except (TypeError, AttributeError):
-        raise UnsupportedError(explain("the expression is no real number", *_where(part))) from None
+        shown = _shown(part) or "the expression"
+        raise UnsupportedError(explain(f"{shown} is no real number")) from None
 
 
 def _where(part: Expr) -> list[str]:
     """Return the fact that shows an expression, unless writing it out takes long."""
+    shown = _shown(part)
+    return [f"in  {shown}"] if shown else []
+
+
+def _shown(part: Expr) -> str:
+    """Return the text of an expression, none where it would be long."""
     waiting, seen = [part], 0
     while waiting and seen <= SHOWN:
         waiting.extend(waiting.pop().args)
         seen += 1
-    return [f"in  {part}"] if seen <= SHOWN else []
+    return str(part) if seen <= SHOWN else ""

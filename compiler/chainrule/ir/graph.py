@@ -77,7 +77,9 @@ class Node:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The static attributes by name."""
+        """The static attributes by name, but for those that are as the op's defaults."""
+        if self.op.defaults:
+            return self.op.shown(self.attrs)
         return dict(zip(self.op.params, self.attrs, strict=True))
 
     def __repr__(self) -> str:

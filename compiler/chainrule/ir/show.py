@@ -41,9 +41,7 @@ def show(program: Program, *, origins: bool = False) -> str:
     for node in numbered:
         shown = ", ".join([names[a] for a in node.args])
         attributes = "".join(
-            f" {k}={_show(v)}"
-            for k, v in node.op.shown(node.attrs).items()
-            if k not in ("serial", "bits")
+            f" {k}={_show(v)}" for k, v in node.attributes.items() if k not in ("serial", "bits")
         )
         found = program.graph.origins.get(node, ()) if origins else ()
         where = "  ; " + "; ".join(_origin(o, known) for o in found) if found else ""

@@ -471,18 +471,20 @@ select: Final[Op] = declare(
 )  # fmt: skip
 
 
-def _cast_value(x: Array, *, dtype: DType, rounds: bool) -> Array:
+def _cast_value(x: Array, *, dtype: DType, rounds: bool = True) -> Array:
     del rounds
     return x.astype(dtype.numpy)
 
 
-def _cast_back(g: Node, _y: Node, x: Node, *, dtype: DType, rounds: bool) -> tuple[Node | None]:
+def _cast_back(
+    g: Node, _y: Node, x: Node, *, dtype: DType, rounds: bool = True
+) -> tuple[Node | None]:
     del rounds
     return (_converted(g, x.dtype) if x.dtype.is_float and dtype.is_float else None,)
 
 
 def _cast_push(
-    tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType, rounds: bool
+    tangents: tuple[Node], _y: Node, x: Node, *, dtype: DType, rounds: bool = True
 ) -> Node | None:
     del rounds
     return _converted(tangents[0], dtype) if x.dtype.is_float and dtype.is_float else None
@@ -498,7 +500,7 @@ def _converted(g: Node, dtype: DType) -> Node:
 cast: Final[Op] = declare(
     Op(
         "cast", Kind.POINTWISE, ("dtype", "rounds"),
-        lambda x, *, dtype, rounds: Type(dtype, x.shape), _cast_value,
+        lambda x, *, dtype, rounds=True: Type(dtype, x.shape), _cast_value,
         Arithmetic("cast"), pull=_cast_back, push=_cast_push, linear=True, flops=0,
         notation=Notation("{0}", "{0}"), defaults={"rounds": True},
     )

@@ -47,7 +47,7 @@ def _fold_exact(node: Node) -> Node | None:
 def _fold_unrounded(node: Node) -> Node | None:
     """Compute a pointwise op of constants unless 16 bits are too few for the result."""
     if not node.dtype.is_half or moves(node):
-        rounds = node.op.name != "cast" or node.attributes["rounds"]
+        rounds = node.op.name != "cast" or node.attributes.get("rounds", True)
         return _fold(node) if rounds else None
     folded = _fold(node)
     if folded is None:
@@ -112,7 +112,7 @@ def _merge_casts(node: Node) -> Node | None:
     if x.op.name != "cast":
         return None
     source = x.args[0]
-    rounds = node.attributes["rounds"]
+    rounds = node.attributes.get("rounds", True)
     # What is to be rounded may not have been: `widen` sees to it.
     if not _holds(x.dtype, source.dtype) or (
         rounds and node.dtype.is_half and source.dtype.is_half

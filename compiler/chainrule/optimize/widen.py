@@ -95,7 +95,7 @@ class _Widening:
             new = self.wide[old]
         if new.dtype is node.dtype:
             return new
-        if node.dtype.is_half and not new.dtype.is_half and not node.attributes["rounds"]:
+        if node.dtype.is_half and not new.dtype.is_half and not node.attributes.get("rounds", True):
             return self._kept(node, new)
         return self.graph.call("cast", new, dtype=node.dtype)
 
