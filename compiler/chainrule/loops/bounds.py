@@ -7,17 +7,18 @@ are run through instead.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
 
-from chainrule.ir.dims import Atom, Dim, Extent, evaluate_extent, names_of, show_extent
+from chainrule.ir.dims import Atom, Extent, evaluate_extent, named, names_of, show_extent
 from chainrule.loops.ir import Assign, Buffer, For, Kernel, Load, Operand, Statement, Store, Tile
 
 __all__ = ["check_bounds"]
 
 Interval: TypeAlias = tuple[int, int]
 "The least and the greatest of what an extent can be."
+Loops: TypeAlias = tuple[tuple[str, Extent], ...]
+"The loops around a statement, outermost first: variables, and how far they count."
 
 _TURNS: Final = 4_096
 "Turns of loops that are run through; beyond, what intervals cannot show is left open."
@@ -28,69 +29,69 @@ def check_bounds(kernel: Kernel, rooms: Mapping[Buffer, int], dims: Mapping[str,
 
     Elements picked by values are not looked at: checks of the program see to those.
     """
-    _check(kernel.body, rooms, {name: (n, n) for name, n in dims.items()})
+    _check(kernel.body, rooms, dims, ())
 
 
 def _check(
-    body: tuple[Statement, ...], rooms: Mapping[Buffer, int], ranges: dict[str, Interval]
+    body: tuple[Statement, ...], rooms: Mapping[Buffer, int], dims: Mapping[str, int], loops: Loops
 ) -> None:
+    known = {*dims, *(variable for variable, _ in loops)}
     for s in body:
         match s:
             case For(variable, extent, _, inner):
-                if names_of(extent) <= ranges.keys():
-                    _, most = _interval(extent, ranges)
-                    if most > 0:
-                        _check(inner, rooms, {**ranges, variable: (0, most - 1)})
+                if names_of(extent) <= known:
+                    _check(inner, rooms, dims, (*loops, (variable, extent)))
             case Assign(_, _, Load(buffer, offset)) | Store(buffer, offset):
-                _require(buffer, offset, rooms, ranges)
+                if names_of(offset) <= known:
+                    _require(buffer, offset, rooms, dims, loops)
             case Tile():
-                for operand, rows, columns in (
-                    (s.out, s.m, s.n), (s.a, s.m, s.k), (s.b, s.k, s.n)
-                ):  # fmt: skip
-                    _require_operand(operand, (rows, columns), rooms, ranges)
+                for operand, counts in ((s.out, (s.m, s.n)), (s.a, (s.m, s.k)), (s.b, (s.k, s.n))):
+                    _require_operand(operand, counts, rooms, dims, loops)
 
 
 def _require_operand(
     operand: Operand, counts: tuple[Extent, Extent], rooms: Mapping[Buffer, int],
-    ranges: dict[str, Interval],
+    dims: Mapping[str, int], loops: Loops,
 ) -> None:  # fmt: skip
     """Look at a matrix as at two loops over it."""
-    offset, inner = operand.offset, dict(ranges)
+    offset = operand.offset
     for i, (stride, count) in enumerate(zip(operand.strides, counts, strict=True)):
-        if not names_of(count) <= ranges.keys():
-            return
-        _, most = _interval(count, ranges)
-        if most <= 0:
-            return
-        inner[f"tile.{i}"] = (0, most - 1)
-        offset = offset + stride * Dim((((f"tile.{i}",), 1),))
-    _require(operand.buffer, offset, rooms, inner)
+        offset = offset + named(f"tile.{i}") * stride
+        loops = (*loops, (f"tile.{i}", count))
+    _require(operand.buffer, offset, rooms, dims, loops)
 
 
 def _require(
-    buffer: Buffer, offset: Extent, rooms: Mapping[Buffer, int], ranges: dict[str, Interval]
-) -> None:
-    names = names_of(offset)
-    if not names <= ranges.keys():
+    buffer: Buffer, offset: Extent, rooms: Mapping[Buffer, int], dims: Mapping[str, int],
+    loops: Loops,
+) -> None:  # fmt: skip
+    ranges: dict[str, Interval] = {name: (n, n) for name, n in dims.items()}
+    turns = 1
+    for variable, extent in loops:
+        _, most = _interval(extent, ranges)
+        ranges[variable] = (0, most - 1)
+        turns *= max(most, 0)
+    if not turns:
         return
     low, high = _interval(offset, ranges)
     if low < 0 or high >= rooms[buffer]:
-        around = {n: ranges[n] for n in sorted(names)}
-        turns = [range(a, b + 1) for a, b in around.values()]
-        count = 1
-        for t in turns:
-            count *= len(t)
-        if count > _TURNS:
+        if turns > _TURNS:
             return
-        found = [
-            evaluate_extent(offset, dict(zip(around, turn, strict=True)))
-            for turn in itertools.product(*turns)
-        ]
-        low, high = min(found), max(found)
-    assert low >= 0, f"{buffer.name}[{show_extent(offset)}] reaches {low}"
-    assert high < rooms[buffer], (
-        f"{buffer.name}[{show_extent(offset)}] reaches {high} of {rooms[buffer]} elements"
-    )
+        found = [evaluate_extent(offset, turn) for turn in _turns(loops, dict(dims))]
+        low, high = min(found, default=0), max(found, default=-1)
+    shown = f"{buffer.name}[{show_extent(offset)}]"
+    assert low >= 0, f"{shown} reaches {low}"
+    assert high < rooms[buffer], f"{shown} reaches {high} of {rooms[buffer]} elements"
+
+
+def _turns(loops: Loops, dims: dict[str, int]) -> Iterator[dict[str, int]]:
+    """Yield what all variables are at each turn of nested loops."""
+    if not loops:
+        yield dims
+        return
+    (variable, extent), *inner = loops
+    for i in range(evaluate_extent(extent, dims)):
+        yield from _turns(tuple(inner), {**dims, variable: i})
 
 
 def _interval(extent: Extent, ranges: Mapping[str, Interval]) -> Interval:

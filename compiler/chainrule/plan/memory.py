@@ -1,8 +1,9 @@
 """Placing buffers: from sizes and lifetimes to offsets.
 
 Lifetimes are intervals over the order of launches.  Buffers of known size share a region whose
-offsets are numbers; those whose size depends on named dims share slots, each as large as its first
-tenant, taken over only by what provably fits.
+offsets are numbers; those of so many bytes a row, one whose offsets are numbers for each row.  What
+depends on named dims otherwise shares slots, each as large as its first tenant, taken over only by
+what provably fits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["Plan", "Span", "plan_memory"]
 
 ALIGN: Final = 64
 "Bytes; a cache line and the widest vector register."
+ROWS: Final = 8
+"Narrow rows whose bytes are rounded up together."
 FEW: Final = 512
 "Buffers up to which planning may take quadratic time."
 
@@ -50,19 +53,21 @@ class Plan:
 
 
 def plan_memory(spans: Sequence[Span]) -> Plan:
-    """Place buffers of known size, then those of run-time size in slots behind them.
+    """Place buffers of known size, those of so many bytes a row, and others in slots behind them.
 
     Greedy, hence not always the least.  Up to `FEW` buffers of a kind are placed with quadratic
     care, more in time n log n.  The order is fixed by size, lifetime and name.
     """
     fixed = [s for s in spans if isinstance(s.nbytes, int)]
     free = [s for s in spans if not isinstance(s.nbytes, int)]
-    found = _in_order_of_time(fixed)
-    if len(fixed) <= FEW:
-        # On equal terms the first of these two.
-        found = min(_largest_first(fixed), found, key=lambda plan: plan[1])
-    offsets: dict[str, Extent] = dict(found[0])
-    end: Extent = found[1]
+    placed, last = _packed(fixed)
+    offsets: dict[str, Extent] = dict(placed)
+    end: Extent = last
+    groups, free = _by_rows(free)
+    for rows, spans_of_rows in groups.items():
+        placed, last = _packed(spans_of_rows)
+        offsets.update((name, end + at * rows) for name, at in placed.items())
+        end = end + last * rows
     for size, tenants in _shared_slots(free) if len(free) <= FEW else _slots_by_size(free):
         offsets.update((t.name, end) for t in tenants)
         end = end + _rounded(size)
@@ -70,6 +75,36 @@ def plan_memory(spans: Sequence[Span]) -> Plan:
 
 
 Placed = tuple[dict[str, int], int]
+
+
+def _packed(spans: Sequence[Span]) -> Placed:
+    """Place spans of known size."""
+    found = _in_order_of_time(spans)
+    if len(spans) <= FEW:
+        # On equal terms the first of these two.
+        found = min(_largest_first(spans), found, key=lambda plan: plan[1])
+    return found
+
+
+def _by_rows(spans: Sequence[Span]) -> tuple[dict[Extent, list[Span]], list[Span]]:
+    """Return spans that are so many bytes a row as spans of known size, by the number of rows.
+
+    Rows of a multiple of `ALIGN` bytes stay aligned whatever their number; of others, `ROWS` at a
+    time are taken together.  The rest is returned as it is.
+    """
+    groups: dict[Extent, list[Span]] = {}
+    rest: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.first, s.name)):
+        terms = span.nbytes.terms if isinstance(span.nbytes, Dim) else ()
+        if len(terms) != 1 or terms[0][1] <= 0 or not terms[0][0]:
+            rest.append(span)
+            continue
+        ((monomial, width),) = terms
+        rows: Extent = Dim(((monomial, 1),))
+        if width % ALIGN:
+            rows, width = (rows + (ROWS - 1)) // ROWS, _aligned(width * ROWS)
+        groups.setdefault(rows, []).append(span._replace(nbytes=width))
+    return groups, rest
 
 
 def _largest_first(spans: Sequence[Span]) -> Placed:
