@@ -69,28 +69,25 @@ def test_one_name_of_the_users_is_one_number() -> None:
 @pytest.mark.parametrize(
     ("fn", "extent", "message"),
     [
-        (lambda x: x[1:-1], 1, """\
-  problem   a slice that ends before it begins
-  required  n >= 2
-  got       n = 1"""),
         (lambda x: x.reshape(-1, 2), 7, """\
-  problem   cannot reshape f64[n] to [-1, 2]
-  required  n is a multiple of 2
-  got       n = 7"""),
+cannot reshape f64[n] to [-1, 2]
+  n is not a multiple of 2
+  n  7
+  at  test_extents.py:"""),
         (lambda x: cnp.split(x, 3)[0], 4, """\
-  problem   split: the axis does not divide into 3 equal parts
-  required  n is a multiple of 3
-  got       n = 4"""),
+split: the axis does not divide into 3 equal parts
+  n is not a multiple of 3
+  n  4
+  at  test_extents.py:"""),
     ],
-    ids=["slice", "reshape", "split"],
+    ids=["reshape", "split"],
 )  # fmt: skip
 def test_what_extents_must_be(fn: Callable[[Any], Any], extent: int, message: str) -> None:
     compiled = cr.jit(fn, dims={"x": ("n",)})
     compiled(np.zeros(6))
     with pytest.raises(cr.ShapeError) as error:
         compiled(np.zeros(extent))
-    opening = "function() was called with extents it cannot work with"
-    assert str(error.value) == f"{opening}\n{message}"
+    assert str(error.value).startswith(message)
     with pytest.raises(cr.StructureError, match=r"\n  signature  function\(x\)"):
         compiled()
 

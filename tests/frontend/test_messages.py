@@ -305,9 +305,7 @@ def test_an_unknown_index_out_of_range_raises_when_called() -> None:
 def test_a_guard_speaks_of_the_extent() -> None:
     program = trace(lambda x: x[2:], X, dims={"x": ("n", 4)})
     assert program.run(np.zeros((2, 4))).shape == (0, 4)
-    with pytest.raises(
-        ShapeError, match="a slice bound of 2 needs an extent of at least 2\n  n  1"
-    ):
+    with pytest.raises(ShapeError, match="a slice bound of 2 is beyond an axis of n\n  n  1"):
         program.run(np.zeros((1, 4)))
 
 
