@@ -49,7 +49,8 @@ hint: return (carry, None) if nothing is to be stacked"""),
     "structure": (lambda x: cr.scan(lambda c, v: ((c, v), None), 0.0, x), StructureError, """\
 scan: what is carried nests otherwise after a step
   before  *
-  after   (*, *)"""),
+  after   (*, *)
+  at the top  it has an array, after the step it a tuple of 2"""),
     "shape": (lambda x: cr.scan(lambda c, _: ({"b": c["b"] * x}, None), {"b": 1.0}, x), ShapeError, """\
 scan: b comes out of a step with another shape
   before the step  f64[]
@@ -94,7 +95,8 @@ hint: compare, for instance x > 0"""),
     "structure in while": (lambda x: cr.while_loop(lambda v: v.sum() < 0, lambda v: (v, v), x), StructureError, """\
 while_loop: what is carried nests otherwise after a step
   before  *
-  after   (*, *)"""),
+  after   (*, *)
+  at the top  it has an array, after the step it a tuple of 2"""),
     "shape in while": (lambda x: cr.while_loop(lambda v: v.sum() < 0, down, x), ShapeError, """\
 while_loop: carry comes out of a step with another shape
   before the step  f64[5]
@@ -118,7 +120,8 @@ fori_loop: an end is not one integer
     "structure in fori": (lambda x: cr.fori_loop(0, 3, lambda _i, v: (v, v), x), StructureError, """\
 fori_loop: what is carried nests otherwise after a step
   before  *
-  after   (*, *)"""),
+  after   (*, *)
+  at the top  it has an array, after the step it a tuple of 2"""),
     "dtype in fori": (lambda x: cr.fori_loop(0, 3, lambda i, v: (v[0] + 0.5 * i, v[1]), (x[0].astype(int), x)), DTypeError, """\
 fori_loop: 0 comes out of a step with another dtype
   before the step  i64[]

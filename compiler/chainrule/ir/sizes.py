@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 from chainrule.errors import OutOfMemoryError, ShapeError, explain
 from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import (
+    Atom,
     Dim,
     Extent,
     Monomial,
@@ -196,16 +197,38 @@ def _largest(inputs: Iterable[Type], known: Iterable[Guard]) -> dict[Monomial, i
 
 def _fits(nbytes: Extent, largest: Sizes) -> bool:
     """Tell whether a size is certainly at most the largest there is."""
-    if isinstance(nbytes, int):
-        return nbytes <= LARGEST
+    most = _most(nbytes, largest)
+    return most is not None and most <= LARGEST
+
+
+def _most(extent: Extent, largest: Sizes) -> int | None:
+    """Return a number that an extent never exceeds, if one is known."""
+    if isinstance(extent, int):
+        return extent
     total = 0
-    for factors, number in nbytes.terms:
+    for factors, number in extent.terms:
+        bound = 1 if not factors else largest.get(factors)
+        if bound is None and len(factors) == 1 and isinstance(factors[0], Atom):
+            bound = _most_of_atom(factors[0], largest)
         if number > 0:
-            bound = 1 if not factors else largest.get(factors)
             if bound is None:
-                return False
+                return None
             total += number * bound
-    return total <= LARGEST
+    return total
+
+
+def _most_of_atom(atom: Atom, largest: Sizes) -> int | None:
+    left, right = _most(atom.left, largest), _most(atom.right, largest)
+    if atom.kind == "min":
+        return min((n for n in (left, right) if n is not None), default=None)
+    if right is None or (left is None and atom.kind != "mod"):
+        return None
+    if atom.kind == "mod":
+        return right
+    assert left is not None, "said above"
+    if atom.kind == "max":
+        return max(left, right)
+    return max(left, 0) // atom.right if isinstance(atom.right, int) and atom.right > 0 else left
 
 
 def _dominant(sizes: Mapping[Type, Node]) -> list[tuple[Type, Node]]:

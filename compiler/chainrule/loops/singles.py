@@ -211,7 +211,7 @@ def _update(node: Node, values: Values) -> Values:
     axes, batch = given["axes"], given["batch"]
     rest = other_axes(x.type.rank, axes, batch)
     lead = v.type.rank - len(rest)
-    variables = [f"i{k}" for k in range(v.type.rank)]
+    variables = loop_variables("i", v.type.rank)
     at = tuple(named(n) for n in variables)
     for n in variables:
         values.open(n)

@@ -223,7 +223,7 @@ def linspace(
     parts = parts - 1 if endpoint else parts
     span = high - low
     lined = counter.reshape((-1,) + (1,) * max(low.ndim, high.ndim))
-    if isinstance(parts, int) and parts <= 0:
+    if not decide(graph, known_extent(parts), 1, "linspace of a single sample"):
         step = span * math.nan
         result = lined * span + low
     else:
