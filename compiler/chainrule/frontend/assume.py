@@ -31,16 +31,13 @@ def decide(graph: Graph, extent: Extent, number: Extent, why: str) -> bool:
     rest = extent - number
     if isinstance(rest, int):
         return rest >= 0
-    facts = facts_of(graph.guards)
-    if never_negative(rest, facts):
-        return True
-    if never_negative(-rest - 1, facts):
-        return False
     numbers = graph.numbers
     if names_of(rest) - numbers.keys():
         numbers = dict.fromkeys(names_of(rest), _LARGE)
     holds = evaluate_extent(rest, numbers) >= 0
-    graph.guards[not_negative(rest if holds else -rest - 1, why)] = None
+    sure = rest if holds else -rest - 1
+    if not never_negative(sure, facts_of(graph.guards)):
+        graph.guards[not_negative(sure, why)] = None
     return holds
 
 

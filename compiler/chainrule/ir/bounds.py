@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from chainrule.ir.dims import Atom, Dim, Extent, Factor, Monomial
+from chainrule.ir.dims import (
+    Atom,
+    Dim,
+    Extent,
+    Factor,
+    Monomial,
+    evaluate_extent,
+    names_of,
+)
 
 __all__ = ["never_negative"]
 
-_DEPTH: Final = 4
+_TRIED: Final = (0, 1, 7, 1 << 20)
+"Numbers for all dims that show most of what is not certain, before a proof is looked for."
+_DEPTH: Final = 3
 "Case distinctions and facts that one proof may use: each can double the work."
 
 
@@ -24,7 +34,25 @@ def never_negative(extent: Extent, facts: Sequence[Extent] = ()) -> bool:
     Exponential in the number of `min`, `max`, `//` and `%` up to a small depth; of plain
     polynomials without facts it is one look at the signs.
     """
-    return _proved(extent, tuple(facts), _DEPTH)
+    if isinstance(extent, int):
+        return extent >= 0
+    given = tuple(facts)
+    return not _refuted(extent, given) and _proved(extent, given, _DEPTH)
+
+
+def _refuted(extent: Dim, facts: Sequence[Extent]) -> bool:
+    """Tell whether dims are at hand for which the facts hold and the extent is negative."""
+    names = set[str]().union(*(names_of(e) for e in (extent, *facts)))
+    for number in _TRIED:
+        dims = dict.fromkeys(names, number)
+        try:
+            if evaluate_extent(extent, dims) < 0 and all(
+                evaluate_extent(f, dims) >= 0 for f in facts
+            ):
+                return True
+        except ZeroDivisionError:
+            continue
+    return False
 
 
 def _proved(extent: Extent, facts: tuple[Extent, ...], depth: int) -> bool:
