@@ -348,13 +348,15 @@ def _xlog1py_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
 xlog1py: Final[Op] = binary(
     "xlog1py", oracle.xlog1py, _xlog1py_slopes, Arithmetic("expand"), sympy="x*log(1 + y)",
     expand=lambda x, y: _where(x.equals(0) & y.equals(y), 0.0, x * log1p(y)), flops=20,
-    notation=Notation("xlog1py({0}, {1})", r"{0} \log\left(1 + {1}\right)", 2),
+    written=lambda x, y: x * log1p(y),
+    notation=Notation("xlog1py({0}, {1})", r"\operatorname{{xlog1py}}\left({0}, {1}\right)"),
 )  # fmt: skip
 # A weight of 0 leaves its term out, whatever that is; the slope by the weight is the term.
 weighted_exp: Final[Op] = binary(
     "weighted_exp", oracle.weighted_exp, lambda y, w, x: (exp(x), y), Arithmetic("expand"),
     sympy="x*exp(y)", expand=lambda w, x: _where(w.equals(0), 0.0, w * exp(x)), flops=20,
-    domain=REALS, notation=Notation("{0} * exp({1})", r"{0} \exp\left({1}\right)", 2),
+    domain=REALS, written=lambda w, x: w * exp(x),
+    notation=Notation("wexp({0}, {1})", r"\operatorname{{wexp}}\left({0}, {1}\right)"),
 )  # fmt: skip
 
 SINC_TERMS: Final = 12
