@@ -203,10 +203,11 @@ def test_memory_is_flat_over_cycles_of_compiling_and_freeing(count: int, most: i
 def test_captured_arrays_do_not_stay_in_llvm() -> None:
     # A megabyte each: LLVM keeps constants in the context of their module.
     done = run("""
-        import gc
+        import ctypes, gc
         import numpy as np, chainrule as cr
 
         def resident():
+            ctypes.CDLL(None).malloc_trim(0)  # what is free already does not count
             return int(open("/proc/self/statm").read().split()[1]) * 4
 
         def cycle(i):
@@ -217,9 +218,9 @@ def test_captured_arrays_do_not_stay_in_llvm() -> None:
             cycle(i)
         gc.collect()
         first = resident()
-        for i in range(12):
+        for i in range(24):
             cycle(i + 10)
         gc.collect()
         print(resident() - first)
     """)
-    assert float(done.stdout) < 6 * 1024, "kB; 12 MB when each table stayed"
+    assert float(done.stdout) < 12 * 1024, "kB; 24 MB when each table stayed"

@@ -120,7 +120,9 @@ def _expand_rel_entr(a: Node, b: Node) -> Node:
 
 def _rel_entr_slopes(y: Node, a: Node, b: Node) -> tuple[Node, Node]:
     inside, safe_a, safe_b = _inside(a, b)
-    return _where(inside, log_quotient(safe_a, safe_b) + 1, 0.0), _where(inside, -(a / b), 0.0)
+    # As a falls to 0 the slope falls without bound.
+    end = _where(a.equals(0) & (b > 0), a.graph.full_like(a, -math.inf), 0.0)
+    return _where(inside, log_quotient(safe_a, safe_b) + 1, end), _where(inside, -(a / b), 0.0)
 
 
 rel_entr: Final[Op] = binary(
