@@ -90,8 +90,9 @@ def test_value_and_gradient_cost_at_most_three_times_the_value(name: str, batch:
 def test_activation_memory_does_not_grow_with_the_batch(name: str) -> None:
     lowered = lower_program(traced(name).program)
     assert any(isinstance(s, Strips) for s in lowered.schedule.steps)
-    arena = {evaluate_extent(lowered.arena, {"batch": b}) for b in (32, 512, 8192)}
-    assert len(arena) == 1
+    few, *arena = (evaluate_extent(lowered.arena, {"batch": b}) for b in (32, 512, 8192, 10**6))
+    assert len(set(arena)) == 1
+    assert few <= arena[0]
 
     whole = lower_program(traced(name).program, strips=False)
     small, large = (evaluate_extent(whole.arena, {"batch": b}) for b in (512, 8192))

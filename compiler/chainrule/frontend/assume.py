@@ -8,12 +8,20 @@ and lengths near the ends get code of their own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from chainrule.errors import ChainruleError, ShapeError, explain
 from chainrule.frontend.locate import user_line
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Extent, evaluate_extent, has_quotient, names_of, show_extent
+from chainrule.ir.dims import (
+    Extent,
+    divisors,
+    evaluate_extent,
+    has_quotient,
+    names_of,
+    show_extent,
+)
 from chainrule.ir.graph import Graph, Guard
 from chainrule.ir.sizes import facts_of, not_negative
 
@@ -34,7 +42,7 @@ def decide(graph: Graph, extent: Extent, number: Extent, why: str) -> bool:
     numbers = graph.numbers
     if names_of(rest) - numbers.keys():
         numbers = dict.fromkeys(names_of(rest), _LARGE)
-    holds = evaluate_extent(rest, numbers) >= 0
+    holds = _evaluated(rest, numbers) >= 0
     sure = rest if holds else -rest - 1
     if not never_negative(sure, facts_of(graph.guards)):
         graph.guards[not_negative(sure, why)] = None
@@ -61,7 +69,7 @@ def at_least(
     if never_negative(rest, facts_of(graph.guards)):
         return
     known = names_of(rest) <= graph.numbers.keys()
-    if known and evaluate_extent(rest, graph.numbers) < 0:
+    if known and _evaluated(rest, graph.numbers) < 0:
         facts = () if isinstance(extent, int) else (f"extent  {show_extent(extent)}",)
         raise error(explain(why, *facts, *_numbers(graph, rest), f"at  {user_line()}"))
     graph.guards[not_negative(rest, why)] = None
@@ -102,6 +110,19 @@ def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
         raise ShapeError(explain(why, *facts, *_numbers(graph, extent, by), f"at  {user_line()}"))
     graph.guards[guard] = None
     return extent // by
+
+
+def _evaluated(extent: Extent, numbers: Mapping[str, int]) -> int:
+    """Return what an extent is in the call under way.
+
+    Raises:
+        ShapeError: It is divided by a dim that is 0 there.
+    """
+    for by in divisors(extent):
+        if evaluate_extent(by, numbers) == 0:
+            what = f"a division by the extent {show_extent(by)}, which is 0"
+            raise ShapeError(explain(what, f"extent  {show_extent(extent)}", f"at  {user_line()}"))
+    return evaluate_extent(extent, numbers)
 
 
 def _numbers(graph: Graph, *extents: Extent) -> list[str]:
