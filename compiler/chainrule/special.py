@@ -209,7 +209,7 @@ def entr(x: Any) -> Any:
     """Return -x log(x), 0 at 0 and -inf below.
 
     >>> entr(np.array([0.0, 1.0, -1.0])).tolist()
-    [0.0, 0.0, -inf]
+    [0.0, -0.0, -inf]
     """
     return _call("entr", x)
 

@@ -74,7 +74,10 @@ class Guard:
 
     def holds(self, dims: Sequence[int] | Mapping[int, int]) -> bool:
         """Tell whether these dims satisfy the guard."""
-        left, right = evaluate(self.left, dims), evaluate(self.right, dims)
+        try:
+            left, right = evaluate(self.left, dims), evaluate(self.right, dims)
+        except ZeroDivisionError:  # which another guard is about
+            return False
         if self.kind == "eq":
             return left == right
         if self.kind == "ge":

@@ -109,6 +109,14 @@ POINTS: Final[dict[tuple[str, str], list[Point]]] = {
         Point(lambda x: linalg.norm(x, 0.5), (x_(0, 1, 1),), (x_(0, 2, 2),)),
         Point(lambda x: linalg.norm(x, -1), (x_(0, 1, 1),), (x_(0, 0, 0),)),
     ],
+    ("`cbrt(x)`", "0"): [Point(cnp.cbrt, (0.0,), (INF,))],
+    ("`entr(x)`", "0, +inf, x < 0"): [
+        Point(special.entr, (0.0,), (INF,)), Point(special.entr, (INF,), (-INF,)),
+        Point(special.entr, (-1.0,), (0.0,)),
+    ],
+    ("`logit(x)`", "0 and 1"): [
+        Point(special.logit, (0.0,), (INF,)), Point(special.logit, (1.0,), (INF,)),
+    ],
     ("`hypot(a, b)`", "(0, 0)"): [Point(both("hypot"), (0.0, 0.0), (0, 0))],
     ("`atan2(a, b)`", "(0, 0)"): [Point(both("arctan2"), (0.0, 0.0), (0, 0))],
     ("`std(x)`", "all equal"): [Point(cnp.std, (x_(2, 2, 2),), (np.zeros(3),))],
@@ -135,7 +143,6 @@ POINTS: Final[dict[tuple[str, str], list[Point]]] = {
         Point(special.xlog1py, (0.0, 3.0), (np.log(4), 0)),
         Point(special.xlog1py, (0.0, -1.0), (-INF, 0)),
     ],
-    ("`entr(x)`", "0"): [Point(special.entr, (0.0,), (INF,))],
     ("`rel_entr(x, y)`", "x = 0, y > 0"): [Point(special.rel_entr, (0.0, 2.0), (-INF, 0))],
     ("`sinc(x)`", "0"): [
         Point(special.sinc, (0.0,), (0,)),

@@ -56,6 +56,10 @@ SIZES: Final[dict[str, Program]] = {
     "reshape": lambda xp, x: xp.reshape(x, (-2, -2)),
     "diff": lambda xp, x: xp.diff(x),
     "split": lambda xp, x: xp.split(x, [x.shape[0] - 8, 30])[1] * 1.0,
+    "divided by -3": lambda _, x: x[: 9 + (x.shape[0] - 7) // (-3)] * 1.0,
+    "zeros divided by -3": lambda xp, x: xp.zeros(4 + (x.shape[0] - 1) // (-3)) + x.sum(),
+    "arange divided by -3": lambda xp, x: xp.arange(-3, (x.shape[0] - 1) // (-3)) + x.sum(),
+    "remainder of -3": lambda xp, x: xp.zeros(9 + (x.shape[0] - 8) % (-3)) + x.sum(),
     "linspace": lambda xp, x: xp.linspace(0.0, 1.0, x.shape[0] - 8) + 0.0 * x.sum(),
 }  # fmt: skip
 

@@ -170,7 +170,9 @@ def test_names_of_paths_are_distinct_identifiers() -> None:
 
 def test_extents_and_strings_read_in_c_as_they_do_here() -> None:
     n = ("dim", 0)
-    assert c_extent(("mod", n, ("mul", ("const", 2), n)), ["n"]) == "(n % (2 * n))"
+    rest = c_extent(("mod", n, ("mul", ("const", 2), n)), ["n"])
+    assert rest == "((n % (2 * n) + (2 * n)) % (2 * n))"
+    assert c_extent(("floordiv", n, ("const", 3)), ["n"]) == "((n / 3) - (n % 3 < 0))"
     assert c_extent(("max", ("add", n, ("const", -1)), ("const", 0)), ["n"]) == (
         "((n + (-1)) > 0 ? (n + (-1)) : 0)"
     )

@@ -173,6 +173,9 @@ def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
     quotient = _exact_quotient(a, b)
     if quotient is not None:
         return like(dict(_terms(quotient))) if isinstance(quotient, Dim) else quotient
+    if isinstance(b, int) and b < 0:
+        # What is emitted takes divisors to be positive.
+        return _floordiv(a * -1, -b, like)
     if isinstance(b, int) and b > 0:
         # Terms that b divides come out: (4*n + 3)//4 = n + 3//4.
         whole = {m: c // b for m, c in _terms(a) if c % b == 0}
@@ -192,6 +195,8 @@ def _mod(a: Extent, b: Extent, like: Like) -> Extent:
         raise ZeroDivisionError(f"{show_extent(a)} % 0")
     if _exact_quotient(a, b) is not None:
         return 0
+    if isinstance(b, int) and b < 0:
+        return _mod(a * -1, -b, like) * -1
     if isinstance(b, int) and b > 0:
         left = like({m: c % b for m, c in _terms(a) if c % b})
         return left % b if isinstance(left, int) else like({(Atom("mod", left, b),): 1})

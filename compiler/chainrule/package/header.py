@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chainrule.package.names import C_TYPES, c_comment, c_count, c_extent, c_names, c_string
-from chainrule_runtime.abi import Extent, Leaf, Signature, show_extent
+from chainrule_runtime.abi import Extent, Guard, Leaf, Signature, show_extent
 
 __all__ = ["write_header"]
 
@@ -142,17 +142,12 @@ class _Header:
         compound: dict[Extent, None] = {
             e: None for shape in shapes for e in shape if not isinstance(e, int) and e[0] != "dim"
         }
+        # What divisors must be comes before anything is divided.
+        guards = self.signature.guards
+        dividing = [g for g in guards if _divides(g.left) or _divides(g.right)]
+        found += [_violated(g, names) for g in guards if g not in dividing]
         found += [f"{c_extent(e, names)} < 0" for e in compound]
-        for guard in self.signature.guards:
-            left, right = c_extent(guard.left, names), c_extent(guard.right, names)
-            match guard.kind:
-                case "eq":
-                    found.append(f"{left} != {right}")
-                case "ge":
-                    found.append(f"{left} < {right}")
-                case "divides":
-                    found.append(f"{left} <= 0 || {right} % {left} != 0")
-        return found
+        return found + [_violated(g, names) for g in dividing]
 
     def function(self) -> list[str]:
         lines = [
@@ -277,3 +272,22 @@ def _bare(text: str) -> str:
         if depth == 0:
             return text[1:-1] if i == len(text) - 1 else text
     return text
+
+
+def _divides(extent: Extent) -> bool:
+    """Tell whether a division is part of an extent."""
+    if isinstance(extent, int) or extent[0] in ("dim", "const"):
+        return False
+    return extent[0] in ("floordiv", "mod") or any(_divides(e) for e in extent[1:])
+
+
+def _violated(guard: Guard, names: Sequence[str]) -> str:
+    """Return the C condition under which a guard does not hold."""
+    left, right = c_extent(guard.left, names), c_extent(guard.right, names)
+    match guard.kind:
+        case "eq":
+            return f"{left} != {right}"
+        case "ge":
+            return f"{left} < {right}"
+        case "divides":
+            return f"{left} <= 0 || {right} % {left} != 0"

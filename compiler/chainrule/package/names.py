@@ -98,7 +98,12 @@ def c_extent(extent: Extent, names: Sequence[str]) -> str:
             return f"({a} < {b} ? {a} : {b})"
         case "max":
             return f"({a} > {b} ? {a} : {b})"
-    sign = {"add": "+", "sub": "-", "mul": "*", "floordiv": "/", "mod": "%"}[kind]
+        case "floordiv":
+            # C rounds towards zero and Python down; divisors are positive.
+            return f"(({a} / {b}) - ({a} % {b} < 0))"
+        case "mod":
+            return f"(({a} % {b} + {b}) % {b})"
+    sign = {"add": "+", "sub": "-", "mul": "*"}[kind]
     return f"({a} {sign} {b})"
 
 
