@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,13 @@ from chainrule.frontend.operands import (
     node_of,
     stored,
 )
-from chainrule.frontend.value import SymbolicExtent, describe, known_extent, plain_shape
-from chainrule.ir.dims import Dim, Extent, Shape
+from chainrule.frontend.value import SymbolicExtent, describe, known_extent
+from chainrule.ir.dims import Dim, Extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of
 from chainrule.numpy.joining import concatenate, stack
 from chainrule.numpy.nodes import (
+    asked_shape,
     checked_broadcast,
     converted,
     given,
@@ -87,13 +87,9 @@ def copy(a: Any, order: Any = None) -> Any:
     return asarray(a)
 
 
-def _shape(shape: Any) -> Shape:
-    return plain_shape(tuple(shape) if isinstance(shape, Sequence) else (shape,))
-
-
 def _filled(shape: Any, value: float, dtype: Any) -> Array:
     graph = graph_of_any([shape])
-    return Array(graph.full(_shape(shape), value, dtype_of(dtype)))
+    return Array(graph.full(asked_shape(shape, graph), value, dtype_of(dtype)))
 
 
 @array_function(np.zeros)
@@ -124,7 +120,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> Ar
     graph = graph_of_any([shape, fill_value])
     operand = as_operand(fill_value)
     node = node_of(operand, graph) if dtype is None else stored(operand, graph, dtype_of(dtype))
-    return Array(broadcast_to_shape(node, checked_broadcast(node, _shape(shape))))
+    return Array(broadcast_to_shape(node, checked_broadcast(node, asked_shape(shape, graph))))
 
 
 def _like(a: Any, value: Any, dtype: Any, shape: Any) -> Array:
@@ -132,7 +128,8 @@ def _like(a: Any, value: Any, dtype: Any, shape: Any) -> Array:
     graph = graph_of_any([a, value])
     wanted = node.dtype if dtype is None else dtype_of(dtype)
     made = node_of(as_operand(value), graph, wanted)
-    return Array(broadcast_to_shape(made, node.shape if shape is None else _shape(shape)))
+    wide = node.shape if shape is None else asked_shape(shape, graph)
+    return Array(broadcast_to_shape(made, wide))
 
 
 @array_function(np.zeros_like)

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.frontend.array import Array
+from chainrule.frontend.assume import at_least
 from chainrule.frontend.context import current_graph
 from chainrule.frontend.dispatch import first_traced
 from chainrule.frontend.locate import user_line
@@ -21,13 +22,14 @@ from chainrule.frontend.operands import (
     node_of,
     reshape,
 )
-from chainrule.frontend.value import SymbolicExtent, Value, describe
+from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_shape
 from chainrule.ir.dims import Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, dtype_of
 
 __all__ = [
-    "Axis", "checked_broadcast", "converted", "each_axis", "given", "graph_of_any", "joined",
+    "Axis", "asked_shape", "checked_broadcast", "converted", "each_axis", "given",
+    "graph_of_any", "joined",
     "kept", "mask_of", "masked", "normalized_axes", "part", "permuted", "shown", "sliced",
     "to_node",
 ]  # fmt: skip
@@ -68,6 +70,18 @@ def kept(node: Node, like: Node, axes: tuple[int, ...], keepdims: bool) -> Array
     if keepdims:
         node = reshape(node, tuple([1 if i in axes else n for i, n in enumerate(like.shape)]))
     return Array(node)
+
+
+def asked_shape(shape: Any, graph: Graph) -> Shape:
+    """Return the shape that is asked for, of which no extent may be negative.
+
+    Raises:
+        ShapeError: One is, in the call under way or whatever the dims are.
+    """
+    found = plain_shape(tuple(shape) if isinstance(shape, Sequence) else (shape,))
+    for extent in found:
+        at_least(graph, extent, 0, f"an extent is negative: {show_extent(extent)}")
+    return found
 
 
 def to_node(x: Any, *others: Any) -> Node:

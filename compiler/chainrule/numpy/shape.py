@@ -24,6 +24,7 @@ from chainrule.frontend.operands import reshape as reshape_node
 from chainrule.frontend.value import describe, plain_shape, symbolic
 from chainrule.ir.dims import Dim, Shape, has_quotient, show_extent, size_of
 from chainrule.numpy.nodes import (
+    asked_shape,
     checked_broadcast,
     each_axis,
     normalized_axes,
@@ -222,12 +223,11 @@ def squeeze(a: Any, axis: Any = None) -> Array:
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Array:
     """Copy an array into a shape it broadcasts to, as `numpy.broadcast_to`."""
     del subok
-    given = plain_shape(tuple(shape) if isinstance(shape, Sequence) else (shape,))
     operand = as_operand(array)
     found = first_traced([array, *(shape if isinstance(shape, Sequence) else (shape,))])
     assert found is not None, "called for traced arguments"
     node = node_of(operand, found.graph)
-    return Array(broadcast_to_shape(node, checked_broadcast(node, given)))
+    return Array(broadcast_to_shape(node, checked_broadcast(node, asked_shape(shape, found.graph))))
 
 
 @array_function(np.broadcast_arrays)
