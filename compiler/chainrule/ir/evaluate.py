@@ -89,6 +89,9 @@ class _Frame:
         given = {k: _number(v, self.dims) for k, v in node.attributes.items() if k != "type"}
         if node.op.kind is Kind.ITEM:
             given["type"] = node.type
+        if node.op.kind is Kind.POINTWISE:
+            # NumPy's functions round otherwise where an array is not in one piece: `power`, say.
+            args = [np.array(a, order="C", copy=None) for a in args]
         result = np.asarray(node.op.value(*widened(node, args), **given))
         return result.astype(node.dtype.numpy, copy=False)
 
