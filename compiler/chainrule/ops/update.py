@@ -326,10 +326,18 @@ def _needs(
     return within(starts, counts, steps, tuple([x.shape[a] for a in rest]))
 
 
+def _apart(_y: Node, *args: Node, batch: int, **_attributes: Any) -> list[dict[int, int]]:
+    """Pair the axes that all share; along others a written part is anywhere in the result."""
+    shared = {a: a for a in range(batch)}
+    # Indices have no derivative.
+    return [shared, shared, *({} for _ in args[2:])]
+
+
 update: Final[Op] = declare(
     Op(
         "update", Kind.UPDATE, ("axes", "batch", "starts", "steps", "how", "distinct"), _type,
         _value, Special(), pull=_pull, push=_push, batch=_batch, needs=_needs,
+        apart=_apart,
         notation=Notation("update({*})", r"\operatorname{{update}}({*})"),
     )
 )  # fmt: skip
