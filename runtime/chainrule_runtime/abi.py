@@ -60,14 +60,17 @@ class Leaf:
     weak: bool = False
 
 
+_RELATIONS: Final = {"eq": "==", "ne": "!=", "ge": ">="}
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A relation of extents the code relies on.
 
-    `eq`: left == right; `ge`: left >= right; `divides`: left divides right.
+    `eq`: left == right; `ne`: left != right; `ge`: left >= right; `divides`: left divides right.
     """
 
-    kind: Literal["eq", "ge", "divides"]
+    kind: Literal["eq", "ne", "ge", "divides"]
     left: Extent
     right: Extent
     text: str
@@ -80,6 +83,8 @@ class Guard:
             return False
         if self.kind == "eq":
             return left == right
+        if self.kind == "ne":
+            return left != right
         if self.kind == "ge":
             return left >= right
         return left > 0 and right % left == 0
@@ -89,7 +94,7 @@ class Guard:
         left, right = show_extent(self.left, names), show_extent(self.right, names)
         if self.kind == "divides":
             return f"{right} is a multiple of {left}"
-        return f"{left} {'==' if self.kind == 'eq' else '>='} {right}"
+        return f"{left} {_RELATIONS[self.kind]} {right}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def environment() -> dict[str, str]:
 def run(program: str, *args: object, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run a program's text to its end; one that does not end in time fails the test."""
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program), *map(str, args)],
+        [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", textwrap.dedent(program),
+         *map(str, args)],
         env=environment(), capture_output=True, text=True, timeout=seconds, check=False,
     )  # fmt: skip

@@ -261,5 +261,90 @@ def test_interrupts_at_any_moment_of_compilations_and_calls_do_no_harm(seed: int
             wrong += not np.allclose(found[1], 2.0 * np.cos(x), rtol=1e-12)
         print(wrong, interrupted > 0, whole > 0)
     """)
-    assert done.stdout.split() == ["0", "True", "True"], done.stderr[-2000:]
+    assert done.stdout.split() == ["0", "True", "True"], (done.returncode, done.stderr[-4000:])
     assert done.returncode == 0
+
+
+def test_an_interrupt_at_each_line_of_linking_leaves_llvm_whole() -> None:
+    done = run("""
+        import sys
+        from chainrule.link.jit import object_code
+        from chainrule.link.libraries import libraries, load
+        from chainrule.link.target import host
+
+        text = "".join(f"define i64 @f{i}() {{\\n  ret i64 {i}\\n}}\\n" for i in range(20))
+        left = 0
+
+        def watch(frame, event, _):
+            global left
+            if "llvmlite" in frame.f_code.co_filename or "link" in frame.f_code.co_filename:
+                frame.f_trace_opcodes = True
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+            return watch
+
+        def work():
+            load(object_code(text, host(), level=0), ("f7",))
+
+        sys.unraisablehook = lambda _: None  # one that arrives in a finalizer is printed there
+        work()
+        interrupted = at = 0
+        while True:
+            at += 1 + at // 50
+            left = at
+            sys.settrace(watch)
+            try:
+                work()
+            except KeyboardInterrupt:
+                interrupted += 1
+            sys.settrace(None)
+            if left > 0:
+                break
+            work()
+        print(interrupted > 100, libraries()[0])
+    """)
+    assert done.stdout.split() == ["True", "0"], (done.returncode, done.stderr[-4000:])
+
+
+def test_a_trace_that_is_interrupted_anywhere_is_over() -> None:
+    done = run("""
+        import sys
+        import numpy as np
+        import chainrule as cr, chainrule.numpy as cnp
+        from chainrule.frontend.context import is_tracing
+
+        left = 0
+
+        def watch(frame, event, _):
+            global left
+            if "chainrule" in frame.f_code.co_filename:
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+            return watch
+
+        def fn(x):
+            _, ys = cr.scan(lambda c, y: (c + cr.grad(lambda v: v * v)(y), c), 0.0, x)
+            return cr.cond(x[0] > 0.0, lambda v: v, lambda v: v * 2.0, ys)
+
+        x = np.ones(3)
+        from chainrule.frontend.trace import trace
+        trace(fn, x)
+        at = interrupted = wrong = 0
+        while True:
+            at += 1 + at // 20
+            left = at
+            sys.settrace(watch)
+            try:
+                trace(fn, x)
+            except KeyboardInterrupt as kept:
+                interrupted += 1
+                wrong += is_tracing()
+            sys.settrace(None)
+            wrong += is_tracing()
+            if left > 0:
+                break
+        print(interrupted > 50, wrong)
+    """)
+    assert done.stdout.split() == ["True", "0"], (done.returncode, done.stderr[-4000:])

@@ -81,10 +81,11 @@ def test_a_fresh_derivative_of_the_same_program_makes_nothing() -> None:
 
 def test_linkers_are_given_up_with_what_they_keep() -> None:
     code = tiny(1)
-    settled()
+    _, linkers = settled()
     for _ in range(10 * UNLOADED):
         load(code, ("f",))
-        assert libraries()[1] <= 3
+        # Those of other functions stay; here one is in use while another is given up.
+        assert libraries()[1] <= linkers + 2
     # One library that stays keeps its linker and no other.
     kept = load(code, ("f",))
     _, linkers = settled()

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.value import SymbolicExtent, Value, plain_extent
+from chainrule.frontend.extents import SymbolicExtent, plain_extent
+from chainrule.frontend.value import Value
 from chainrule.ir.dims import Dim
 from chainrule.ir.types import BOOL, F64, I64, DType, Type, dtype_of
 from chainrule.ir.written import ALLOWED, parse_extent

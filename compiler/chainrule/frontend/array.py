@@ -11,10 +11,11 @@ import numpy as np
 
 from chainrule.errors import StructureError, explain, ours
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, apply_ufunc, call_traced
+from chainrule.frontend.extents import symbolic
 from chainrule.frontend.locate import locate, user_line
 from chainrule.frontend.methods import Methods
 from chainrule.frontend.updates import Updates
-from chainrule.frontend.value import describe, refuse, symbolic
+from chainrule.frontend.value import describe, refuse
 from chainrule.ir.dims import Dim, show_extent
 from chainrule.ir.graph import Node
 

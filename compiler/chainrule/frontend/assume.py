@@ -25,7 +25,7 @@ from chainrule.ir.dims import (
 from chainrule.ir.graph import Graph, Guard
 from chainrule.ir.sizes import facts_of, not_negative
 
-__all__ = ["at_least", "at_most", "clamped", "decide", "divisible", "equal"]
+__all__ = ["at_least", "at_most", "clamped", "decide", "decide_equal", "divisible", "equal"]
 
 _LARGE: Final = 1 << 20
 "What every dim is taken to be where no call says: programs without numbers are for long arrays."
@@ -46,6 +46,22 @@ def decide(graph: Graph, extent: Extent, number: Extent, why: str) -> bool:
     sure = rest if holds else -rest - 1
     if not never_negative(sure, facts_of(graph.guards)):
         graph.guards[not_negative(sure, why)] = None
+    return holds
+
+
+def decide_equal(graph: Graph, a: Extent, b: Extent, why: str) -> bool:
+    """Tell whether two extents are equal: for certain, or in the call under way.
+
+    Without a call, names stand for lengths in general, which are equal to nothing in particular.
+    """
+    rest = a - b
+    if isinstance(rest, int):
+        return rest == 0
+    numbers = graph.numbers
+    holds = names_of(rest) <= numbers.keys() and _evaluated(rest, numbers) == 0
+    facts = facts_of(graph.guards)
+    if holds or not any(never_negative(sign * rest - 1, facts) for sign in (1, -1)):
+        graph.guards[Guard("eq" if holds else "ne", a, b, why)] = None
     return holds
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from chainrule.ir.graph import Graph
 
-__all__ = ["Tracing", "current_graph", "is_tracing", "stable_forms", "tracing"]
+__all__ = ["Tracing", "current_graph", "is_tracing", "stable_forms", "trace_into", "tracing"]
+
+T = TypeVar("T")
 
 
 class Tracing(NamedTuple):
@@ -42,12 +43,36 @@ def stable_forms() -> bool:
     return now is None or now.stable
 
 
-@contextmanager
-def tracing(graph: Graph, stable: bool | None = None) -> Iterator[None]:
-    """Trace into `graph` inside; transformations of plain values go there too."""
-    before = _CURRENT.set(Tracing(graph, stable_forms() if stable is None else stable))
+def trace_into(graph: Graph, body: Callable[[], T], *, stable: bool) -> T:
+    """Run `body` as the outermost trace, into `graph`; transformations of plain values go there.
+
+    A function and not a context manager: Python lets an interrupt in after each call, so also
+    between what a context manager enters and the block that would leave it.  The trace would then
+    seem to be under way for ever.
+    """
+    before = _CURRENT.get()
     try:
-        yield
+        _CURRENT.set(Tracing(graph, stable))
+        return body()
     finally:
-        graph.set_origin(None)
-        _CURRENT.reset(before)
+        _CURRENT.set(before)
+
+
+class tracing:  # noqa: N801  (used as a function)
+    """Trace into `graph` inside, a part of the trace that is under way.
+
+    Not a generator: one that an interrupt left behind would restore its `before` when it is freed,
+    long after the outermost trace has ended.
+    """
+
+    __slots__ = ("_before", "_graph")
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._before = graph, _CURRENT.get()
+
+    def __enter__(self) -> None:
+        _CURRENT.set(Tracing(self._graph, stable_forms()))
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.set(self._before)
+        self._graph.set_origin(None)

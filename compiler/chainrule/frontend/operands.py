@@ -14,8 +14,9 @@ import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.assume import at_least, at_most
+from chainrule.frontend.extents import SymbolicExtent, plain_extent
 from chainrule.frontend.locate import user_line
-from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent
+from chainrule.frontend.value import Value, describe
 from chainrule.ir.dims import Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node, constant_value
 from chainrule.ir.types import BF16, BOOL, F16, F64, I64, Array, DType, dtype_of

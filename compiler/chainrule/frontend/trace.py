@@ -20,7 +20,7 @@ from chainrule.frontend.arguments import (
     spec,
 )
 from chainrule.frontend.array import Array
-from chainrule.frontend.context import tracing
+from chainrule.frontend.context import trace_into
 from chainrule.frontend.naming import Dims, named_shapes, solved_guards
 from chainrule.frontend.operands import as_operand, node_of
 from chainrule.frontend.pytree import TreeDef, difference, tree_flatten
@@ -159,11 +159,14 @@ def trace(
     inputs = _inputs(graph, paths, types, shapes)
     graph.numbers.update(bind(shapes, [t.type.shape for t in types]))
     handles = [Array(n, t.weak) for n, t in zip(inputs, types, strict=True)]
-    with tracing(graph, stable=numerics != "strict"):
-        result = bound.call(in_tree.unflatten(handles))
-        results, out_tree = tree_flatten(result)
-        output_paths = out_tree.paths()
-        outputs = result_nodes(graph, results, output_paths)
+
+    def run() -> tuple[TreeDef, list[str], list[Node]]:
+        results, tree = tree_flatten(bound.call(in_tree.unflatten(handles)))
+        paths = tree.paths()
+        return tree, paths, result_nodes(graph, results, paths)
+
+    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics != "strict")
+    graph.set_origin(None)
     _refuse_strangers(outputs, inputs, output_paths)
     checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))
     program = Program(

@@ -12,7 +12,7 @@ variables among the names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
     "Atom",
@@ -56,18 +56,6 @@ class Dim:
         self.terms: Final = terms
         self._hash: Final = hash(terms)
 
-    def _like(self, terms: Mapping[Monomial, int]) -> Extent:
-        """Normalise; a subclass may carry more than the terms."""
-        left = {m: c for m, c in terms.items() if c}
-        if not left:
-            return 0
-        if len(left) == 1 and () in left:
-            return left[()]
-        return self._make(tuple(sorted(left.items(), key=lambda t: (len(t[0]), str(t[0])))))
-
-    def _make(self, terms: tuple[tuple[Monomial, int], ...]) -> Self:
-        return type(self)(terms)
-
     @property
     def is_name(self) -> bool:
         """Tell whether this is one named dim and nothing else."""
@@ -90,7 +78,7 @@ class Dim:
         total = dict(self.terms)
         for m, c in _terms(other):
             total[m] = total.get(m, 0) + c
-        return self._like(total)
+        return _normal(total)
 
     __radd__ = __add__
 
@@ -102,7 +90,7 @@ class Dim:
             for n, d in _terms(other):
                 key = tuple(sorted(m + n, key=str))
                 total[key] = total.get(key, 0) + c * d
-        return self._like(total)
+        return _normal(total)
 
     __rmul__ = __mul__
 
@@ -116,20 +104,16 @@ class Dim:
         return self * -1 + other if isinstance(other, int | Dim) else NotImplemented
 
     def __floordiv__(self, other: object) -> Extent:
-        return (
-            _floordiv(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
-        )
+        return _floordiv(self, other) if isinstance(other, int | Dim) else NotImplemented
 
     def __rfloordiv__(self, other: object) -> Extent:
-        return (
-            _floordiv(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
-        )
+        return _floordiv(other, self) if isinstance(other, int | Dim) else NotImplemented
 
     def __mod__(self, other: object) -> Extent:
-        return _mod(self, other, self._like) if isinstance(other, int | Dim) else NotImplemented
+        return _mod(self, other) if isinstance(other, int | Dim) else NotImplemented
 
     def __rmod__(self, other: object) -> Extent:
-        return _mod(other, self, self._like) if isinstance(other, int | Dim) else NotImplemented
+        return _mod(other, self) if isinstance(other, int | Dim) else NotImplemented
 
     def __index__(self) -> int:
         raise TypeError(
@@ -162,33 +146,40 @@ def _terms(extent: Extent) -> Iterable[tuple[Monomial, int]]:
     return (((), extent),) if extent else ()
 
 
-Like: TypeAlias = Callable[[Mapping[Monomial, int]], Extent]
+def _normal(terms: Mapping[Monomial, int]) -> Extent:
+    """Return the sum of terms in normal form."""
+    left = {m: c for m, c in terms.items() if c}
+    if not left:
+        return 0
+    if len(left) == 1 and () in left:
+        return left[()]
+    return Dim(tuple(sorted(left.items(), key=lambda t: (len(t[0]), str(t[0])))))
 
 
-def _floordiv(a: Extent, b: Extent, like: Like) -> Extent:
+def _floordiv(a: Extent, b: Extent) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     if b == 0:
         raise ZeroDivisionError(f"{show_extent(a)} // 0")
     quotient = _exact_quotient(a, b)
     if quotient is not None:
-        return like(dict(_terms(quotient))) if isinstance(quotient, Dim) else quotient
+        return quotient
     if isinstance(b, int) and b < 0:
         # What is emitted takes divisors to be positive.
-        return _floordiv(a * -1, -b, like)
+        return _floordiv(a * -1, -b)
     if isinstance(b, int) and b > 0:
         # Terms that b divides come out: (4*n + 3)//4 = n + 3//4.
         whole = {m: c // b for m, c in _terms(a) if c % b == 0}
         rest = {m: c for m, c in _terms(a) if c % b}
-        left = like(rest)
+        left = _normal(rest)
         if isinstance(left, int):
-            return like(whole) + left // b
+            return _normal(whole) + left // b
         if whole:
-            return like(whole) + like({(Atom("floordiv", left, b),): 1})
-    return like({(Atom("floordiv", a, b),): 1})
+            return _normal(whole) + _normal({(Atom("floordiv", left, b),): 1})
+    return _normal({(Atom("floordiv", a, b),): 1})
 
 
-def _mod(a: Extent, b: Extent, like: Like) -> Extent:
+def _mod(a: Extent, b: Extent) -> Extent:
     if isinstance(a, int) and isinstance(b, int):
         return a % b
     if b == 0:
@@ -196,11 +187,11 @@ def _mod(a: Extent, b: Extent, like: Like) -> Extent:
     if _exact_quotient(a, b) is not None:
         return 0
     if isinstance(b, int) and b < 0:
-        return _mod(a * -1, -b, like) * -1
+        return _mod(a * -1, -b) * -1
     if isinstance(b, int) and b > 0:
-        left = like({m: c % b for m, c in _terms(a) if c % b})
-        return left % b if isinstance(left, int) else like({(Atom("mod", left, b),): 1})
-    return like({(Atom("mod", a, b),): 1})
+        left = _normal({m: c % b for m, c in _terms(a) if c % b})
+        return left % b if isinstance(left, int) else _normal({(Atom("mod", left, b),): 1})
+    return _normal({(Atom("mod", a, b),): 1})
 
 
 def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
@@ -218,7 +209,7 @@ def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
         if c % number:
             return None
         quotient[tuple(left)] = c // number
-    return Dim(())._like(quotient)  # noqa: SLF001  (a module-level friend)
+    return _normal(quotient)
 
 
 def smaller(a: Extent, b: Extent) -> Extent:

@@ -50,10 +50,10 @@ Sizes: TypeAlias = Mapping[Monomial, int]
 class Guard(NamedTuple):
     """What the code relies on about extents; verified when the compiled function is entered.
 
-    `eq`: left == right; `ge`: left >= right; `divides`: left divides right.
+    `eq`: left == right; `ne`: left != right; `ge`: left >= right; `divides`: left divides right.
     """
 
-    kind: Literal["eq", "ge", "divides"]
+    kind: Literal["eq", "ne", "ge", "divides"]
     left: Extent
     right: Extent
     text: str
@@ -67,6 +67,8 @@ class Guard(NamedTuple):
         match self.kind:
             case "eq":
                 return left == right
+            case "ne":
+                return left != right
             case "ge":
                 return left >= right
             case "divides":
@@ -88,7 +90,7 @@ def facts_of(guards: Iterable[Guard]) -> tuple[Extent, ...]:
     """Return extents that are at least 0 where guards hold."""
     found: list[Extent] = []
     for g in guards:
-        if g.kind != "divides" and g.left != GUARDED:
+        if g.kind in ("eq", "ge") and g.left != GUARDED:
             found.append(g.left - g.right)
         if g.kind == "eq":
             found.append(g.right - g.left)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import ctypes
 from typing import Any, Final
 
 import llvmlite
@@ -21,33 +20,43 @@ CONVENTIONS: Final = "1"
 "Of the emitted code's conventions: changing it leaves old entries of the cache behind."
 
 
-@contextmanager
-def _parsed(text: str, target: Target, *, jit: bool, level: int = 2) -> Iterator[tuple[Any, Any]]:
-    """Provide LLVM's module and code generator.
+def _parsed(text: str, target: Target, *, jit: bool, level: int = 2) -> tuple[Any, Any]:
+    """Return LLVM's module and code generator.
 
     Each module has a context of its own, which ends with it: the types and constants of modules
-    stay in their context, captured arrays among them.
+    stay in their context, captured arrays among them.  The module holds the context, and nothing
+    closes either: an interrupt could leave a module behind whose context is gone.
     """
     require_intact(LLVM)
     machine = target_machine(target, jit=jit, level=level)
-    with llvm.create_context() as context:
-        try:
-            module = llvm.parse_assembly(text, context)
-        except RuntimeError as error:
-            raise _refused(error) from None
-        with module:
-            try:
-                module.triple = target.triple
-                module.data_layout = str(machine.target_data)
-                module.verify()
-            except RuntimeError as error:
-                raise _refused(error) from None
-            yield module, machine
+    try:
+        module = llvm.parse_assembly(text, llvm.create_context())
+    except RuntimeError as error:
+        raise _refused(str(error)) from None
+    module.triple = target.triple
+    _, module.data_layout = _told("LLVMPY_CopyStringRepOfTargetData", machine.target_data)
+    wrong, why = _told("LLVMPY_VerifyModule", module)
+    if wrong:
+        raise _refused(why)
+    return module, machine
 
 
-def _refused(error: RuntimeError) -> CompileError:
+def _told(function: str, subject: Any) -> tuple[Any, str]:
+    """Return what one of LLVM's functions returns, and the text it gives.
+
+    llvmlite's own handle of such a text frees it twice where an interrupt comes just after the
+    first time; here it is lost at worst.
+    """
+    library, text = llvm.ffi.lib, ctypes.c_char_p()
+    result = getattr(library, function)(subject, ctypes.byref(text))
+    said = (text.value or b"").decode()
+    library.LLVMPY_DisposeString(text)
+    return result, said
+
+
+def _refused(why: str) -> CompileError:
     return CompileError(
-        explain("LLVM refuses the emitted code", str(error).strip(),
+        explain("LLVM refuses the emitted code", why.strip(),
                 hint="this is a defect of chainrule; please report the program")
     )  # fmt: skip
 
@@ -60,14 +69,14 @@ def object_code(text: str, target: Target, *, jit: bool = True, level: int = 2) 
     Raises:
         CompileError: LLVM refuses the text.
     """
-    with _parsed(text, target, jit=jit, level=level) as (module, machine):
-        return bytes(machine.emit_object(module))
+    module, machine = _parsed(text, target, jit=jit, level=level)
+    return bytes(machine.emit_object(module))
 
 
 def assembly(text: str, target: Target) -> str:
     """Return the assembly of LLVM IR."""
-    with _parsed(text, target, jit=False) as (module, machine):
-        return str(machine.emit_assembly(module))
+    module, machine = _parsed(text, target, jit=False)
+    return str(machine.emit_assembly(module))
 
 
 def cached_code(text: str, target: Target, cache: Cache | None, *, level: int = 2) -> bytes:

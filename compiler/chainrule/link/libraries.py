@@ -146,14 +146,20 @@ def _current() -> _Linker:
 
 
 def _clean_up() -> None:
-    """Unload what nobody refers to any more."""
+    """Unload what nobody refers to any more.
+
+    Handles of LLVM's are dropped and never closed: an interrupt within `close` may come between
+    the disposal and the note of it, and the finalizer would dispose of the object again.
+    """
     while _garbage:
+        # Finalizers may run in between and do the same; what is interrupted is done another time.
         try:
-            linker, number = _garbage.popleft()
-        except IndexError:  # taken by a finalizer that ran in between
+            linker, number = first = _garbage[0]
+            if linker.trackers.pop(number, None) is not None:
+                linker.unloaded += 1
+            _garbage.remove(first)
+        except (IndexError, ValueError):
             return
-        linker.unloaded += 1
-        linker.trackers.pop(number).close()
     _give_up_empty()
 
 
@@ -162,4 +168,3 @@ def _give_up_empty() -> None:
         # A finalizer that runs in between may have been here too.
         if not linker.trackers and linker in _linkers:
             _linkers.remove(linker)
-            linker.handle.close()

@@ -11,6 +11,7 @@ from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.dispatch import array_function, newer
+from chainrule.frontend.extents import SymbolicExtent, known_extent
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
@@ -20,7 +21,7 @@ from chainrule.frontend.operands import (
     node_of,
     stored,
 )
-from chainrule.frontend.value import SymbolicExtent, describe, known_extent
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Dim, Extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of

@@ -11,6 +11,7 @@ from chainrule.errors import ShapeError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import divisible
 from chainrule.frontend.dispatch import array_function, newer
+from chainrule.frontend.extents import known_extent
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_strong,
@@ -21,7 +22,7 @@ from chainrule.frontend.operands import (
 )
 from chainrule.frontend.operands import reshape as reshape_node
 from chainrule.frontend.options import refuse_out
-from chainrule.frontend.value import describe, known_extent
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Node
 from chainrule.ir.types import dtype_of

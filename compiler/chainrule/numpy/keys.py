@@ -11,8 +11,9 @@ import numpy as np
 from chainrule.errors import DTypeError, OutOfRangeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, clamped, decide
+from chainrule.frontend.extents import SymbolicExtent, plain_extent
 from chainrule.frontend.locate import user_line
-from chainrule.frontend.value import SymbolicExtent, describe, plain_extent
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Dim, Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL

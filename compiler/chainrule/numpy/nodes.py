@@ -12,6 +12,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.context import current_graph
 from chainrule.frontend.dispatch import first_traced
+from chainrule.frontend.extents import SymbolicExtent, plain_shape
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     Operand,
@@ -22,7 +23,7 @@ from chainrule.frontend.operands import (
     node_of,
     reshape,
 )
-from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_shape
+from chainrule.frontend.value import Value, describe
 from chainrule.ir.dims import Extent, Shape, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, dtype_of

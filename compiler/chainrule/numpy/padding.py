@@ -11,13 +11,13 @@ from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.extents import known_extent
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
     broadcast_to_shape,
     node_of,
 )
-from chainrule.frontend.value import known_extent
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Node
 from chainrule.numpy.indexing import take

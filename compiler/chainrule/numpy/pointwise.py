@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function
+from chainrule.frontend.extents import SymbolicExtent
 from chainrule.frontend.operands import (
     Operand,
     as_operand,
@@ -22,7 +23,7 @@ from chainrule.frontend.operands import (
     resolve,
     shape_of,
 )
-from chainrule.frontend.value import SymbolicExtent, Value
+from chainrule.frontend.value import Value
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of
 

@@ -11,9 +11,10 @@ from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.dispatch import array_function
+from chainrule.frontend.extents import plain_extent
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import reshape as reshape_node
-from chainrule.frontend.value import describe, plain_extent
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Node
 from chainrule.numpy.nodes import each_axis, joined, normalized_axes, part, sliced, to_node

@@ -11,6 +11,7 @@ from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, divisible, equal
 from chainrule.frontend.dispatch import array_function, first_traced, newer
+from chainrule.frontend.extents import plain_shape, symbolic
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
@@ -21,7 +22,7 @@ from chainrule.frontend.operands import (
     shape_of,
 )
 from chainrule.frontend.operands import reshape as reshape_node
-from chainrule.frontend.value import describe, plain_shape, symbolic
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Dim, Shape, has_quotient, show_extent, size_of
 from chainrule.numpy.nodes import (
     asked_shape,

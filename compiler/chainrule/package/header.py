@@ -287,6 +287,8 @@ def _violated(guard: Guard, names: Sequence[str]) -> str:
     match guard.kind:
         case "eq":
             return f"{left} != {right}"
+        case "ne":
+            return f"{left} == {right}"
         case "ge":
             return f"{left} < {right}"
         case "divides":

@@ -10,8 +10,8 @@ import numpy as np
 from chainrule.errors import StructureError, explain
 from chainrule.frontend.arguments import Spec
 from chainrule.frontend.array import Array
+from chainrule.frontend.extents import plain_shape
 from chainrule.frontend.pytree import tree_flatten
-from chainrule.frontend.value import plain_shape
 from chainrule.ir.types import Type, dtype_of
 from chainrule.ops.control import results_of
 from chainrule.transform.closing import leaves_of

@@ -15,10 +15,11 @@ from chainrule.errors import DTypeError, ShapeError, StructureError, Unsupported
 from chainrule.frontend.arguments import name_of
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, decide
+from chainrule.frontend.extents import SymbolicExtent, plain_extent, symbolic
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, difference
-from chainrule.frontend.value import SymbolicExtent, Value, describe, plain_extent, symbolic
+from chainrule.frontend.value import Value, describe
 from chainrule.ir.body import Body
 from chainrule.ir.dims import Dim, Extent, show_extent
 from chainrule.ir.graph import Graph, Node

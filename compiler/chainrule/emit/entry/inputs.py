@@ -204,4 +204,4 @@ def _check_guard(frame: Frame, kind: str, left: Value, right: Value) -> None:
         remainder = b.binary("srem", right, left)
         frame.require(b.icmp("eq", remainder, b.const(I64, 0)))
     else:
-        frame.require(b.icmp({"eq": "eq", "ge": "sge"}[kind], left, right))
+        frame.require(b.icmp({"eq": "eq", "ne": "ne", "ge": "sge"}[kind], left, right))
