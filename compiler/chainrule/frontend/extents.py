@@ -149,7 +149,9 @@ class SymbolicExtent(Dim, InGraph):
 
     # Comparisons
 
-    __hash__ = Dim.__hash__
+    def __hash__(self) -> int:
+        # Of a set or a dict's keys only some are compared, and which would be forgotten.
+        self._unknown("cannot hash", "compare it with ==, or look it up in a tuple")
 
     def __eq__(self, other: object) -> Any:
         if isinstance(other, Value | np.ndarray):
@@ -215,13 +217,12 @@ class SymbolicExtent(Dim, InGraph):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return apply_ufunc(ufunc, method, inputs, kwargs)
 
-    def _unknown(self, what: str) -> NoReturn:
-        refuse(
-            f"{what} the extent {self}, which is known only when the compiled function is called",
-            None,
-            "compute with the extent itself, use array functions instead of a Python loop, or give "
-            "the extent as a number in dims=",
-        )
+    def _unknown(
+        self, what: str, hint: str = "compute with the extent itself, use array functions instead "
+        "of a Python loop, or give the extent as a number in dims=",
+    ) -> NoReturn:  # fmt: skip
+        known = "which is known only when the compiled function is called"
+        refuse(f"{what} the extent {self}, {known}", None, hint)
 
 
 def _with(ufunc: np.ufunc, a: Any, b: Any) -> Any:

@@ -34,6 +34,7 @@ from chainrule.numpy.nodes import (
     graph_of_any,
     normalized_axes,
     part,
+    shifted,
     to_node,
 )
 
@@ -264,11 +265,11 @@ def geomspace(
     )
 
 
-def _band(graph: Graph, rows: Extent, columns: Extent, k: int) -> tuple[Node, Node]:
+def _band(graph: Graph, rows: Extent, columns: Extent, k: Any) -> tuple[Node, Node]:
     """Return the row's number plus k, and the column's number, at every place."""
     shape = (rows, columns)
     return (
-        graph.broadcast(_counter(graph, rows) + k, shape, (0,)),
+        graph.broadcast(shifted(_counter(graph, rows), k), shape, (0,)),
         graph.broadcast(_counter(graph, columns), shape, (1,)),
     )
 
@@ -279,7 +280,7 @@ def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float) -> Array:
     graph = graph_of_any([N, M, k])
     rows = known_extent(N)
     columns = rows if M is None else known_extent(M)
-    here, there = _band(graph, rows, columns, known_extent(k))
+    here, there = _band(graph, rows, columns, k)
     return Array(cast(here.equals(there), dtype_of(dtype)))
 
 
@@ -295,7 +296,7 @@ def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = float) -> Array:
     graph = graph_of_any([N, M, k])
     rows = known_extent(N)
     columns = rows if M is None else known_extent(M)
-    here, there = _band(graph, rows, columns, known_extent(k))
+    here, there = _band(graph, rows, columns, k)
     return Array(cast(here >= there, dtype_of(dtype)))
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from chainrule.errors import DTypeError, OutOfRangeError, ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
-from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function
+from chainrule.frontend.dispatch import IMPLEMENTATIONS, array_function, first_traced
+from chainrule.frontend.extents import plain_shape, symbolic
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     as_operand,
@@ -28,7 +29,7 @@ from chainrule.ir.dims import Dim, Extent, show_extent, size_of
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I32, I64
 from chainrule.numpy.keys import Picked, parse
-from chainrule.numpy.nodes import normalized_axes, permuted, sliced
+from chainrule.numpy.nodes import normalized_axes, permuted, shifted, sliced
 
 __all__ = ["diag", "diag_indices_from", "diagflat", "diagonal", "take", "take_along_axis", "trace"]
 
@@ -196,6 +197,8 @@ def take(
         IndexError: An index is out of range, unless `mode` is `clip` or `wrap`.
     """
     del out
+    if first_traced([indices]) is not None:
+        indices = IMPLEMENTATIONS[np.asarray](indices)
     operands = [as_operand(a), as_operand(indices)]
     graph = graph_of(operands)
     node = node_of(operands[0], graph)
@@ -261,25 +264,29 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
 # Diagonals
 
 
-def diagonal_node(node: Node, first: int, second: int, offset: int = 0) -> Node:
+def diagonal_node(node: Node, first: int, second: int, offset: Any = 0) -> Node:
     """Return the other axes, then the elements with equal indices on two axes."""
     rest = [i for i in range(node.type.rank) if i not in (first, second)]
     lined = permuted(node, [*rest, first, second])
     rows, columns = lined.shape[-2:]
     lead = lined.shape[:-2]
     graph = node.graph
-    if isinstance(rows, int) and isinstance(columns, int):
+    if isinstance(rows, int) and isinstance(columns, int) and isinstance(offset, int):
         top, left = max(-offset, 0), max(offset, 0)
         length = max(min(rows - top, columns - left), 0)
         flat = reshape(lined, (*lead, rows * columns))
         start = top * columns + left if length else 0
         zeros = [0] * len(lead)
         return sliced(flat, [*zeros, start], [*lead, length], [*[1] * len(lead), columns + 1])
-    if rows != columns or offset:
-        raise UnsupportedError(
-            explain("a diagonal of an axis of unknown extent must be that of a square matrix",
-                    f"operand  {describe(node)}", f"at  {user_line()}")
-        )  # fmt: skip
+    if rows != columns or offset != 0:
+        # That of the square which begins where the diagonal does.
+        corner = (max(-offset, 0), max(offset, 0))
+        below, right = (
+            symbolic(n, graph) - c for n, c in zip((rows, columns), corner, strict=True)
+        )
+        (rows,) = plain_shape((max(min(below, right), 0),))
+        starts = [*([0] * len(lead)), *(plain_shape(corner) if rows != 0 else (0, 0))]
+        lined = sliced(lined, starts, [*lead, rows, rows], [1] * lined.type.rank)
     rank = lined.type.rank
     counters = [
         graph.broadcast(graph.call("iota", length=rows, dtype=I64), lined.shape, (a,))
@@ -314,13 +321,15 @@ def diag(v: Any, k: int = 0) -> Any:
         raise ShapeError(explain("diag takes one or two axes", f"operand  {describe(node)}",
                                  f"at  {user_line()}"))  # fmt: skip
     graph, extent = node.graph, node.shape[0]
-    size = extent + abs(k)
-    rows = node if not k else graph.call(
-        "place", node, starts=(max(-k, 0),), shape=(size,), steps=(1,)
-    )  # fmt: skip
+    rows, size = node, extent
+    if k != 0:
+        size, top = plain_shape((extent + abs(k), max(-k, 0)))
+        rows = graph.call("place", node, starts=(top,), shape=(size,), steps=(1,))
     shape = (size, size)
     counter = graph.call("iota", length=size, dtype=I64)
-    on = graph.broadcast(counter + k, shape, (0,)).equals(graph.broadcast(counter, shape, (1,)))
+    on = graph.broadcast(shifted(counter, k), shape, (0,)).equals(
+        graph.broadcast(counter, shape, (1,))
+    )
     return Array(graph.select(on, graph.broadcast(rows, shape, (0,)), 0))
 
 

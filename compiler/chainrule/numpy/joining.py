@@ -23,7 +23,7 @@ from chainrule.frontend.operands import (
 from chainrule.frontend.operands import reshape as reshape_node
 from chainrule.frontend.options import refuse_out
 from chainrule.frontend.value import describe
-from chainrule.ir.dims import Dim
+from chainrule.ir.dims import smaller
 from chainrule.ir.graph import Node
 from chainrule.ir.types import dtype_of
 from chainrule.numpy.keys import normalize_slice
@@ -182,12 +182,12 @@ def _cut(ary: Any, sections: Any, axis: int, *, exact: bool) -> list[Array]:
     extent = node.shape[at]
     if not isinstance(sections, Sequence | np.ndarray):
         count = int(sections)
-        if exact or isinstance(extent, Dim):
+        if exact:
             why = f"split: the axis does not divide into {count} equal parts"
             each = divisible(node.graph, extent, count, why)
             return [Array(part(node, at, each * i, each)) for i in range(count)]
-        sizes = [extent // count + (i < extent % count) for i in range(count)]
-        places: list[Any] = [sum(sizes[:i]) for i in range(1, count)]
+        each, more = extent // count, extent % count
+        places: list[Any] = [each * i + smaller(more, i) for i in range(1, count)]
     else:
         places = [known_extent(p) for p in sections]
     ends: list[Any] = [*places, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -241,11 +242,13 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
         ShapeError: Paired extents differ.
     """
     x, y = pair(a, b)
-    if isinstance(axes, int | np.integer):
-        first: Any = range(x.type.rank - int(axes), x.type.rank)
-        second: Any = range(int(axes))
-    else:
+    first: Sequence[int]
+    second: Sequence[int]
+    if isinstance(axes, Sequence | np.ndarray):
         first, second = ([s] if isinstance(s, int) else list(s) for s in axes)
+    else:
+        count = operator.index(axes)
+        first, second = range(x.type.rank - count, x.type.rank), range(count)
     if len(first) != len(second):
         raise ShapeError(explain("tensordot: axes pair up", f"axes  {axes}", f"at  {user_line()}"))
     pairs = [

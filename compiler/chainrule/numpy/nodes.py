@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,8 +32,8 @@ from chainrule.ir.types import BOOL, dtype_of
 __all__ = [
     "Axis", "asked_shape", "checked_broadcast", "converted", "each_axis", "given",
     "graph_of_any", "joined",
-    "kept", "mask_of", "masked", "normalized_axes", "part", "permuted", "shown", "sliced",
-    "to_node",
+    "kept", "mask_of", "masked", "normalized_axes", "part", "permuted", "shifted",
+    "shown", "sliced", "to_node",
 ]  # fmt: skip
 
 
@@ -134,6 +135,13 @@ def permuted(node: Node, axes: Sequence[int]) -> Node:
         if order == tuple(range(len(order)))
         else node.graph.call("transpose", node, axes=order)
     )
+
+
+def shifted(counter: Node, by: Any) -> Node:
+    """Add a whole number or an extent to every element of an array of integers."""
+    if isinstance(by, SymbolicExtent):
+        return counter + counter.graph.broadcast(node_of(by, counter.graph), counter.shape, ())
+    return counter + operator.index(by)
 
 
 def sliced(
