@@ -196,7 +196,9 @@ class Binding:
             return id(self._kept[name])
         return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
 
-    def __del__(self) -> None:
+    def __del__(self, finalizing: Any = sys.is_finalizing) -> None:
+        if finalizing():  # the process's memory goes with it, and ctypes may be gone already
+            return
         arena = getattr(self, "_arena", None)
         if arena is not None and arena.value:
             # The word below an arena is the address of the block it lies in.

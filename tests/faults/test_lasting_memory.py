@@ -225,3 +225,13 @@ def test_captured_arrays_do_not_stay_in_llvm() -> None:
         print(resident() - first)
     """)
     assert float(done.stdout) < 12 * 1024, "kB; 24 MB when each table stayed"
+
+
+def test_a_function_at_the_end_of_the_process_says_nothing() -> None:
+    done = run("""
+        import numpy as np
+        import chainrule as cr
+        kept = cr.jit(lambda x: cr.scan(lambda c, y: (c + y, c * y), 0.0, x))
+        print(kept(np.ones(3))[0])
+    """)
+    assert (done.stdout, done.stderr, done.returncode) == ("3.0\n", "", 0)

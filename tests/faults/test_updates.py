@@ -125,6 +125,36 @@ def test_c1_derivatives_of_such_loops_cost_a_constant_more(kind: str) -> None:
         assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
 
 
+@pytest.mark.parametrize("numerics", ["fast", "strict"])
+def test_c1_the_slope_of_what_is_written_is_linear_in_how_much_is(numerics: str) -> None:
+    def total(v: Any, x: Any, i: Any) -> Any:
+        return cnp.sum(x.at[i].set(v) ** 2)
+
+    def work(count: int) -> int:
+        given = np.ones(count), np.ones(100), np.zeros(count, np.int64)
+        return turns_of(cr.grad(total), *given, numerics=numerics)
+
+    assert work(8000) < 2.5 * work(4000)
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 17, 60])
+def test_c1_of_equal_places_the_last_one_has_the_slope(count: int) -> None:
+    rng = np.random.default_rng(count)
+    x, v = rng.normal(size=(7, 2)), rng.normal(size=(3, count, 2))
+    index = rng.integers(-7, 7, size=(3, count))
+
+    def total(v: Any, i: Any) -> Any:
+        return cnp.sum(cnp.asarray(x).at[i].set(v) ** 3)
+
+    for one, at, found in zip(v, index, cr.jit(cr.vmap(cr.grad(total)))(v, index), strict=True):
+        expected = np.zeros((count, 2))
+        last = {a % 7: k for k, a in enumerate(at)}
+        for k in last.values():
+            expected[k] = 3.0 * one[k] ** 2
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+        np.testing.assert_allclose(cr.jit(cr.grad(total))(one, at), expected, rtol=1e-13)
+
+
 def _put(y: Any, key: Any, value: Any) -> None:
     y[key] = value
 

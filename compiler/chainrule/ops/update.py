@@ -167,13 +167,26 @@ def _merged(index: Sequence[Node], extents: Sequence[Extent]) -> Node:
     return total
 
 
+FEW: Final = 16
+"Entries of an index that are compared in pairs: fewer than the places there usually are."
+
+
 def _wins(x: Node, index: Sequence[Node], axes: tuple[int, ...], batch: int) -> Node:
-    """Tell which entries of an index no later entry equals: quadratic in their number."""
+    """Tell which entries of an index no later entry equals."""
     graph = x.graph
     at = _merged(index, [x.shape[a] for a in axes])
     count = size_of(at.shape[batch:])
     flat = graph.call("reshape", at, shape=(*at.shape[:batch], count))
-    shape, lead = (*flat.shape, count), tuple(range(batch))
+    if isinstance(count, int) and count <= FEW:
+        last = _equalled_by_no_later(flat, count, batch)
+    else:
+        last = _stays_written(flat, count, size_of(x.shape[a] for a in axes), batch)
+    return graph.call("reshape", last, shape=at.shape)
+
+
+def _equalled_by_no_later(flat: Node, count: int, batch: int) -> Node:
+    """Compare all pairs of entries."""
+    graph, shape, lead = flat.graph, (*flat.shape, count), tuple(range(batch))
     counter = graph.call("iota", length=count, dtype=I64)
     same = graph.broadcast(flat, shape, (*lead, batch)).equals(
         graph.broadcast(flat, shape, (*lead, batch + 1))
@@ -182,8 +195,19 @@ def _wins(x: Node, index: Sequence[Node], axes: tuple[int, ...], batch: int) -> 
         counter, shape, (batch,)
     )
     beaten = graph.call("cast", same & later, dtype=I64)
-    last = graph.call("sum", beaten, axes=(batch + 1,)).equals(0)
-    return graph.call("reshape", last, shape=at.shape)
+    return graph.call("sum", beaten, axes=(batch + 1,)).equals(0)
+
+
+def _stays_written(flat: Node, count: Extent, size: Extent, batch: int) -> Node:
+    """Write each entry's number at its place, and see whether it is there in the end."""
+    graph, lead = flat.graph, flat.shape[:batch]
+    counter = graph.call("iota", length=count, dtype=I64)
+    counter = graph.broadcast(counter, flat.shape, (batch,))
+    written = graph.call(
+        "update", graph.full((*lead, size), 0, I64), counter, flat, axes=(batch,), batch=batch,
+        starts=(), steps=(), how="set", distinct=False,
+    )  # fmt: skip
+    return graph.call("gather", written, flat, batch=batch).equals(counter)
 
 
 def _pull(
