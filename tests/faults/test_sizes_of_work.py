@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.faults.turns import lowered_of, turns_of
+from tests.faults.turns import lowered_of, turns, turns_of
 
 import chainrule as cr
 import chainrule.numpy as cnp
@@ -23,6 +23,37 @@ RANK_ONE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "a batch of one": lambda a, b: cnp.sum(a[:, :, None] * b[:, None, :], axis=0),
     "in a batch": lambda a, b: (a[:, :, None] @ b[:, None, :])[0],
 }
+
+
+CHAINS: Final[Mapping[str, Callable[[Any, Any, Any], Any]]] = {
+    "on the left": lambda p, a, b: p @ b,
+    "on the right": lambda p, a, b: a @ p,
+    "in the middle": lambda p, a, b: a @ p @ b,
+    "scaled": lambda p, a, b: (2.0 * p) @ b,
+    "transposed": lambda p, a, b: p.T @ b,
+    "a vector": lambda p, a, b: p @ b[0],
+}
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["static", "named"])
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("kind", RANK_ONE)
+def test_c4_products_of_rank_one_are_multiplied_by_their_vectors(
+    kind: str, chain: str, named: bool
+) -> None:
+    n = 60
+    rng = np.random.default_rng(len(kind))
+    u, v, a, b = (rng.normal(size=s) for s in ((1, n), (1, n), (n, n), (n, n)))
+
+    def fn(u: Any, v: Any, a: Any, b: Any) -> Any:
+        return CHAINS[chain](RANK_ONE[kind](u, v), a, b)
+
+    dims: Any = {"u": (1, "n"), "v": (1, "n"), "a": ("n", "n"), "b": ("n", "n")} if named else None
+    expected = CHAINS[chain](np.outer(u[0], v[0]), a, b)
+    np.testing.assert_allclose(cr.jit(fn, dims=dims)(u, v, a, b), expected, rtol=1e-10, atol=1e-10)
+    lowered = lowered_of(fn, u, v, a, b, dims=dims)
+    if (kind, chain) != ("a batch of one", "scaled"):  # the reshape keeps the factors apart
+        assert turns(lowered.runs, {"n": n}) < 6 * n * n
 
 
 def _accumulated(product: Callable[[Any, Any], Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from chainrule.ir.dims import Extent, Shape
 from chainrule.ir.graph import Node, constant_value
 from chainrule.optimize.rewrite import Step
 
-__all__ = ["VIEWS"]
+__all__ = ["VIEWS", "unit_axes"]
 
 
 def _of_constant(node: Node) -> Node | None:
@@ -55,7 +55,7 @@ def _reshape(node: Node) -> Node | None:
 
 def _reshaped_broadcast(node: Node, x: Node) -> Node | None:
     """Turn a reshape that adds or drops axes of extent 1 into another broadcast."""
-    moved = _unit_axes(x.shape, node.shape)
+    moved = unit_axes(x.shape, node.shape)
     if moved is None:
         return None
     axes = x.attributes["axes"]
@@ -68,7 +68,7 @@ def _reshaped_broadcast(node: Node, x: Node) -> Node | None:
     return node.graph.broadcast(source, node.shape, kept)
 
 
-def _unit_axes(old: Shape, new: Shape) -> list[int | None] | None:
+def unit_axes(old: Shape, new: Shape) -> list[int | None] | None:
     """Say where each axis goes if only axes of extent 1 come and go (None: it goes)."""
     moved: list[int | None] = []
     j = 0
