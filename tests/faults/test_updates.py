@@ -120,9 +120,64 @@ def test_c1_derivatives_of_such_loops_cost_a_constant_more(kind: str) -> None:
     # Of places that may be equal, which one was set last is a mask over the whole in reverse.
     for made in slopes[1:] if kind == "rows picked" else slopes:
         assert turns_of(made, y) < 2 * STEP * n, made
-    if kind != "branches":
-        # Of branches that examples take apart, both run, and a selection goes through the arrays.
-        assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
+    assert turns_of(cr.vmap(fn), np.stack([y, y, y])) < 4 * STEP * n
+
+
+def _changed(y: Any, key: Any, how: str, value: Any) -> Any:
+    """Return `y` with a part changed, traced or in NumPy."""
+    if not isinstance(y, np.ndarray):
+        return getattr(y.at[key], how)(value)
+    y = y.copy()
+    if how == "add":
+        np.add.at(y, key, value)
+    else:
+        y[key] = value
+    return y
+
+
+# What two branches write, given an array of (4, 3), a row and a column.
+SIDES: Final[Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
+    "set, nothing": (lambda y, i, j: _changed(y, i, "set", y[i - 1] * 2), lambda y, i, j: y),
+    "nothing, add": (lambda y, i, j: y, lambda y, i, j: _changed(y, (i, j), "add", 0.5)),
+    "set, add": (
+        lambda y, i, j: _changed(y, i, "set", -y[i - 1]),
+        lambda y, i, j: _changed(y, (i, j), "add", y[0, 0]),
+    ),
+    "equal places": (
+        lambda y, i, j: _changed(y, (np.array([1, 1, 2]), j), "add", 1.0),
+        lambda y, i, j: _changed(y, (np.array([1, 1, 2]), j), "set", 2.0),
+    ),
+    "two in a row": (
+        lambda y, i, j: _changed(_changed(y, i, "add", 1.0), (i, j), "set", y[i, j] * 3),
+        lambda y, i, j: _changed(y, (i, slice(0, 2)), "set", y[i, 1:]),
+    ),
+    "columns": (
+        lambda y, i, j: _changed(y, (slice(None), 1), "set", y[:, 0] + 1),
+        lambda y, i, j: _changed(y, (slice(None, None, -2), 2), "add", 7.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("numerics", ["fast", "strict"])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("name", SIDES)
+def test_c1_branches_that_write_are_those_of_numpy_side_by_side(
+    name: str, swapped: bool, numerics: str
+) -> None:
+    sides = SIDES[name][::-1] if swapped else SIDES[name]
+    rng = np.random.default_rng(5)
+    y = np.where(rng.random((6, 4, 3)) < 0.2, -0.0, rng.normal(size=(6, 4, 3)))
+    i, j, p = rng.integers(-3, 4, size=6), rng.integers(-3, 3, size=6), rng.random(6) < 0.5
+
+    def fn(y: Any, i: Any, j: Any, p: Any) -> Any:
+        return cr.cond(p, sides[0], sides[1], y, i, j)
+
+    expected = np.stack(
+        [sides[0 if q else 1](a, b, c) for a, b, c, q in zip(y, i, j, p, strict=True)]
+    )
+    found = cr.jit(cr.vmap(fn), numerics=numerics)(y, i, j, p)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
 
 
 @pytest.mark.parametrize("numerics", ["fast", "strict"])

@@ -16,13 +16,16 @@ from chainrule.ir.op import Kind
 from chainrule.ir.walk import rebuild, topological, users
 from chainrule.ops.control import Loop
 from chainrule.ops.laying import added_at, laid
-from chainrule.ops.update import selected, single
+from chainrule.ops.update import other_axes, picked, selected, single
+from chainrule.optimize.contractions import peeled
 from chainrule.optimize.rewrite import Step, same_number
 
 __all__ = ["UPDATES", "merged", "settled"]
 
 DEPTH: Final = 32
 "Updates that a slice is looked up behind, at most."
+CHOSEN: Final = 8
+"Updates of a branch that are chosen one by one, at most."
 LONG: Final = 4
 "Updates of updates from which on memory is better than so many selections for each element."
 
@@ -91,7 +94,75 @@ def _within(part: Node, update: Node) -> list[tuple[Extent, int]] | None:
     return found if certain and found else None
 
 
-UPDATES: Final = (Step(("slice",), _slice_of_update),)
+# Choosing between what was written
+
+
+def _choice_of_updates(node: Node) -> Node | None:
+    """Choose what is written, not between whole arrays that differ in the part alone.
+
+    Where a condition is that of a whole example, as when branches run side by side under `vmap`.
+    """
+    condition, *sides = node.args
+    lines = [_line(x) for x in sides]
+    base = next((x for x in lines[0] if x in lines[1]), None)
+    if base is None or sides[0] is sides[1]:
+        return None
+    core, axes = peeled(condition, tuple(range(node.type.rank)))
+    found = base
+    for line, taken in zip(lines, (True, False), strict=True):
+        for u in reversed(line[: line.index(base)]):
+            _, v, *index = u.args
+            at = _axes_of_part(u, axes)
+            if at is None or not _is_small(v, u):
+                return None
+            new = (v, _kept(found, u)) if taken else (_kept(found, u), v)
+            chosen = node.graph.select(node.graph.broadcast(core, v.shape, at), *new)
+            found = node.graph.apply(u.op, (found, chosen, *index), u.attrs)
+    return found
+
+
+def _line(x: Node) -> list[Node]:
+    """Return an array and what it is an update of, and so on."""
+    found = [x]
+    while found[-1].op.kind is Kind.UPDATE and len(found) <= CHOSEN:
+        found.append(found[-1].args[0])
+    return found
+
+
+def _axes_of_part(update: Node, axes: Sequence[int]) -> tuple[int, ...] | None:
+    """Return which axes of what is written are these of the whole, if it has all of each."""
+    x, v = update.args[:2]
+    given = update.attributes
+    rest = other_axes(x.type.rank, given["axes"], given["batch"])
+    found = []
+    for a in axes:
+        if a < given["batch"]:
+            found.append(a)
+            continue
+        if a not in rest:
+            return None
+        k = rest.index(a)
+        to = v.type.rank - len(rest) + k
+        if (given["starts"][k], given["steps"][k], v.shape[to]) != (0, 1, x.shape[a]):
+            return None
+        found.append(to)
+    return tuple(found)
+
+
+def _kept(x: Node, update: Node) -> Node:
+    """Return what an update of `x` would write that changes nothing."""
+    v, given = update.args[1], update.attributes
+    if given["how"] == "add":
+        # x + -0.0 is x, whichever zero x is.
+        return x.graph.full(v.shape, -0.0 if v.dtype.is_float else 0, v.dtype)
+    where = {k: given[k] for k in ("axes", "batch", "starts", "steps")}
+    return picked(x, update.args[2:], v.shape, **where)
+
+
+UPDATES: Final = (
+    Step(("slice",), _slice_of_update),
+    Step(("select",), _choice_of_updates),
+)
 
 
 def merged(results: Sequence[Node]) -> list[Node]:
