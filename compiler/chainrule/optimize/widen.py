@@ -101,8 +101,9 @@ class _Widening:
 
     def _made(self, node: Node, args: tuple[Node, ...]) -> Node:
         pairs = list(zip(node.args, args, strict=True))
-        # What is written into an array is rounded to its type: the rest of it stays as it is.
-        into = node.op.kind is Kind.UPDATE
+        # What is written into an array of 16 bits is rounded: the rest of it stays as it is.  One
+        # that is float32 already, as a loop carries it, takes what is written as it is.
+        into = node.op.kind is Kind.UPDATE and node.args[0] not in self.unrounded
         if moves(node) and (into or not any(old in self.unrounded for old in node.args)):
             self._move(node, pairs)
             return self.graph.apply(node.op, args, node.attrs)
