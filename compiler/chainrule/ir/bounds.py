@@ -7,8 +7,8 @@ prove is guarded when the compiled function is entered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from chainrule.ir.dims import (
     Atom,
@@ -20,7 +20,10 @@ from chainrule.ir.dims import (
     names_of,
 )
 
-__all__ = ["never_negative"]
+__all__ = ["Interval", "Sizes", "interval_of", "never_negative"]
+
+Sizes: TypeAlias = Mapping[Monomial, int]
+"Products of dims, and the largest number that each can be."
 
 _TRIED: Final = (0, 1, 7, 1 << 20)
 "Numbers for all dims that show most of what is not certain, before a proof is looked for."
@@ -156,3 +159,71 @@ def _without(factors: Monomial, part: Monomial) -> tuple[Factor, ...] | None:
             return None
         left.remove(f)
     return None if any(isinstance(f, Atom) for f in left) else tuple(left)
+
+
+# Intervals
+
+
+class Interval(NamedTuple):
+    """Numbers between two ends; an end that is None is not known."""
+
+    low: int | None
+    high: int | None
+
+
+def interval_of(extent: Extent, largest: Sizes) -> Interval:
+    """Return ends that an extent never passes, given bounds on products of dims.
+
+    Interval arithmetic, linear in the terms; divisors are positive.
+    """
+    if isinstance(extent, int):
+        return Interval(extent, extent)
+    lows: list[int | None] = []
+    highs: list[int | None] = []
+    for factors, number in extent.terms:
+        ends = _of_product(factors, largest)
+        low, high = ends if number > 0 else ends[::-1]
+        lows.append(None if low is None else number * low)
+        highs.append(None if high is None else number * high)
+    return Interval(_total(lows), _total(highs))
+
+
+def _total(ends: Sequence[int | None]) -> int | None:
+    known = [e for e in ends if e is not None]
+    return sum(known) if len(known) == len(ends) else None
+
+
+def _of_product(factors: Monomial, largest: Sizes) -> Interval:
+    low: int | None = 1
+    high: int | None = 1
+    for f in factors:
+        one = _of_atom(f, largest) if isinstance(f, Atom) else Interval(0, largest.get((f,)))
+        if len(factors) > 1 and (one.low is None or one.low < 0):
+            # Of products with a factor of either sign nothing is said but what is known of all.
+            low = high = None
+            break
+        low = None if one.low is None or low is None else low * one.low
+        high = None if one.high is None or high is None else high * one.high
+    known = largest.get(factors)
+    return Interval(low, min((e for e in (high, known) if e is not None), default=None))
+
+
+def _of_atom(atom: Atom, largest: Sizes) -> Interval:
+    left, right = interval_of(atom.left, largest), interval_of(atom.right, largest)
+    lows = [e for e in (left.low, right.low) if e is not None]
+    highs = [e for e in (left.high, right.high) if e is not None]
+    match atom.kind:
+        case "min":
+            return Interval(min(lows) if len(lows) == 2 else None, min(highs, default=None))
+        case "max":
+            return Interval(max(lows, default=None), max(highs) if len(highs) == 2 else None)
+        case "mod":
+            return Interval(0, None if right.high is None else right.high - 1)
+    if isinstance(atom.right, int):
+        by = atom.right
+        return Interval(*(None if e is None else e // by for e in left))
+    # A quotient by 1 or more lies between its dividend and 0, or -1.
+    return Interval(
+        None if left.low is None else min(left.low, 0),
+        None if left.high is None else max(left.high, -1),
+    )

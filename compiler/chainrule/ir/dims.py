@@ -225,9 +225,19 @@ def larger(a: Extent, b: Extent) -> Extent:
         return max(a, b)
     if a == 0 or b == 0:
         other = b if a == 0 else a
-        if isinstance(other, Dim) and all(c > 0 for _, c in other.terms):
+        if _has_no_minus(other):
             return other
     return a if a == b else Dim((((Atom("max", a, b),), 1),))
+
+
+def _has_no_minus(extent: Extent) -> bool:
+    """Tell whether an extent is at least 0 since nothing in it is negative."""
+    if isinstance(extent, int):
+        return extent >= 0
+    return all(
+        c > 0 and all(isinstance(f, str) or all(map(_has_no_minus, f[1:])) for f in m)
+        for m, c in extent.terms
+    )
 
 
 def ceil_div(a: Extent, b: int) -> Extent:

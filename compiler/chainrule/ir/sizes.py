@@ -12,12 +12,11 @@ Bounds that NumPy clamps are clamped before, by the array functions (`frontend.a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from chainrule.errors import OutOfMemoryError, ShapeError, explain
-from chainrule.ir.bounds import never_negative
+from chainrule.ir.bounds import Sizes, interval_of, never_negative
 from chainrule.ir.dims import (
-    Atom,
     Dim,
     Extent,
     Monomial,
@@ -42,9 +41,6 @@ ADDRESSABLE: Final = 1 << 56
 
 GUARDED: Final = 1 << 62
 "Bytes that guards allow an array: half of the most, so that a few rows more fit without another."
-
-Sizes: TypeAlias = Mapping[Monomial, int]
-"Products of dims, and the largest number that each can be."
 
 
 class Guard(NamedTuple):
@@ -185,12 +181,13 @@ def _largest(inputs: Iterable[Type], known: Iterable[Guard]) -> dict[Monomial, i
     found: dict[Monomial, int] = {}
     for g in known:
         terms = g.right.terms if g.left == GUARDED and isinstance(g.right, Dim) else ()
-        if all(c > 0 for _, c in terms):
+        if all(c > 0 and never_negative(Dim(((m, 1),))) for m, c in terms if m):
             for factors, number in terms:
-                found[factors] = min(GUARDED // number, found.get(factors, GUARDED))
+                if factors:
+                    found[factors] = min(GUARDED // number, found.get(factors, GUARDED))
     for t in inputs:
         size = t.size
-        if isinstance(size, Dim) and len(size.terms) == 1:
+        if isinstance(size, Dim) and len(size.terms) == 1 and size.terms[0][1] > 0:
             ((factors, number),) = size.terms
             bound = ADDRESSABLE // (number * t.dtype.nbytes)
             found[factors] = min(bound, found.get(factors, bound))
@@ -199,38 +196,8 @@ def _largest(inputs: Iterable[Type], known: Iterable[Guard]) -> dict[Monomial, i
 
 def _fits(nbytes: Extent, largest: Sizes) -> bool:
     """Tell whether a size is certainly at most the largest there is."""
-    most = _most(nbytes, largest)
+    most = interval_of(nbytes, largest).high
     return most is not None and most <= LARGEST
-
-
-def _most(extent: Extent, largest: Sizes) -> int | None:
-    """Return a number that an extent never exceeds, if one is known."""
-    if isinstance(extent, int):
-        return extent
-    total = 0
-    for factors, number in extent.terms:
-        bound = 1 if not factors else largest.get(factors)
-        if bound is None and len(factors) == 1 and isinstance(factors[0], Atom):
-            bound = _most_of_atom(factors[0], largest)
-        if number > 0:
-            if bound is None:
-                return None
-            total += number * bound
-    return total
-
-
-def _most_of_atom(atom: Atom, largest: Sizes) -> int | None:
-    left, right = _most(atom.left, largest), _most(atom.right, largest)
-    if atom.kind == "min":
-        return min((n for n in (left, right) if n is not None), default=None)
-    if right is None or (left is None and atom.kind != "mod"):
-        return None
-    if atom.kind == "mod":
-        return right
-    assert left is not None, "said above"
-    if atom.kind == "max":
-        return max(left, right)
-    return max(left, 0) // atom.right if isinstance(atom.right, int) and atom.right > 0 else left
 
 
 def _dominant(sizes: Mapping[Type, Node]) -> list[tuple[Type, Node]]:
@@ -240,7 +207,7 @@ def _dominant(sizes: Mapping[Type, Node]) -> list[tuple[Type, Node]]:
         size = type_.size
         terms = size.terms if isinstance(size, Dim) else ()
         number = type_.dtype.nbytes * (terms[0][1] if len(terms) == 1 else 1)
-        key = terms[0][0] if len(terms) == 1 else size
-        if key not in kept or kept[key][0] < number:
+        key = (terms[0][0], number > 0) if len(terms) == 1 else size
+        if key not in kept or abs(kept[key][0]) < abs(number):
             kept[key] = (number, type_, node)
     return [(type_, node) for _, type_, node in kept.values()]
