@@ -137,3 +137,29 @@ def test_messages_name_the_dims_and_the_line() -> None:
     fn(np.ones(12))
     with pytest.raises(IndexError, match=r"index rows - 10 of axis 0(.|\n)*rows  3(.|\n)*x.shape"):
         fn(np.ones(3))
+
+
+# Slices of one array that fit one another at every length, down to none.
+STENCILS: dict[str, Callable[[Any, Any], Any]] = {
+    "second difference": lambda m, u: u[2:] - 2 * u[1:-1] + u[:-2],
+    "first difference": lambda m, u: u[1:-1] - u[2:],
+    "wide": lambda m, u: u[4:] * u[:-4] - u[2:-2],
+    "backward": lambda m, u: u[:0:-1] + u[-2::-1],
+    "pieces": lambda m, u: m.concatenate([u[:1], u[1:-1] * 2, u[-1:]]),
+    "halves": lambda m, u: u[: len(u) // 2] if m is np else u[: u.shape[0] // 2],
+}
+
+
+@pytest.mark.parametrize("name", STENCILS)
+def test_a0_stencils_fit_at_every_length(name: str) -> None:
+    fn = STENCILS[name]
+    compiled = cr.jit(lambda u: fn(cnp, u), dims={"u": ("n",)})
+    slope = cr.jit(cr.grad(lambda u: cnp.sum(cnp.sin(fn(cnp, u)))), dims={"u": ("n",)})
+    for n in (5, 0, 1, 2, 3, 4, 6, 0, 9):
+        u = np.arange(n) * 1.5
+        np.testing.assert_array_equal(compiled(u), fn(np, u))
+        differences = [
+            (np.sum(np.sin(fn(np, u + h))) - np.sum(np.sin(fn(np, u - h)))) / 2e-6
+            for h in 1e-6 * np.eye(n)
+        ]
+        np.testing.assert_allclose(slope(u), differences, atol=1e-8)

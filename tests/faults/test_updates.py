@@ -430,3 +430,20 @@ def test_b2_axes_of_extent_1(how: str, shape: tuple[int, ...]) -> None:
         np.testing.assert_allclose(found, expected)
     slope = cr.grad(lambda y: sum((cnp.sum(z * y) for z in changed(y)), cnp.sum(y)))(x)
     assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("numerics", ["fast", "strict", "reproducible"])
+@pytest.mark.parametrize("named", [False, True], ids=["static", "named"])
+@pytest.mark.parametrize("loop", ["scan", "fori_loop"])
+def test_rows_picked_before_in_and_after_a_loop(loop: str, named: bool, numerics: str) -> None:
+    def best(rows: Any, ids: Any) -> Any:
+        if loop == "scan":
+            total, _ = cr.scan(lambda d, i: (d + rows[i], None), rows[ids[0]], ids)
+        else:
+            total = cr.fori_loop(0, ids.shape[0], lambda i, d: d + rows[ids[i]], rows[ids[0]])
+        return total[cnp.argmax(total)]
+
+    rows, ids = np.arange(12.0).reshape(4, 3), np.array([0, 1, 2, 0])
+    dims: Any = {"rows": ("k", "m"), "ids": ("n",)} if named else None
+    found = cr.jit(cr.grad(best), dims=dims, numerics=numerics)(rows, ids)
+    np.testing.assert_array_equal(found, [[0, 0, 3], [0, 0, 1], [0, 0, 1], [0, 0, 0]])

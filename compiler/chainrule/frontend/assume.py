@@ -25,7 +25,9 @@ from chainrule.ir.dims import (
 from chainrule.ir.graph import Graph, Guard
 from chainrule.ir.sizes import facts_of, not_negative
 
-__all__ = ["at_least", "at_most", "clamped", "decide", "decide_equal", "divisible", "equal"]
+__all__ = [
+    "at_least", "at_most", "clamped", "counted", "decide", "decide_equal", "divisible", "equal",
+]  # fmt: skip
 
 _LARGE: Final = 1 << 20
 "What every dim is taken to be where no call says: programs without numbers are for long arrays."
@@ -70,6 +72,13 @@ def clamped(graph: Graph, extent: Extent, low: Extent, high: Extent, why: str) -
     if not decide(graph, extent, low, why):
         return low
     return extent if decide(graph, high, extent, why) else high
+
+
+def counted(graph: Graph, extent: Extent, why: str) -> Extent:
+    """Return how many there are of what an extent counts: none where it is negative."""
+    if not decide(graph, extent, 0, why) or never_negative(extent * -1, facts_of(graph.guards)):
+        return 0
+    return extent
 
 
 def at_least(

@@ -49,7 +49,8 @@ def by_need(
 
     Arguments come first; of a node's arguments, the one behind the longest chain.  What is cheap
     to reach is then made where it is used, not kept from where it could be made.  `before` names
-    further nodes that come before some, in an order that has no cycle.
+    further nodes that come before some, in an order that has no cycle; those that no output needs
+    are left out.
     """
     results = list(dict.fromkeys(outputs))
     depth: dict[Node, int] = {}
@@ -69,7 +70,7 @@ def by_need(
             waiting.append((node, True))
             # The last one pushed is visited first.
             args = sorted(dict.fromkeys(node.args), key=lambda x: (depth[x], -x.id))
-            args += earlier.get(node, ())
+            args += [x for x in earlier.get(node, ()) if x in depth]
             waiting += [(x, False) for x in args if x not in done]
     return list(done)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least, decide
+from chainrule.frontend.assume import at_least, counted, decide
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.extents import SymbolicExtent, known_extent
 from chainrule.frontend.locate import user_line
@@ -191,8 +191,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
                     f"at  {user_line()}", hint="scale cnp.arange(n) instead")
         )  # fmt: skip
     span = end - begin if by > 0 else begin - end
-    some = decide(graph, span, 0, "arange: the end comes before the start")
-    length = (span + (abs(by) - 1)) // abs(by) if some else 0
+    span = counted(graph, span, "arange: the end comes before the start")
+    length = (span + (abs(by) - 1)) // abs(by)
     wanted = I64 if dtype is None else dtype_of(dtype)
     counter = _counter(graph, length, wanted if (begin, by) == (0, 1) else I64)
     if (begin, by) == (0, 1):

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import DTypeError, OutOfRangeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least, clamped, decide
+from chainrule.frontend.assume import at_least, clamped, counted, decide
 from chainrule.frontend.extents import SymbolicExtent, plain_extent
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.value import describe
@@ -224,8 +224,7 @@ def _spanned(
     start = ends[0] if low is None else _bound(low, extent, first, last, graph)
     stop = ends[1] if high is None else _bound(high, extent, first, last, graph)
     span = stop - start if step > 0 else start - stop
-    if not decide(graph, span, 0, "a slice ends before it begins"):
-        return 0, 0
+    span = counted(graph, span, "a slice ends before it begins")
     size = abs(step)
     return start, span if size == 1 else (span + (size - 1)) // size
 

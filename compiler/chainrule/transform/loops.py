@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError, explain
 from chainrule.frontend.arguments import name_of
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least, decide
+from chainrule.frontend.assume import at_least, counted
 from chainrule.frontend.extents import SymbolicExtent, plain_extent, symbolic
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, cast, common_dtype, kind_of, shape_of
@@ -321,8 +321,7 @@ def fori_loop(
     opened = carries.settled(turn)
     after = carries.matched(opened.outputs, opened.weak)
     if is_static(first) and is_static(end):
-        some = decide(graph, end, first, "fori_loop: the end comes before the start")
-        steps = end - first if some else 0
+        steps = counted(graph, end - first, "fori_loop: the end comes before the start")
         last, _ = _loop(carries, opened, after, [], steps)
     else:
         test = carries.opened(lambda position, *_: start + position < upper)
