@@ -151,10 +151,14 @@ def added(a: Node, b: Node, *, unite: bool = True) -> Node:
 
 
 def summed(a: Node, b: Node) -> Node:
-    """Add cotangents; of one that is zero but where an index points, only that is added."""
+    """Add cotangents; of one that is zero but where an index points, only that is added.
+
+    So is what slices give back, where the other is an array that an index has been written to.
+    """
     for total, term in ((a, b), (b, a)):
         terms = laid(term)
-        if terms and all(t.index for t in terms) and constant_value(total) != 0:
+        indexed = total.op.kind is Kind.UPDATE and len(total.args) > 2
+        if terms and (indexed or all(t.index for t in terms)) and constant_value(total) != 0:
             found = added_up(total, terms)
             if found is not None:
                 return found

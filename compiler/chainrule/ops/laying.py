@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from chainrule.ir.dims import Extent, Shape, size_of
-from chainrule.ir.graph import Node
+from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
-from chainrule.ops.update import other_axes, picked, wrapped
+from chainrule.ops.update import axes_of_part, other_axes, picked, wrapped
 
 __all__ = ["Laid", "added_at", "added_up", "laid"]
 
@@ -86,11 +86,11 @@ def laid(node: Node) -> list[Laid]:
     Nothing if it is another array, or if they are too many.
     """
     above: list[Node] = []
-    while node.op.kind is Kind.VIEW or node.op.name == "place" or _adds(node):
+    while node.op.kind is Kind.VIEW or node.op.name == "place" or _adds(node) or _masks(node):
         if len(above) == DEEP:
             return []
         above.append(node)
-        node = node.args[0]
+        node = node.args[1 if _masks(node) else 0]
     found: list[Laid] = []
     if node.op.kind is Kind.SCATTER:
         v, index = node.args
@@ -109,7 +109,7 @@ def laid(node: Node) -> list[Laid]:
         if _adds(one):
             found.append(_of_update(one))
             continue
-        move = _VIEWS.get(one.op.name)
+        move = _masked if _masks(one) else _VIEWS.get(one.op.name)
         moved = [move(x, one) for x in found] if move is not None else []
         found = [x for x in moved if x is not None]
         if not found or len(found) < len(moved):
@@ -119,6 +119,28 @@ def laid(node: Node) -> list[Laid]:
 
 def _adds(node: Node) -> bool:
     return node.op.kind is Kind.UPDATE and node.attributes["how"] == "add"
+
+
+def _masks(node: Node) -> bool:
+    return node.op.name == "select" and constant_value(node.args[2]) == 0
+
+
+def _masked(x: Laid, select: Node) -> Laid | None:
+    """Let a mask that is constant along the axes where something is laid be one of what is laid."""
+    mask, axes = select.args[0], tuple(range(len(x.shape)))
+    while mask.op.name == "broadcast":
+        axes = tuple([axes[i] for i in mask.attributes["axes"]])
+        mask = mask.args[0]
+    at = axes_of_part(x.shape, x.v.shape, axes, **x.where)
+    if at is None:
+        return None
+    graph, order = mask.graph, sorted(range(len(at)), key=at.__getitem__)
+    if order != list(range(len(at))):
+        mask, at = graph.call("transpose", mask, axes=tuple(order)), tuple(sorted(at))
+    mask = graph.broadcast(mask, x.v.shape, at)
+    if _masks(x.v) and x.v.args[0] is mask:
+        return x
+    return replace(x, v=graph.select(mask, x.v, 0))
 
 
 def _of_update(node: Node) -> Laid:

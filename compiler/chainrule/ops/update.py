@@ -12,7 +12,7 @@ elements are picked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +24,16 @@ from chainrule.ir.types import I64, Array, Type
 from chainrule.ops._declare import declare
 from chainrule.ops.structure import within
 
-__all__ = ["numbers_written", "other_axes", "picked", "selected", "single", "update", "wrapped"]
+__all__ = [
+    "axes_of_part",
+    "numbers_written",
+    "other_axes",
+    "picked",
+    "selected",
+    "single",
+    "update",
+    "wrapped",
+]
 
 
 def other_axes(rank: int, axes: Sequence[int], batch: int) -> list[int]:
@@ -109,6 +118,30 @@ def single(node: Node) -> bool:
     """Tell whether each index of an update names one place, apart from the batch."""
     batch = node.attributes["batch"]
     return all(e == 1 for i in node.args[2:3] for e in i.shape[batch:])
+
+
+def axes_of_part(
+    x: Shape, v: Shape, asked: Iterable[int], *, axes: tuple[int, ...], batch: int,
+    starts: tuple[Extent, ...], steps: tuple[int, ...],
+) -> tuple[int, ...] | None:  # fmt: skip
+    """Return which axes of what an update writes are these axes of x; None if it lacks some.
+
+    An axis of which only a part is written, or which an index addresses, is not there.
+    """
+    rest = other_axes(len(x), axes, batch)
+    found: list[int] = []
+    for a in asked:
+        if a < batch:
+            found.append(a)
+            continue
+        if a not in rest:
+            return None
+        k = rest.index(a)
+        to = len(v) - len(rest) + k
+        if (starts[k], steps[k], v[to]) != (0, 1, x[a]):
+            return None
+        found.append(to)
+    return tuple(found)
 
 
 def wrapped(index: Node, extent: Extent) -> Node:

@@ -7,7 +7,7 @@ selection by counters is better: it fuses with what reads it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from chainrule.ir.body import Body, with_bodies
 from chainrule.ir.dims import Extent
@@ -16,7 +16,7 @@ from chainrule.ir.op import Kind
 from chainrule.ir.walk import rebuild, topological, users
 from chainrule.ops.control import Loop
 from chainrule.ops.laying import added_at, laid
-from chainrule.ops.update import other_axes, picked, selected, single
+from chainrule.ops.update import axes_of_part, picked, selected, single
 from chainrule.optimize.contractions import peeled
 from chainrule.optimize.rewrite import Step, same_number
 
@@ -112,7 +112,7 @@ def _choice_of_updates(node: Node) -> Node | None:
     for line, taken in zip(lines, (True, False), strict=True):
         for u in reversed(line[: line.index(base)]):
             _, v, *index = u.args
-            at = _axes_of_part(u, axes)
+            at = axes_of_part(u.shape, v.shape, axes, **_where(u))
             if at is None or not _is_small(v, u):
                 return None
             new = (v, _kept(found, u)) if taken else (_kept(found, u), v)
@@ -129,34 +129,18 @@ def _line(x: Node) -> list[Node]:
     return found
 
 
-def _axes_of_part(update: Node, axes: Sequence[int]) -> tuple[int, ...] | None:
-    """Return which axes of what is written are these of the whole, if it has all of each."""
-    x, v = update.args[:2]
-    given = update.attributes
-    rest = other_axes(x.type.rank, given["axes"], given["batch"])
-    found = []
-    for a in axes:
-        if a < given["batch"]:
-            found.append(a)
-            continue
-        if a not in rest:
-            return None
-        k = rest.index(a)
-        to = v.type.rank - len(rest) + k
-        if (given["starts"][k], given["steps"][k], v.shape[to]) != (0, 1, x.shape[a]):
-            return None
-        found.append(to)
-    return tuple(found)
-
-
 def _kept(x: Node, update: Node) -> Node:
     """Return what an update of `x` would write that changes nothing."""
     v, given = update.args[1], update.attributes
     if given["how"] == "add":
         # x + -0.0 is x, whichever zero x is.
         return x.graph.full(v.shape, -0.0 if v.dtype.is_float else 0, v.dtype)
-    where = {k: given[k] for k in ("axes", "batch", "starts", "steps")}
-    return picked(x, update.args[2:], v.shape, **where)
+    return picked(x, update.args[2:], v.shape, **_where(update))
+
+
+def _where(update: Node) -> dict[str, Any]:
+    """Return the attributes that name an update's places."""
+    return {k: update.attributes[k] for k in ("axes", "batch", "starts", "steps")}
 
 
 UPDATES: Final = (
