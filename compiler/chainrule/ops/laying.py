@@ -14,7 +14,7 @@ from typing import Any, Final
 from chainrule.ir.dims import Extent, Shape, size_of
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
-from chainrule.ops.update import axes_of_part, other_axes, picked, wrapped
+from chainrule.ops.update import other_axes, picked, wrapped
 
 __all__ = ["Laid", "added_at", "added_up", "laid"]
 
@@ -126,21 +126,70 @@ def _masks(node: Node) -> bool:
 
 
 def _masked(x: Laid, select: Node) -> Laid | None:
-    """Let a mask that is constant along the axes where something is laid be one of what is laid."""
-    mask, axes = select.args[0], tuple(range(len(x.shape)))
-    while mask.op.name == "broadcast":
-        axes = tuple([axes[i] for i in mask.attributes["axes"]])
-        mask = mask.args[0]
-    at = axes_of_part(x.shape, x.v.shape, axes, **x.where)
-    if at is None:
-        return None
-    graph, order = mask.graph, sorted(range(len(at)), key=at.__getitem__)
-    if order != list(range(len(at))):
-        mask, at = graph.call("transpose", mask, axes=tuple(order)), tuple(sorted(at))
-    mask = graph.broadcast(mask, x.v.shape, at)
-    if _masks(x.v) and x.v.args[0] is mask:
+    """Let a mask be one of what is laid: constant along the axes where that is, or made of it."""
+    mask = select.args[0]
+    if _is_touched(mask, x):
         return x
-    return replace(x, v=graph.select(mask, x.v, 0))
+    found = _part_of(mask, x)
+    if found is None or (_masks(x.v) and x.v.args[0] is found):
+        return None if found is None else x
+    return replace(x, v=x.v.graph.select(found, x.v, 0))
+
+
+def _part_of(mask: Node, x: Laid) -> Node | None:
+    """Return a mask of the whole where something is laid; None unless it is there as a part."""
+    # Which axis of v each axis of the mask is, and the part of it that v has.
+    places: list[tuple[int, tuple[Extent, Extent, int]] | None] = []
+    parts = iter(zip(x.starts, x.v.shape[x.lead :], x.steps, strict=True))
+    to = x.lead
+    for a, extent in enumerate(x.shape):
+        if a < x.batch:
+            places.append((a, (0, extent, 1)))
+        elif a in x.axes:
+            places.append(None)
+        else:
+            places.append((to, next(parts)))
+            to += 1
+    while True:
+        if mask.op.name == "broadcast":
+            places = [places[a] for a in mask.attributes["axes"]]
+        elif mask.op.name == "place":
+            starts, _, steps = mask.attrs
+            inner = [(s, n, k) for s, n, k in zip(starts, mask.args[0].shape, steps, strict=True)]
+            moved = list(places)
+            for i, (place, whole) in enumerate(zip(places, mask.shape, strict=True)):
+                if place is not None and place[1] == inner[i]:
+                    moved[i] = (place[0], (0, inner[i][1], 1))
+                elif inner[i] != (0, whole, 1):
+                    return None
+            places = moved
+        else:
+            break
+        mask = mask.args[0]
+    at = [p[0] for p, n in zip(places, mask.shape, strict=True) if p and p[1] == (0, n, 1)]
+    if len(at) < len(places) or at != sorted(at):
+        return None
+    return mask.graph.broadcast(mask, x.v.shape, tuple(at))
+
+
+def _is_touched(mask: Node, x: Laid) -> bool:
+    """Tell whether a mask holds where something that is not masked itself has been laid."""
+    views: list[Node] = []
+    while mask.op.kind is Kind.VIEW and len(views) < DEEP:
+        views.append(mask)
+        mask = mask.args[0]
+    if not _masks(x.v) or mask.op.name != "greater" or constant_value(mask.args[1]) != 0:
+        return False
+    counts = laid(mask.args[0])
+    for view in reversed(views):
+        move = _VIEWS.get(view.op.name)
+        moved = [move(c, view) for c in counts] if move is not None else []
+        counts = [c for c in moved if c is not None]
+    if len(counts) != 1:
+        return False
+    (count,) = counts
+    same = (count.index, count.where, count.shape) == (x.index, x.where, x.shape)
+    return same and count.v.op.name == "cast" and count.v.args[0] is x.v.args[0]
 
 
 def _of_update(node: Node) -> Laid:

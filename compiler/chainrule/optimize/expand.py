@@ -12,6 +12,7 @@ from chainrule.ir.walk import rebuild, topological
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
 from chainrule.optimize.bodies import in_bodies
 from chainrule.optimize.contractions import CONTRACTIONS
+from chainrule.optimize.donated import checked_apart, lent
 from chainrule.optimize.fold import FOLDING
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import trimmed
@@ -61,18 +62,10 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         return rewriter.run(results)
 
     results = expanded(in_bodies(program.results, expanded))
-    results = settled(results, _lent(program), fast=numerics == "fast")
+    results = settled(results, lent(program), fast=numerics == "fast")
     results = expanded(in_bodies(results, expanded))
-    return rewired(program, trimmed(expanded(trimmed(results))))
-
-
-def _lent(program: Program) -> dict[Node, set[int]]:
-    """Return the donated inputs, and which results may overwrite each."""
-    first = len(program.checks)
-    lent: dict[Node, set[int]] = {}
-    for i, k in program.donated:
-        lent.setdefault(program.inputs[i], set()).add(first + k)
-    return lent
+    results = trimmed(expanded(trimmed(results)))
+    return rewired(program, checked_apart(program, results))
 
 
 def rewired(program: Program, results: list[Node]) -> Program:
