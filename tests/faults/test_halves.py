@@ -81,6 +81,11 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "copies": lambda x: cnp.sqrt(cnp.sum(cnp.broadcast_to(x[0] * x[1], (40,)))),
     "matrix": lambda x: cnp.sqrt(cnp.max(x[:, None] @ x[None, :])),
     "where": lambda x: cnp.sqrt(cnp.where(x > 0, x * x, x))[3],
+    "written to": lambda x: cnp.sqrt(cnp.mean((x * x).at[0].set(0))),
+    "added to": lambda x: cnp.sqrt(cnp.mean((x * x).at[1].add(x[0] * x[1]))),
+    "added to at indices": lambda x: cnp.sqrt(
+        cnp.mean((x * x).at[cnp.array([1, 1, 2])].add(x[:3] * x[3]))
+    ),
     "checkpoint": lambda x: cnp.sqrt(cr.checkpoint(lambda v: v * v)(x).sum()),
     "carried": carried, "stacked": stacked, "scanned over": scanned_over, "counted": counted,
     "doubled": doubled, "chosen": chosen, "chosen of": chosen_of, "nested": nested,

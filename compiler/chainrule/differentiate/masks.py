@@ -280,14 +280,12 @@ def _follows(core: Core, y: Node) -> bool:
         new = [a for a in node.args if a.id >= y.id and a not in seen]
         stack += new
         seen.update(new)
-    return bool(stack)
+    return False
 
 
 def _touched(y: Node, core: Core, at: int, pairing: Mapping[int, int]) -> Node | None:
     """Return which elements of an argument lead to one inside a mask; None if all may."""
     graph, kind = y.graph, y.op.kind
-    if kind in (Kind.GATHER, Kind.SCATTER) and _is_of_places(core.node):
-        return None
     if kind in (Kind.GATHER, Kind.SCATTER, Kind.CUMULATE):
         count = graph.call("cast", core.over(y), dtype=I64)
         if kind is not Kind.CUMULATE:
@@ -351,19 +349,6 @@ def _reached(y: Node, mask: Node, at: int) -> Node | None:
 def _is_pick(mask: Node) -> bool:
     """Tell whether a mask holds where a counter is some number: at one element of each row."""
     return mask.op.name == "equal" and any(core_of(a).node.op.name == "iota" for a in mask.args)
-
-
-def _is_of_places(mask: Node) -> bool:
-    """Tell whether a mask compares indices alone: which of several is meant is no branch."""
-    stack, seen = [mask], {mask}
-    while stack and len(seen) < NEARBY:
-        node = stack.pop()
-        if node.dtype.is_float or (node.dtype is BOOL and not node.args):
-            return False
-        new = [a for a in node.args if a not in seen]
-        stack += new
-        seen.update(new)
-    return not stack
 
 
 def _any(core: Core, pairing: Mapping[int, int]) -> Core:
