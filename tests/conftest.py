@@ -14,6 +14,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark cases of the tests that are marked `share`, all but one in so many.
+
+    `share(n)`: the others are broad; `share(n, broad=m)`: m of them are, the rest exhaustive.
+    """
+    cases: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("share"):
+            cases.setdefault(item.function, []).append(item)
+    for same in cases.values():
+        mark = same[0].get_closest_marker("share")
+        assert mark is not None, "that is what was looked for"
+        for i, item in enumerate(sorted(same, key=lambda one: one.nodeid)):
+            at, most = i % mark.args[0], mark.kwargs.get("broad", mark.args[0])
+            if at:
+                item.add_marker(pytest.mark.broad if at <= most else pytest.mark.exhaustive)
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare text with tests/golden/<name>.txt, or write it there under --update-golden."""

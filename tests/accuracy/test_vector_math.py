@@ -182,6 +182,7 @@ def _precision() -> Any:
         yield
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("scalar", SCALARS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_is_within_the_budget(name: str, scalar: str) -> None:
@@ -242,6 +243,7 @@ def c99(name: str, *x: float) -> float:
         return math.inf
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("scalar", SCALARS)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -265,6 +267,7 @@ def test_special_arguments(name: str, scalar: str, machine: Machine) -> None:
             assert abs(float(got) - wide) <= slack, where
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("scalar", SCALARS)
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -91,6 +91,7 @@ def run_samples(op: Op, cases: Sequence[Sample], target: str) -> None:
         assert_agrees(op, sample, arrays, value)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("op", ALL, ids=repr)
 def test_static_extents(op: Op, target: str) -> None:
@@ -161,6 +162,7 @@ def with_named_axis(op: Op, sample: Sample, extent: int) -> Sample | None:
     return Sample(types, attributes) if any(n in t.shape for t in types) else None
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("op", OTHERS, ids=repr)
 def test_named_extents_of_other_ops(op: Op) -> None:
     """Every dtype that the op takes, each extent of each sample named in turn."""
@@ -244,6 +246,7 @@ SPECIAL: Final = [
 LOOSE: Final = {"sinc", "log1mexp"}
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 @pytest.mark.parametrize("op", [op for op in POINTWISE if op.name not in LOOSE], ids=repr)

@@ -60,11 +60,13 @@ def run_seed(seed: int, dtype: DType, target: str = "host") -> None:
     compare(program, compiled, case.arrays, dtype, f"seed {seed}")
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_values_and_gradients(seed: int) -> None:
     run_seed(seed, F64)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("target", TARGETS[1:])
 def test_other_machines(seed: int, target: str) -> None:

@@ -92,6 +92,7 @@ def same(case: Case, what: str, got: Any, want: Any) -> None:
         )
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("first", range(0, PROGRAMS, CHUNK))
 def test_sizes_are_those_of_numpy_at_every_length(first: int) -> None:
     for seed in range(first, first + CHUNK):

@@ -65,6 +65,7 @@ def check_second(function: Callable[[Any], Any], x: Any) -> None:
         np.testing.assert_array_equal(outer(inner(function))(x), 0)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("rank", SINGULAR)
 @pytest.mark.parametrize("name", MATRICES)
 def test_matrices(name: str, rank: str) -> None:

@@ -30,6 +30,7 @@ def likelihood(p: Any, x: Any, y: Any) -> Any:
     return 0.5 * y @ cnp.linalg.solve(k, y) + cnp.sum(cnp.log(cnp.diagonal(factor)))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("method", METHODS)
 def test_likelihoods_of_gaussian_processes_converge(method: str) -> None:
     search = cr.jit(lambda p, x, y: tuple(cr.minimize(likelihood, p, x, y, method=method)))
@@ -60,6 +61,7 @@ def test_what_is_hidden_by_an_offset_counts_as_converged(method: str, dtype: Any
     np.testing.assert_allclose(found.x, 1.0, atol=5.0 if dtype is np.float32 else 1e-3)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_start_at_the_optimum_is_one(method: str) -> None:
     x, y = data(0, 1e-3)
@@ -91,6 +93,7 @@ SLOPES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", SLOPES)
 def test_a_wrong_derivative_is_still_found_out(name: str, method: str) -> None:

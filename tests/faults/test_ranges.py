@@ -68,6 +68,7 @@ def test_gradients_of_long_unrolled_chains(name: str, dtype: str) -> None:
     )
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("count", [1200, 1800])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", STEPS)

@@ -35,6 +35,7 @@ CHAINS: Final[Mapping[str, Callable[[Any, Any, Any], Any]]] = {
 }
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("named", [False, True], ids=["static", "named"])
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("kind", RANK_ONE)

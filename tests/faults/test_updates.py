@@ -130,6 +130,7 @@ def _total(fn: Fn) -> Fn:
     return lambda y: cnp.sum(fn(y) ** 2)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_c1_derivatives_of_such_loops_cost_a_constant_more(kind: str) -> None:
     n = 400
@@ -175,6 +176,7 @@ SIDES: Final[Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]]] = {
 }
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("numerics", ["fast", "strict"])
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("name", SIDES)
@@ -286,6 +288,7 @@ def _in_numpy(kind: str, n: int, y: Any) -> Any:
     return y
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     ("kind", "n"), [*((k, 7) for k in KINDS), ("set", 1), ("rows", 1), ("loops in loops", 2)]
 )

@@ -70,6 +70,7 @@ def test_nothing_false_is_proved(seed: int) -> None:
             assert evaluate_extent(extent, dims) >= 0, f"{extent} at {dims}, given {facts}"
 
 
+@pytest.mark.share(5)
 @pytest.mark.parametrize("seed", range(300))
 def test_intervals_hold_what_extents_are(seed: int) -> None:
     rng = random.Random(seed)
@@ -94,6 +95,7 @@ def test_intervals_are_known_where_they_can_be() -> None:
     assert interval_of(smaller(m, 7), largest) == (0, 7)
 
 
+@pytest.mark.share(5)
 @pytest.mark.parametrize("seed", range(300))
 def test_extents_are_the_numbers_that_they_are_made_of(seed: int) -> None:
     rng = random.Random(seed)

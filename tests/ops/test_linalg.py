@@ -36,6 +36,7 @@ solve_triangular: Final = cnp.linalg.solve_triangular
 # Values
 
 
+@pytest.mark.share(5, broad=2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -53,6 +54,7 @@ def test_systems_of_any_size_by_one_compilation(name: str, dtype: str, target: s
             close(compiled(x, y)[0], theirs(x, y), dtype, f"{n}, {columns} columns")
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("numerics", ["fast", "strict", "reproducible"])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_systems_of_known_size(name: str, numerics: str) -> None:
@@ -76,6 +78,7 @@ def test_systems_of_known_size(name: str, numerics: str) -> None:
         close(compiled(x, y)[0], theirs(x, y), "float64", f"{n}, {columns} columns")
 
 
+@pytest.mark.share(5, broad=2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", MATRICES)
@@ -191,6 +194,7 @@ def mapped(fn: Function, axes: tuple[int | None, ...], arrays: Sequence[Array]) 
     return np.stack([compiled(*given)[0] for given in each])
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_mapped_systems_equal_a_loop_bit_for_bit(name: str, axes: tuple[int | None, ...]) -> None:

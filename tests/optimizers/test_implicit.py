@@ -77,6 +77,7 @@ MODES: Final[dict[str, tuple[int, Callable[[Any], Any]]]] = {
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
+@pytest.mark.share(3)
 @each_way
 def test_derivatives_of_any_order_and_mode(way: str) -> None:
     for name, (order, mode) in MODES.items():
@@ -85,6 +86,7 @@ def test_derivatives_of_any_order_and_mode(way: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.share(3)
 @each_way
 def test_vmap_equals_a_loop(way: str) -> None:
     many = np.array([0.1, 0.7, 30.0])

@@ -285,6 +285,7 @@ def test_residuals_are_those_of_the_loops(problem: Problem) -> None:
         assert got == pytest.approx(problem.start_value, rel=1e-14)
 
 
+@pytest.mark.share(3)
 @each
 def test_jacobians_are_those_of_a_complex_step(problem: Problem) -> None:
     jacobian, pushed = cr.jacobian(problem.residual), cr.jacfwd(problem.residual)

@@ -63,6 +63,7 @@ def test_steps_read_only_what_lower_levels_made(seed: int) -> None:
     assert max(limits, default=0) <= fusion.MEMBERS
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("limits", [(1, 0, 0), (1, 6, 3), (2, 1, 1), (3, 1000, 1000), (64, 0, 0)])
 def test_limits_change_no_result(
     limits: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
@@ -140,6 +141,7 @@ def work(make: Callable[[Graph, Node, int], Node], count: int) -> tuple[int, int
     return len(lowered.schedule.steps), len(found), total
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("make", SHAPES, ids=lambda f: f.__name__)
 @pytest.mark.usefixtures("shallow_stack")
 def test_long_chains_are_lowered_in_linear_work_without_recursion(

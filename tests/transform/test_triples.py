@@ -163,6 +163,7 @@ SHARE: Final = 12
 MIXED: Final = [TRIPLES[i] for i in np.random.default_rng(0).permutation(len(TRIPLES))]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("block", range(SHARE))
 def test_a_share_of_the_triples(block: int) -> None:
     check(block, MIXED[block], compiled=True)

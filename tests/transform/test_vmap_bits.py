@@ -79,6 +79,7 @@ def split(function: Callable[..., Any], counts: Sequence[int], flat: Sequence[An
     return [function(i, [next(given) for _ in range(n)]) for i, n in enumerate(counts)]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", [F64, F32, I64], ids=str)
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_each_op(number: int, dtype: DType) -> None:
