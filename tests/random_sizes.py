@@ -68,7 +68,7 @@ def random_case(seed: int) -> Case:
 
 def number(rng: random.Random) -> tuple[str, Callable[[Any], Any]]:
     k = rng.choice(CONSTANTS) * rng.choice((1, -1))
-    match rng.randrange(7):
+    match rng.randrange(12):
         case 0 | 1 | 2:
             return f"{k}", lambda _n: k
         case 3:
@@ -77,6 +77,16 @@ def number(rng: random.Random) -> tuple[str, Callable[[Any], Any]]:
             return f"{k} - n", lambda n: k - n
         case 5:
             return f"n//2 - {k}", lambda n: n // 2 - k
+        case 6:
+            return f"-(-n//2) - {k}", lambda n: -(-n // 2) - k
+        case 7:
+            return f"n % 3 - {k}", lambda n: n % 3 - k
+        case 8:
+            return f"max(n - {k}, 0)", lambda n: max(n - k, 0)
+        case 9:
+            return f"min(n, {k})", lambda n: min(n, k)
+        case 10:
+            return f"abs(n - {k})", lambda n: abs(n - k)
         case _:
             return f"2*n - {k}", lambda n: 2 * n - k
 
@@ -223,7 +233,60 @@ def differenced(rng: random.Random) -> tuple[str, Step]:
     return f"diff(x, {times})", lambda xp, x: xp.diff(x, times)
 
 
+def stencil(rng: random.Random) -> tuple[str, Step]:
+    """Slices of one array that fit one another at every length."""
+    k = rng.randint(1, 4)
+    kind = rng.randrange(3)
+
+    def step(_xp: Any, x: Any) -> Any:
+        if kind == 0:
+            return x[k:] - 2.0 * x[:-k]
+        return x[2 * k :] + x[k:-k] * 3.0 - x[: -2 * k] if kind == 1 else x[k:][::-1] + x[:-k]
+
+    return f"stencil {kind} of {k}", step
+
+
+def divided(rng: random.Random) -> tuple[str, Step]:
+    parts = rng.randint(1, 4)
+    return f"array_split(x, {parts})[::-1]", lambda xp, x: xp.concatenate(
+        xp.array_split(x, parts)[::-1]
+    )
+
+
+def banded(rng: random.Random) -> tuple[str, Step]:
+    (text, shift), kind = number(rng), rng.randrange(4)
+
+    def step(xp: Any, x: Any) -> Any:
+        n = x.shape[0]
+        k = shift(n)
+        match kind:
+            case 0:
+                return xp.diag(x, k).sum(axis=0)[:40]
+            case 1:
+                return xp.tri(n, k=k) @ x
+            case 2:
+                return xp.eye(n, n + 1, k=k).sum(axis=0)[1:] * x
+        return xp.concatenate([x, xp.diagonal(x[:, None] * xp.ones((1, 7)), k)])
+
+    return f"{('diag', 'tri', 'eye', 'diagonal')[kind]} of {text}", step
+
+
+def asked(rng: random.Random) -> tuple[str, Step]:
+    """One of two programs, by a comparison of sizes."""
+    (a, left), (b, right) = number(rng), number(rng)
+    sign, compare = rng.choice((
+        ("<", lambda p, q: p < q), ("<=", lambda p, q: p <= q), ("==", lambda p, q: p == q),
+        ("!=", lambda p, q: p != q), ("in", lambda p, q: p in (q, 4)),
+    ))  # fmt: skip
+
+    def step(_xp: Any, x: Any) -> Any:
+        n = x.shape[0]
+        return x[::-1] * 2.0 if compare(left(n), right(n)) else x[1:]
+
+    return f"{a} {sign} {b}", step
+
+
 KINDS: Final[Sequence[Callable[[random.Random], tuple[str, Step]]]] = (
     sliced, sliced, sliced, indexed, updated, updated, rolled, padded, extended, counted, repeated,
-    reshaped, spread, scanned, split, differenced,
+    reshaped, spread, scanned, split, differenced, stencil, divided, banded, asked, asked,
 )  # fmt: skip

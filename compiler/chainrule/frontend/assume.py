@@ -75,10 +75,13 @@ def clamped(graph: Graph, extent: Extent, low: Extent, high: Extent, why: str) -
 
 
 def counted(graph: Graph, extent: Extent, why: str) -> Extent:
-    """Return how many there are of what an extent counts: none where it is negative."""
-    if not decide(graph, extent, 0, why) or never_negative(extent * -1, facts_of(graph.guards)):
+    """Return how many there are of what an extent counts: none where it is negative.
+
+    None, too, of what can be no more, such as -n: not `-n` in the call in which n is 0.
+    """
+    if never_negative(extent * -1):
         return 0
-    return extent
+    return extent if decide(graph, extent, 0, why) else 0
 
 
 def at_least(
