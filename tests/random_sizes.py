@@ -184,7 +184,10 @@ def reshaped(rng: random.Random) -> tuple[str, Step]:
 
     def step(xp: Any, x: Any) -> Any:
         n = x.shape[0]
-        shape = ((-1, k), (k, -1), (rows(n), -1))[kind]
+        shape: Any = ((-1, k), (k, -1), (rows(n), -1))[kind]
+        if kind == 2 and a in ("n - 0", "max(n - 0, 0)", "abs(n - 0)"):
+            # Of no elements NumPy cannot tell; where the extents have names, -1 is n/n.
+            shape = (n, 1)
         return xp.reshape(xp.reshape(x, shape).T, (n,))
 
     return f"reshape(x, {('(-1, k)', '(k, -1)', f'({a}, -1)')[kind]}, k={k})", step

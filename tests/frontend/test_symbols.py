@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import chainrule as cr
 import chainrule.numpy as cnp
-from chainrule.errors import ShapeError, StructureError
+from chainrule.errors import ShapeError, StructureError, UnsupportedError
 from chainrule.frontend.trace import trace
 from chainrule.ir.dims import named
 from chainrule.symbols import (
@@ -103,3 +104,22 @@ def test_what_is_no_symbol() -> None:
         gradient(x * x, x * x)
     with pytest.raises(ShapeError, match="must return one number"):
         gradient(symbol("v", (3,)), x)
+
+
+def test_what_other_expressions_rely_on_is_not_asked_of_a_function() -> None:
+    x = cr.symbol("x", ("n",))
+    long = x[5:] * 2
+    assert cr.function([x], {"y": x * 2})(np.ones(2))["y"].tolist() == [2.0, 2.0]
+    fn = cr.function([x], {"y": long})
+    assert fn(np.ones(7))["y"].tolist() == [2.0, 2.0]
+    with pytest.raises(ShapeError, match="a slice bound of 5 is beyond an axis of n"):
+        fn(np.ones(2))
+
+
+def test_sizes_of_symbols_are_not_compared() -> None:
+    x = cr.symbol("x", ("n",))
+    assert x.shape[0] >= 0
+    assert x.shape[0] != x.shape[0] + 1
+    for compare in (lambda n: n > 3, lambda n: n == 3, bool):
+        with pytest.raises(UnsupportedError, match="known only when the compiled function is"):
+            compare(x.shape[0])

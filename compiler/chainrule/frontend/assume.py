@@ -47,7 +47,7 @@ def decide(graph: Graph, extent: Extent, number: Extent, why: str) -> bool:
     holds = _evaluated(rest, numbers) >= 0
     sure = rest if holds else -rest - 1
     if not never_negative(sure, facts_of(graph.guards)):
-        graph.guards[not_negative(sure, why)] = None
+        graph.rely(not_negative(sure, why))
     return holds
 
 
@@ -63,7 +63,7 @@ def decide_equal(graph: Graph, a: Extent, b: Extent, why: str) -> bool:
     holds = names_of(rest) <= numbers.keys() and _evaluated(rest, numbers) == 0
     facts = facts_of(graph.guards)
     if holds or not any(never_negative(sign * rest - 1, facts) for sign in (1, -1)):
-        graph.guards[Guard("eq" if holds else "ne", a, b, why)] = None
+        graph.rely(Guard("eq" if holds else "ne", a, b, why))
     return holds
 
 
@@ -74,12 +74,13 @@ def clamped(graph: Graph, extent: Extent, low: Extent, high: Extent, why: str) -
     return extent if decide(graph, high, extent, why) else high
 
 
-def counted(graph: Graph, extent: Extent, why: str) -> Extent:
+def counted(graph: Graph, extent: Extent, why: str, of: Extent = 0) -> Extent:
     """Return how many there are of what an extent counts: none where it is negative.
 
-    None, too, of what can be no more, such as -n: not `-n` in the call in which n is 0.
+    None, too, of what can be no more, such as -n: not `-n` in the call in which n is 0.  `of` is
+    what they are a part of.
     """
-    if never_negative(extent * -1):
+    if never_negative(extent * -1, (of,)):
         return 0
     return extent if decide(graph, extent, 0, why) else 0
 
@@ -100,7 +101,7 @@ def at_least(
     if known and _evaluated(rest, graph.numbers) < 0:
         facts = () if isinstance(extent, int) else (f"extent  {show_extent(extent)}",)
         raise error(explain(why, *facts, *_numbers(graph, rest), f"at  {user_line()}"))
-    graph.guards[not_negative(rest, why)] = None
+    graph.rely(not_negative(rest, why))
 
 
 def at_most(graph: Graph, extent: Extent, number: int, why: str) -> None:
@@ -119,7 +120,7 @@ def equal(graph: Graph, a: Extent, b: Extent, why: str) -> None:
     if not (guard.holds(graph.numbers) if known else has_quotient(a) or has_quotient(b)):
         facts = (f"{show_extent(a)} is not {show_extent(b)}", *_numbers(graph, a, b))
         raise ShapeError(explain(why, *facts, f"at  {user_line()}"))
-    graph.guards[guard] = None
+    graph.rely(guard)
 
 
 def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
@@ -136,7 +137,7 @@ def divisible(graph: Graph, extent: Extent, by: Extent, why: str) -> Extent:
     if known and not guard.holds(graph.numbers):
         facts = (f"{show_extent(extent)} is not a multiple of {show_extent(by)}",)
         raise ShapeError(explain(why, *facts, *_numbers(graph, extent, by), f"at  {user_line()}"))
-    graph.guards[guard] = None
+    graph.rely(guard)
     return extent // by
 
 

@@ -10,9 +10,11 @@ from typing import Any, Final, NoReturn, TypeGuard
 import numpy as np
 
 from chainrule.frontend.assume import decide, decide_equal
+from chainrule.frontend.context import current_graph
 from chainrule.frontend.dispatch import IMPLEMENTATIONS, InGraph, apply_ufunc
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.value import Value, refuse
+from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import Dim, Extent, Monomial, Shape, show_extent
 from chainrule.ir.graph import Graph
 
@@ -160,6 +162,7 @@ class SymbolicExtent(Dim, InGraph):
         if not _is_whole(number):
             return False
         a, b = plain_extent(self), plain_extent(number)
+        self._require_a_call("==", a - b)
         return decide_equal(self.graph, a, b, self._asked("==", b))
 
     def __ne__(self, other: object) -> Any:
@@ -191,10 +194,18 @@ class SymbolicExtent(Dim, InGraph):
         if not _is_float(other) and not _is_whole(other):
             return NotImplemented
         number = rounded(other) if _is_float(other) else plain_extent(other)
-        reaches = decide(
-            self.graph, plain_extent(self), number + beyond, self._asked(sign, plain_extent(other))
+        own = plain_extent(self)
+        self._require_a_call(sign, own - number - beyond)
+        why = self._asked(sign, plain_extent(other))
+        return decide(self.graph, own, number + beyond, why) is reaching
+
+    def _require_a_call(self, sign: str, difference: Extent) -> None:
+        """Refuse what is not certain of symbols: which call a comparison is for is not known."""
+        settled = isinstance(difference, int) or any(
+            never_negative(e) for e in (difference, difference * -1 - 1)
         )
-        return reaches is reaching
+        if not settled and current_graph() is not self.graph:
+            self._unknown(f"cannot decide {sign} of")
 
     def _asked(self, sign: str, other: Extent | float) -> str:
         shown = show_extent(other) if isinstance(other, int | Dim) else other

@@ -155,7 +155,8 @@ def trace(
     types = [leaf_type(x, p) for x, p in zip(leaves, paths, strict=True)]
     shapes = named_shapes(paths, types, dims)
     graph = Graph(OPS)
-    graph.guards.update(dict.fromkeys(solved_guards(shapes)))
+    for guard in solved_guards(shapes):
+        graph.rely(guard)
     inputs = _inputs(graph, paths, types, shapes)
     graph.numbers.update(bind(shapes, [t.type.shape for t in types]))
     handles = [Array(n, t.weak) for n, t in zip(inputs, types, strict=True)]

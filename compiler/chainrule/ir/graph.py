@@ -163,7 +163,8 @@ class Graph:
         "the class users hold this graph's nodes in, where it is not the usual one"
         self.origins: Final[dict[Node, dict[Origin, None]]] = {}
         self.checks: Final[dict[Check, None]] = {}
-        self.guards: Final[dict[Guard, None]] = {}
+        self.guards: Final[dict[Guard, dict[Origin | None, None]]] = {}
+        "what is relied on of named dims, and for the expressions of which lines"
         self.numbers: Final[dict[str, int]] = {}
         "what named dims are in the call that is traced for, where there is one"
         self.imported: Final[dict[Node, Node]] = {}
@@ -177,6 +178,10 @@ class Graph:
 
     def __len__(self) -> int:
         return self._count
+
+    def rely(self, guard: Guard) -> None:
+        """Rely on a guard, for the expression that is being made."""
+        self.guards.setdefault(guard, {})[self._origin] = None
 
     def next_id(self) -> int:
         """Return a fresh number; numbers grow from arguments to results."""

@@ -156,6 +156,8 @@ def rebuild(
 def substitute(outputs: Sequence[Node], graph: Graph, values: Mapping[Node, Node]) -> list[Node]:
     """Copy a program into `graph` with some nodes replaced; its checks and guards come along.
 
+    From another graph come the guards that were asked for on the lines which made the nodes.
+
     Within one graph only what is younger than the replaced nodes is visited, and checks of the
     replaced nodes give way to those of the values.
     """
@@ -172,7 +174,11 @@ def substitute(outputs: Sequence[Node], graph: Graph, values: Mapping[Node, Node
             if inside:
                 del graph.checks[check]
     if not inside:
-        graph.guards.update(source.guards)
+        # Constants are those of every line that mentions the number.
+        lines = {o for n in new if n.args for o in source.origins.get(n, ())}
+        for guard, asked in source.guards.items():
+            if None in asked or not lines.isdisjoint(asked):
+                graph.rely(guard)
     return found
 
 

@@ -224,7 +224,7 @@ def _spanned(
     start = ends[0] if low is None else _bound(low, extent, first, last, graph)
     stop = ends[1] if high is None else _bound(high, extent, first, last, graph)
     span = stop - start if step > 0 else start - stop
-    span = counted(graph, span, "a slice ends before it begins")
+    span = counted(graph, span, "a slice ends before it begins", extent)
     size = abs(step)
     return start, span if size == 1 else (span + (size - 1)) // size
 
