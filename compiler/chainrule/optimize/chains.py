@@ -90,7 +90,7 @@ def _ordered(node: Node, alone: set[Node]) -> Node | None:
 def _contracted(
     a: tuple[Node, Names], b: tuple[Node, Names], out: Names, sizes: dict[int, Extent]
 ) -> Node:
-    used = {n: sizes[n] for n in (*a[1], *b[1])}
+    used = {n: sizes[n] for n in (*a[1], *b[1], *out)}
     return einsum(*a, *b, out, used)
 
 
