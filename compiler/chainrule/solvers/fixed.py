@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.context import tracing
 from chainrule.solvers.closed import Flat, close_over, number, split_arguments
 from chainrule.solvers.factors import least_squares
@@ -55,6 +55,7 @@ def fixed_point(
     >>> round(found.x.item(), 9), bool(found.converged)
     (0.739085133, True)
     """
+    require_function(f, "fixed_point")
     if not has_traced((x0, args)):
         options: dict[str, Any] = {"memory": memory, "tol": tol, "max_steps": max_steps}
         found: Root = run(lambda x, given: fixed_point(f, x, *given, **options))(x0, args)

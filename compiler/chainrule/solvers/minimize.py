@@ -9,7 +9,7 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.errors import ShapeError, StructureError, explain
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.context import tracing
 from chainrule.frontend.pytree import tree_flatten
 from chainrule.solvers.closed import Closed, Flat, close_over, split_arguments
@@ -95,6 +95,7 @@ def minimize(
         "method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
         "linear_solver": linear_solver, "jacobian": jacobian,
     }  # fmt: skip
+    require_function(fun, "minimize")
     _check(method, linear_solver, jacobian)
     if not has_traced((x0, args)):
         found: Minimum = run(lambda x, given: minimize(fun, x, *given, **options))(x0, args)

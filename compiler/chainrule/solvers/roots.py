@@ -9,7 +9,7 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.errors import ShapeError, StructureError, explain
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.context import tracing
 from chainrule.frontend.pytree import tree_flatten
 from chainrule.solvers.closed import Flat, close_over, split_arguments
@@ -62,6 +62,7 @@ def find_root(
     >>> round(root.x.item(), 9), bool(root.converged)
     (1.414213562, True)
     """
+    require_function(residual, "find_root")
     if solver is not None and solver not in SOLVERS:
         raise StructureError(
             explain(f"find_root: there is no solver {solver!r}", f"solvers  {', '.join(SOLVERS)}")
