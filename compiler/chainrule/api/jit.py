@@ -393,8 +393,9 @@ def _has_out(fn: Callable[..., Any]) -> bool:
     """Tell whether a function has a parameter `out` that is not what NumPy means by it."""
     signature = signature_of(fn)
     out = None if signature is None else signature.parameters.get("out")
-    named = out is not None and out.kind in (out.POSITIONAL_OR_KEYWORD, out.KEYWORD_ONLY)
-    return named and out.default is not None
+    if out is None or out.kind not in (out.POSITIONAL_OR_KEYWORD, out.KEYWORD_ONLY):
+        return False
+    return out.default is not None
 
 
 class Options(TypedDict, total=False):

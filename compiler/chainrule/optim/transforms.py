@@ -99,9 +99,10 @@ def global_norm(tree: PyTree) -> Array:
 
 
 def _stateless(transform: Callable[[PyTree, PyTree], PyTree]) -> Optimizer:
-    return Optimizer(
-        lambda _params: (), lambda grads, state, params: (transform(grads, params), state)
-    )
+    def update(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        return transform(grads, params), state
+
+    return Optimizer(lambda _params: (), update, tuple)
 
 
 def _filled_leaves(tree: PyTree) -> list[Array]:

@@ -135,8 +135,8 @@ def jacfwd(
 
         lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
         if not lifted:
-            results, tree = tree_flatten(chosen.call([]))
-            return tree.unflatten([chosen.nested([]) for _ in results])
+            results, nest = tree_flatten(chosen.call([]))
+            return nest.unflatten([chosen.nested([]) for _ in results])
         columns: list[list[Node]] = []
         tree = None
         for i, leaf in enumerate(lifted):
