@@ -146,7 +146,9 @@ def _require_state(state: PyTree, kind: type, like: PyTree) -> None:
             )
         )
     wanted = tree_structure(like)
-    for name, kept in zip(getattr(state, "_fields", ()), state, strict=False):
+    fields: tuple[str, ...] = getattr(state, "_fields", ())
+    for name in fields:
+        kept = getattr(state, name)
         if name == "count":
             continue
         given = tree_structure(kept)
