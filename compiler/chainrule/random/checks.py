@@ -19,8 +19,8 @@ from chainrule.ir.types import dtype_of
 from chainrule.typing import Array, DType, Key, Shape
 
 __all__ = [
-    "element_type", "integer_type", "require_key", "require_order", "require_within", "shape_asked",
-    "spread", "whole",
+    "any_type", "element_type", "integer_type", "require_key", "require_order", "require_within",
+    "shape_asked", "spread", "whole",
 ]  # fmt: skip
 
 
@@ -78,13 +78,27 @@ def _extent(n: Any, shape: Any, verb: str) -> Any:
     return operator.index(n)
 
 
+def any_type(dtype: DType, verb: str) -> Element:
+    """Return a dtype.
+
+    Raises:
+        DTypeError: There is no such dtype.
+    """
+    try:
+        return dtype_of(dtype)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DTypeError):
+            raise
+        raise DTypeError(explain(f"{verb}: this is no dtype", f"dtype  {dtype!r:.60}")) from None
+
+
 def element_type(dtype: DType, verb: str) -> Element:
     """Return a dtype of floats.
 
     Raises:
         DTypeError: It is another, or none.
     """
-    found = _element(dtype, verb)
+    found = any_type(dtype, verb)
     if not found.is_float:
         raise DTypeError(
             explain(f"the numbers of {verb} are floats, not {found.numpy}",
@@ -99,19 +113,10 @@ def integer_type(dtype: DType, verb: str) -> np.dtype[Any]:
     Raises:
         DTypeError: It is another, or none.
     """
-    found = _element(dtype, verb)
+    found = any_type(dtype, verb)
     if found.kind not in ("int", "uint"):
         raise DTypeError(explain(f"the numbers of {verb} are integers, not {found.numpy}"))
     return found.numpy
-
-
-def _element(dtype: Any, verb: str) -> Element:
-    try:
-        return dtype_of(dtype)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, DTypeError):
-            raise
-        raise DTypeError(explain(f"{verb}: this is no dtype", f"dtype  {dtype!r:.60}")) from None
 
 
 def whole(x: Any, what: str) -> int:
