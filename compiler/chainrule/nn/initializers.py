@@ -9,6 +9,7 @@ key.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,8 @@ def _normal(key: Key, shape: tuple[int, ...], dtype: DType, variance: float) -> 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return the numbers of inputs and outputs that one weight is among; at least 1 each."""
-    if not isinstance(shape, tuple | list) or len(shape) < 2:
+    given: Any = shape
+    if not isinstance(given, tuple | list) or len(given) < 2:
         raise ShapeError(
             explain("a weight has an axis of inputs and one of outputs; "
                     f"the shape is {shape!r:.60}",

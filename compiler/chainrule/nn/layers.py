@@ -124,7 +124,8 @@ class Sequential:
 
     def __post_init__(self) -> None:
         # A function is no array: it belongs to the structure, not to the parameters.
-        if not isinstance(self.layers, Iterable) or isinstance(self.layers, str):
+        given: Any = self.layers
+        if not isinstance(given, Iterable) or isinstance(given, str):
             raise StructureError(
                 explain("Sequential takes a tuple of layers", f"given  {self.layers!r:.60}")
             )
