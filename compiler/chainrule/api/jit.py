@@ -310,7 +310,9 @@ class _Jitted:
             if shape:
                 axes = enumerate(zip(node.shape, shape, strict=True))
                 dims[path] = tuple([names.of(path, axis, old, new) for axis, (old, new) in axes])
-        reason = "; ".join(names.changes) or "other extents"
+        known = before.traced.numbers(shapes)
+        broken = [g.text for g in before.guards if g.names <= known.keys() and not g.holds(known)]
+        reason = "; ".join(names.changes) or next(iter(broken), "other extents")
         with suppress(ChainruleError):
             traced = self._trace(args, kwargs, dims)
             numbers = traced.numbers(shapes)
