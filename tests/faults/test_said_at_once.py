@@ -28,6 +28,7 @@ from chainrule.errors import (
 X = np.arange(1.0, 4.0)
 KEY = random.key(0)
 HALF: Any = 0.5
+ONE: Any = 1.0
 Function = Callable[..., Any]
 
 
@@ -94,10 +95,11 @@ def test_two_kinds_of_choice_are_refused_at_once(made: Function) -> None:
 
 
 def test_settings_of_rules_are_numbers_of_arguments() -> None:
+    wrong: tuple[Any, ...] = ("x", -1, 1.0)
     for made in (cr.custom_vjp, cr.custom_jvp):
-        for wrong in ("x", -1, 1.0):
+        for numbers in wrong:
             with pytest.raises(StructureError, match="nondiff_argnums"):
-                made(lambda x: x, nondiff_argnums=wrong)
+                made(lambda x: x, nondiff_argnums=numbers)
 
 
 # Kind: a value where a function is meant.
@@ -122,11 +124,12 @@ def test_a_value_is_no_function(name: str) -> None:
 
 
 def test_loops_and_branches_take_functions() -> None:
-    for fails in (
-        lambda: cr.cond(True, 1.0, lambda: 2.0), lambda: cr.switch(0, [1.0]),
-        lambda: cr.fori_loop(0, 3, 1.0, 0.0), lambda: cr.while_loop(1.0, lambda x: x, 0.0),
-        lambda: cr.while_loop(lambda x: x < 1, 1.0, 0.0),
-    ):  # fmt: skip
+    calls: tuple[Function, ...] = (
+        lambda: cr.cond(True, ONE, lambda: 2.0), lambda: cr.switch(0, [ONE]),
+        lambda: cr.fori_loop(0, 3, ONE, 0.0), lambda: cr.while_loop(ONE, lambda x: x, 0.0),
+        lambda: cr.while_loop(lambda x: x < 1, ONE, 0.0),
+    )  # fmt: skip
+    for fails in calls:
         with pytest.raises(StructureError, match="takes a function"):
             fails()
 
@@ -506,10 +509,11 @@ def test_formats_and_flat_elements_of_traced_values() -> None:
             cr.trace(lambda x, spec=spec: format(x, spec), X)
     assert cr.jit(lambda x: x if f"{x}" else 0)(X).tolist() == X.tolist()
     square = np.arange(6.0).reshape(2, 3)
-    for pick in (
+    picks: tuple[Function, ...] = (
         lambda x: x.flat[4], lambda x: x.flat[1:3], lambda x: next(x.flat),
         lambda x: sum(x.flat), lambda x: x.flat[[0, 5]], lambda x: x.sum() * len(x.flat),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for pick in picks:
         np.testing.assert_array_equal(cr.jit(pick)(square), pick(square))
 
 
