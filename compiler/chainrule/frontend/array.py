@@ -235,7 +235,7 @@ class Array(Methods):
     def __len__(self) -> int:
         shape = self.node.type.shape
         if not shape:
-            raise TypeError("len() of an array without axes")
+            raise StructureError("len() of an array without axes")
         if isinstance(shape[0], Dim):
             refuse(
                 f"len() of an axis of extent {show_extent(shape[0])}, "
