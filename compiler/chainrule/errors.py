@@ -64,10 +64,13 @@ def ours(name: str, besides: str = "") -> str:
     return ""
 
 
-def close(name: str, names: Iterable[str]) -> str:
-    """Return the names that may be meant by `name`: `adam or adamw`."""
+def close(name: str, names: Iterable[str], cutoff: float = 0.7) -> str:
+    """Return the names that may be meant by `name`: `adam or adamw`.
+
+    A lower `cutoff`, of 0 to 1, allows for more differences: where there are few names.
+    """
     lowered = {n.lower(): n for n in names if not n.startswith("_")}
-    near = difflib.get_close_matches(name.lower(), lowered, 3, cutoff=0.7)
+    near = difflib.get_close_matches(name.lower(), lowered, 3, cutoff)
     return " or ".join(lowered[n] for n in near)
 
 

@@ -109,11 +109,13 @@ def lower_program(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
 
-    lean = optimize(widen(program, numerics=numerics), numerics=numerics)
+    # Without an array, in or out, there is no graph that anything could be rewritten in.
+    empty = not (program.results or program.inputs)
+    lean = program if empty else optimize(widen(program, numerics=numerics), numerics=numerics)
     clock.lap("optimize")
     see("optimize", lean)
 
-    plain = expand(lean, numerics=numerics)
+    plain = program if empty else expand(lean, numerics=numerics)
     clock.lap("expand")
     see("expand", plain)
 

@@ -298,6 +298,8 @@ def as_function(inputs: Sequence[Any], outputs: Any) -> tuple[Callable[..., Any]
     symbols = _variables(inputs)
     leaves, tree = tree_flatten(outputs)
     operands = [as_operand(x) for x in (*leaves, *symbols)]
+    if not operands:
+        raise StructureError(explain("function: there is neither a symbol nor an expression"))
     source = graph_of(operands)
     nodes = [node_of(x, source) for x in operands[: len(leaves)]]
     variables = [node_of(x, source) for x in operands[len(leaves) :]]

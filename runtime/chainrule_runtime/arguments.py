@@ -212,15 +212,20 @@ def _check_donated(value: object, leaf: Leaf) -> None:
         trouble = f"{_type_name(value)}, not a NumPy array"
     elif not value.flags.writeable:
         trouble = "a read-only array"
-    elif not (value.flags.c_contiguous and value.flags.aligned and value.dtype.isnative):
-        trouble = "an array that would have to be copied"
+    elif not value.flags.c_contiguous:
+        laid = "in Fortran order" if value.flags.f_contiguous else "with gaps between its elements"
+        trouble = f"an array that is not C-contiguous: {laid}, strides {value.strides}"
+    elif not value.flags.aligned:
+        trouble = "an array that is not aligned"
+    elif not value.dtype.isnative:
+        trouble = f"an array in foreign byte order, {value.dtype.str}"
     else:
         return
     raise AliasError(explain(
         f"donated argument {leaf.path} cannot be updated in place",
         "expected  a writeable, C-contiguous, aligned array in native byte order",
         f"got       {trouble}",
-        hint="pass a copy, or do not donate this argument",
+        hint="pass a copy, np.array(x, order='C'), or do not donate this argument",
     ))  # fmt: skip
 
 

@@ -37,7 +37,8 @@ class AliasError(ChainruleError, ValueError):
 class OutOfRangeError(ChainruleError, IndexError, OverflowError, ValueError):
     """An index lies outside of its axis, or an integer outside of the dtype it is taken in.
 
-    So does an integer to a negative power, which no integer is.
+    So does an integer to a negative power, which no integer is, and a number that an option
+    cannot be.
 
     Nothing has been written.
     """

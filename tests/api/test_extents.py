@@ -104,7 +104,7 @@ def test_sizes_that_a_name_would_refuse_are_compiled_for() -> None:
 
 
 def test_a_donated_name_has_to_exist() -> None:
-    with pytest.raises(cr.StructureError, match="has no array argument typo"):
+    with pytest.raises(cr.StructureError, match="has no parameter typo"):
         cr.jit(lambda a: a, donate_argnames="typo")(np.ones(3))
 
 

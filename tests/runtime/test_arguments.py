@@ -221,9 +221,10 @@ def test_dims_are_bound_by_the_first_argument_and_named() -> None:
 @pytest.mark.parametrize(
     ("value", "got"),
     [
-        (locked(), "read-only"), (np.asfortranarray(GOOD), "copied"), (misaligned(), "copied"),
-        (GOOD.astype(">f4"), "copied"), (1.0, "float"), (None, "None"), ([1.0], "list"),
-        (np.ma.masked_array(GOOD), "MaskedArray"), (WithArray(GOOD), "WithArray"),
+        (locked(), "read-only"), (np.asfortranarray(GOOD), "Fortran order"),
+        (misaligned(), "aligned"), (GOOD.astype(">f4"), "byte order"), (1.0, "float"),
+        (None, "None"), ([1.0], "list"), (np.ma.masked_array(GOOD), "MaskedArray"),
+        (WithArray(GOOD), "WithArray"),
     ],
 )  # fmt: skip
 def test_donated_arrays_must_be_usable_as_they_are(value: Any, got: str) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from chainrule.errors import ChainruleError, StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, is_arraylike, leaf_type
+from chainrule.errors import ChainruleError, StructureError, close, explain
+from chainrule.frontend.arguments import (
+    bind_arguments,
+    is_arraylike,
+    leaf_type,
+    name_of,
+    require_function,
+    signature_of,
+    unknown_parameters,
+)
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.types import BOOL, F64, I64, DType, dtype_of
 from chainrule_runtime.native_callable import callable_type
 
-__all__ = ["MISSED", "Direct", "Form", "Kinds", "Static", "kinds_of", "leaf_paths", "make_form",
-           "not_hashable"]  # fmt: skip
+__all__ = ["MISSED", "Direct", "Form", "Kinds", "Static", "as_names", "check_names", "kinds_of",
+           "leaf_paths", "make_form", "not_hashable"]  # fmt: skip
 
 Kinds: TypeAlias = tuple[tuple[DType, int, bool], ...]
 """Dtype, rank and weakness of every leaf: what code is compiled for, besides the structure."""
@@ -103,6 +111,57 @@ def make_form(
         except StructureError:
             plain = False
     return Form(bound.names, bound.values, bound.static, plain, plain and not keywords)
+
+
+def as_names(names: Sequence[str] | str, option: str) -> tuple[str, ...]:
+    """Return the names of arguments that an option of `jit` holds.
+
+    Raises:
+        StructureError: It holds something else.
+    """
+    entries = (names,) if isinstance(names, str) else names
+    if isinstance(entries, Iterable):
+        found = tuple(entries)
+        if all(isinstance(n, str) for n in found):
+            return found
+    raise StructureError(
+        explain(f"jit: {option} holds names of arguments", f"{option}  {names!r:.60}")
+    )
+
+
+def check_names(
+    fn: Callable[..., Any], static: Sequence[str] | str, donated: Sequence[str] | str
+) -> None:
+    """Check what `jit` is given against the function's signature, where that is known.
+
+    Raises:
+        StructureError: There is no function, or no parameter of a name, or one has two uses.
+    """
+    require_function(fn, "jit")
+    options = {"static_argnames": static, "donate_argnames": donated}
+    named = {option: as_names(names, option) for option, names in options.items()}
+    both = sorted({*named["static_argnames"]} & {*named["donate_argnames"]})
+    if both:
+        raise StructureError(
+            explain(
+                f"jit: {', '.join(both)} cannot be both static and donated",
+                hint="a static argument is a Python value, whose memory no result can take over",
+            )
+        )
+    signature = signature_of(fn)
+    if signature is None:
+        return
+    for option, names in named.items():
+        unknown = unknown_parameters(signature, names)
+        if unknown:
+            near = close(unknown[0], signature.parameters, 0.5)
+            raise StructureError(
+                explain(
+                    f"{option}: {name_of(fn)} has no parameter {', '.join(unknown)}",
+                    f"parameters  {', '.join(signature.parameters)}",
+                    hint=f"did you mean {near}?" if near else "",
+                )
+            )
 
 
 def leaf_paths(names: Sequence[str], tree: TreeDef) -> list[str]:

@@ -15,6 +15,8 @@ from chainrule.api.calls import (
     Form,
     Kinds,
     Static,
+    as_names,
+    check_names,
     kinds_of,
     leaf_paths,
     make_form,
@@ -23,7 +25,7 @@ from chainrule.api.calls import (
 from chainrule.api.limit import within_recursion_limit
 from chainrule.api.loading import load_compiler
 from chainrule.errors import ChainruleError, StructureError, UnsupportedError, explain
-from chainrule.frontend.arguments import Arguments, bind_arguments, is_arraylike
+from chainrule.frontend.arguments import Arguments, bind_arguments, is_arraylike, signature_of
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.known import known_leaves
@@ -76,6 +78,8 @@ class _Jitted:
         # Code of an equal program that another function was compiled for.
         self._lent: set[Variant] = set()
         self._lock = LongLock()
+        # A function with a parameter of its own called `out`, which then does not name memory.
+        self._own_out = _has_out(fn)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call natively if a compilation fits, else by way of Python."""
@@ -90,8 +94,9 @@ class _Jitted:
     def __repr__(self) -> str:
         return f"jit({getattr(self._fn, '__name__', self._fn)})"
 
-    def _call_slowly(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+    def _call_slowly(self, *args: Any, **kwargs: Any) -> Any:
         """Handle any call: inside a trace, the first of its kind, or with unusual arguments."""
+        out = None if self._own_out else kwargs.pop("out", None)
         form = self._usual.get((len(args), *kwargs))
         if form is not None and not form.direct:
             found = self._call_reordered(form, args, out, kwargs)
@@ -305,7 +310,9 @@ class _Jitted:
             if shape:
                 axes = enumerate(zip(node.shape, shape, strict=True))
                 dims[path] = tuple([names.of(path, axis, old, new) for axis, (old, new) in axes])
-        reason = "; ".join(names.changes) or "other extents"
+        known = before.traced.numbers(shapes)
+        broken = [g.text for g in before.guards if g.names <= known.keys() and not g.holds(known)]
+        reason = "; ".join(names.changes) or next(iter(broken), "other extents")
         with suppress(ChainruleError):
             traced = self._trace(args, kwargs, dims)
             numbers = traced.numbers(shapes)
@@ -324,7 +331,7 @@ class _Jitted:
         if known is None:
             direct: Callable[..., Any] = Direct()
             attach(direct, variant.binding.entry, variant.binding)
-            if form.plain:
+            if form.plain and not self._own_out:
                 attach(self, variant.binding.entry, variant.binding)
         else:
             last, direct = known
@@ -384,6 +391,15 @@ class _Names:
         return named(name)
 
 
+def _has_out(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function has a parameter `out` that is not what NumPy means by it."""
+    signature = signature_of(fn)
+    out = None if signature is None else signature.parameters.get("out")
+    if out is None or out.kind not in (out.POSITIONAL_OR_KEYWORD, out.KEYWORD_ONLY):
+        return False
+    return out.default is not None
+
+
 class Options(TypedDict, total=False):
     """The keywords of `jit`."""
 
@@ -427,9 +443,12 @@ def jit(
         lenient: Treat arguments that are no arrays as static.
 
     Returns:
-        A callable with `fn`'s signature and the keyword `out=`; arrays in, NumPy arrays out.
+        A callable with `fn`'s signature and the keyword `out=`, unless that is a parameter of
+        `fn`; arrays in, NumPy arrays out.
 
     Raises:
+        StructureError: `fn` is no function, or has no parameter that `static_argnames` or
+            `donate_argnames` names.
         UnsupportedError: An option asks for what does not exist yet, or the memory budget cannot be
             met; the message lists what is large and the smallest budget that can.
 
@@ -445,14 +464,17 @@ def jit(
             explain(f"there is no numerics mode {numerics!r}", "modes  fast, strict, reproducible")
         )
     options = {
-        "dims": dims, "static_argnames": _names(static_argnames),
-        "donate_argnames": _names(donate_argnames), "numerics": numerics,
+        "dims": dims, "static_argnames": as_names(static_argnames, "static_argnames"),
+        "donate_argnames": as_names(donate_argnames, "donate_argnames"), "numerics": numerics,
         "memory_budget": None if memory_budget is None else as_bytes(memory_budget),
         "cache": cache, "lenient": lenient, "shared": False,
     }  # fmt: skip
-    if fn is None:
-        return lambda function: Jitted(function, **options)
-    return Jitted(fn, **options)
+
+    def made(function: Callable[..., Any]) -> Any:
+        check_names(function, static_argnames, donate_argnames)
+        return Jitted(function, **options)
+
+    return made if fn is None else made(fn)
 
 
 def sharing(function: Function) -> Function:
@@ -462,7 +484,3 @@ def sharing(function: Function) -> Function:
     """
     return Jitted(function, dims=None, static_argnames=(), donate_argnames=(), numerics="fast",
                   memory_budget=None, cache=True, lenient=True, shared=True)  # fmt: skip
-
-
-def _names(names: Sequence[str] | str) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from chainrule.api.limit import within_recursion_limit
-from chainrule.errors import UnsupportedError, explain
+from chainrule.errors import StructureError, UnsupportedError, explain
 from chainrule.frontend.signature import donation_pairs
 from chainrule.frontend.trace import Traced
 from chainrule.frontend.trace import trace as trace_function
@@ -194,13 +194,19 @@ class TracedFunction:
         from chainrule.inspect import formula
 
         program = self.traced.program
+        if not program.outputs:
+            raise StructureError(
+                explain(f"{program.name} returns no array", hint="there is no formula")
+            )
         return formula(
             program.outputs[0], names=dict(zip(program.inputs, program.paths, strict=True))
         ).latex()
 
     def optimize(self, *, numerics: str = "fast") -> TracedFunction:
         """Return the program after the rewrite rules."""
-        program = optimize(self.traced.program, numerics=numerics)
+        program = self.traced.program
+        if program.results or program.inputs:
+            program = optimize(program, numerics=numerics)
         return TracedFunction(replace(self.traced, program=program))
 
     def lower(self, target: str = "host", *, numerics: str = "fast") -> LoweredFunction:

@@ -73,7 +73,7 @@ def _is_expression(x: Any) -> bool:
 
 
 @wraps(transform.jacobian)
-def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
+def jacobian(fn: Any, argnums: Any = None, **kwargs: Any) -> Any:
     """Return the function of the Jacobian; given an expression and symbols, an expression."""
     if _is_expression(fn):
         from chainrule import symbols
@@ -84,7 +84,7 @@ def jacobian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
 
 
 @wraps(transform.hessian)
-def hessian(fn: Any, argnums: Any = 0, **kwargs: Any) -> Any:
+def hessian(fn: Any, argnums: Any = None, **kwargs: Any) -> Any:
     """Return the function of second derivatives; given an expression, an expression."""
     if _is_expression(fn):
         from chainrule import symbols

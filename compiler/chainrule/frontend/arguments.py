@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.errors import DTypeError, ShapeError, StructureError, close, explain
 from chainrule.frontend.extents import SymbolicExtent, plain_extent
 from chainrule.frontend.value import Value
 from chainrule.ir.dims import Dim
@@ -18,7 +18,8 @@ from chainrule.ir.types import BOOL, F64, I64, DType, Type, dtype_of
 from chainrule.ir.written import ALLOWED, parse_extent
 
 __all__ = ["Arguments", "LeafType", "Spec", "as_array", "bind_arguments", "is_arraylike",
-           "leaf_type", "name_of", "spec"]  # fmt: skip
+           "leaf_type", "name_of", "require_function", "signature_of", "spec",
+           "unknown_parameters"]  # fmt: skip
 
 
 class Spec:
@@ -181,7 +182,7 @@ def bind_arguments(
     Raises:
         StructureError: The arguments do not fit the signature, or a static name is not in it.
     """
-    signature = _signature(fn)
+    signature = signature_of(fn)
     if signature is None:
         bound_args, bound_kwargs = tuple(args), dict(kwargs or {})
         labels = [f"arg{i}" for i in range(len(bound_args))]
@@ -190,10 +191,13 @@ def bind_arguments(
         try:
             bound = signature.bind(*args, **(kwargs or {}))
         except TypeError as error:
+            unknown = unknown_parameters(signature, kwargs or {})
             raise StructureError(
                 explain(
                     f"the arguments do not fit {name_of(fn)}: {error}",
                     f"signature  {name_of(fn)}{_names_of(signature)}",
+                    *(f"given      {n}=, which is no parameter" for n in unknown),
+                    hint=_meant(unknown, signature, len(args), kwargs or {}),
                 )
             ) from None
         bound_args, bound_kwargs = bound.args, bound.kwargs
@@ -223,7 +227,27 @@ def bind_arguments(
     )  # fmt: skip
 
 
-def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
+def unknown_parameters(signature: inspect.Signature, names: Iterable[str]) -> list[str]:
+    """Return which names a function has no parameter for."""
+    known = signature.parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return []
+    return [n for n in names if n not in known]
+
+
+def _meant(
+    unknown: Sequence[str], signature: inspect.Signature, count: int, kwargs: Mapping[str, Any]
+) -> str:
+    """Return which parameters may be meant by names that are none, among those not given."""
+    free = {n: p for n, p in list(signature.parameters.items())[count:] if n not in kwargs}
+    missing = [n for n, p in free.items() if p.default is p.empty]
+    last = missing[0] if len(missing) == len(unknown) == 1 else ""
+    pairs = [(n, close(n, free, 0.5) or last) for n in unknown]
+    return "; ".join(f"did you mean {near} by {n}?" for n, near in pairs if near)
+
+
+def signature_of(fn: Callable[..., Any]) -> inspect.Signature | None:
+    """Return a function's parameters, where they can be told."""
     try:
         return inspect.signature(fn)
     except (TypeError, ValueError):
@@ -232,6 +256,27 @@ def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
 
 def _names_of(signature: inspect.Signature) -> str:
     return "(" + ", ".join(signature.parameters) + ")"
+
+
+def require_function(fn: Any, verb: str) -> None:
+    """Raise StructureError unless `fn` can be called."""
+    if not callable(fn):
+        raise StructureError(
+            explain(
+                f"{verb} takes a function, not a value of type {type(fn).__name__}",
+                f"given  {fn!r:.60}",
+                hint=f"pass the function itself: cr.{verb}(f)(x)"
+                if verb in _ON_FUNCTIONS
+                else "pass the function itself, not what it returns",
+            )
+        )
+
+
+_ON_FUNCTIONS: Final = {
+    "checkpoint", "custom_jvp", "custom_vjp", "grad", "hessian", "hvp", "jacfwd", "jacobian",
+    "jacrev", "jit", "sparse_hessian", "sparse_jacobian", "value_and_grad", "vmap",
+}  # fmt: skip
+"Transformations that take a function alone and return one."
 
 
 def name_of(fn: Callable[..., Any]) -> str:

@@ -203,6 +203,18 @@ class Array(Methods):
             "integer", f"index plain arrays with cnp.asarray(x)[i] or cnp.take(x, i); {_SETTING}"
         )
 
+    def __format__(self, spec: str) -> str:
+        if spec:
+            refuse(
+                "a traced array cannot be written as a number: "
+                "its value is known only when the compiled function is called",
+                self.node,
+                "return the value from the compiled function, then format it; "
+                "without a format, as {x}, its type is written",
+                f"format  {spec}",
+            )
+        return str(self)
+
     def item(self, *args: int) -> NoReturn:
         """Raise UnsupportedError: there is no number yet."""
         del args
@@ -223,7 +235,7 @@ class Array(Methods):
     def __len__(self) -> int:
         shape = self.node.type.shape
         if not shape:
-            raise TypeError("len() of an array without axes")
+            raise StructureError("len() of an array without axes")
         if isinstance(shape[0], Dim):
             refuse(
                 f"len() of an axis of extent {show_extent(shape[0])}, "

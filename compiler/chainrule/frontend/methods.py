@@ -15,6 +15,34 @@ from chainrule.frontend.value import Value, describe, refuse
 __all__ = ["Methods"]
 
 
+class Elements:
+    """What `x.flat` is: the elements in C order, to be picked or gone through."""
+
+    def __init__(self, elements: Any) -> None:
+        self._elements = elements
+        self._left: Iterator[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._elements)
+
+    def __next__(self) -> Any:
+        if self._left is None:
+            self._left = iter(self._elements)
+        return next(self._left)
+
+    def __len__(self) -> int:
+        return len(self._elements)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._elements[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._elements[key] = value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self._elements.__array__(dtype, copy)
+
+
 class Methods(Value):
     """What arrays can do by name."""
 
@@ -36,10 +64,9 @@ class Methods(Value):
         return self
 
     @property
-    def flat(self) -> Iterator[Any]:
+    def flat(self) -> Elements:
         """The elements one by one, in C order."""
-        elements: Any = self.reshape(-1)
-        return iter(elements)
+        return Elements(self.reshape(-1))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):

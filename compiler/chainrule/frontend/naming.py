@@ -38,7 +38,7 @@ def named_shapes(
             shapes.append(leaf.type.shape)
             continue
         used.add(key)
-        shapes.append(_named(path, leaf.type.shape, (dims or {})[key]))
+        shapes.append(_named(path, leaf.type.shape, (dims or {})[key], key))
     unused = [k for k in dims or {} if k not in used]
     if unused:
         raise StructureError(
@@ -67,7 +67,7 @@ def _prefixes(path: str) -> list[str]:
     return ["/".join(parts[:i]) for i in range(len(parts), 0, -1)]
 
 
-def _named(path: str, shape: Sequence[Extent], wanted: Any) -> tuple[Extent, ...]:
+def _named(path: str, shape: Sequence[Extent], wanted: Any, key: str) -> tuple[Extent, ...]:
     single = isinstance(wanted, str | int | Dim) or wanted is None
     entries = (wanted,) if single else tuple(wanted)
     if len(entries) != len(shape):
@@ -76,6 +76,7 @@ def _named(path: str, shape: Sequence[Extent], wanted: Any) -> tuple[Extent, ...
                 f"dims: {path} has {len(shape)} axes, not {len(entries)}",
                 f"shape  {tuple(shape)}",
                 f"dims  {entries}",
+                hint=_hint(path, shape, key),
             )
         )
     result: list[Extent] = []
@@ -93,6 +94,14 @@ def _named(path: str, shape: Sequence[Extent], wanted: Any) -> tuple[Extent, ...
             )
         result.append(asked)
     return tuple(result)
+
+
+def _hint(path: str, shape: Sequence[Extent], key: str) -> str:
+    """Say what to do where numbers in lists were given in place of an array."""
+    below = path.removeprefix(f"{key}/").split("/")
+    if shape or path == key or not all(map(str.isdigit, below)):
+        return ""
+    return f"{key} is a list of numbers, each of which is an argument: pass np.asarray({key})"
 
 
 def _extent(entry: Any, where: str) -> Extent:

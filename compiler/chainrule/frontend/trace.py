@@ -17,6 +17,7 @@ from chainrule.frontend.arguments import (
     bind_arguments,
     leaf_type,
     name_of,
+    require_function,
     spec,
 )
 from chainrule.frontend.array import Array
@@ -145,6 +146,7 @@ def trace(
     >>> traced.run(np.array([3.0, 4.0])).item()
     25.0
     """
+    require_function(fn, "trace")
     bound = bind_arguments(fn, args, kwargs, static_argnames)
     leaves, in_tree = tree_flatten(bound.values)
     paths = [

@@ -1,17 +1,21 @@
 """First values of weights: each takes a key, a shape and a dtype.
 
 A weight of shape (inputs, outputs) multiplies from the right, `x @ W`; axes before the last two,
-as of a convolution, count as the extent of its window.
+as of a convolution, count as the extent of its window.  Each raises `ShapeError` for a shape that
+is none, `DTypeError` for a dtype that is not of floating point, and `StructureError` for what is no
+key.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from chainrule import random
-from chainrule.ir.types import dtype_of
+from chainrule.errors import ShapeError, explain
+from chainrule.random.checks import any_type, element_type, shape_asked
 from chainrule.typing import Array, DType, Key
 
 __all__ = [
@@ -91,19 +95,25 @@ def zeros(key: Key, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
     [0.0, 0.0]
     """
     del key
-    return np.zeros(shape, dtype_of(dtype).numpy)
+    return np.zeros(shape_asked(shape, "zeros"), any_type(dtype, "zeros").numpy)
 
 
 def _normal(key: Key, shape: tuple[int, ...], dtype: DType, variance: float) -> Array:
     """Draw normally; what has 16 bits is scaled before it is rounded to them."""
-    kind = dtype_of(dtype)
+    kind = element_type(dtype, "an initialiser")
     drawn = random.normal(key, shape, np.float32 if kind.is_half else kind.numpy)
     return (drawn * math.sqrt(variance)).astype(kind.numpy, copy=False)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """Return the numbers of inputs and outputs that one weight is among; at least 1 each."""
-    if len(shape) < 2:
-        raise ValueError(f"a weight has an axis of inputs and one of outputs; the shape is {shape}")
+    given: Any = shape
+    if not isinstance(given, tuple | list) or len(given) < 2:
+        raise ShapeError(
+            explain("a weight has an axis of inputs and one of outputs; "
+                    f"the shape is {shape!r:.60}",
+                    hint="biases are made by zeros, or drawn by chainrule.random")
+        )  # fmt: skip
+    shape = shape_asked(shape, "an initialiser")
     window = math.prod(shape[:-2])
     return max(1, window * shape[-2]), max(1, window * shape[-1])

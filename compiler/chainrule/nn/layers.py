@@ -6,7 +6,7 @@ structure, and a formula or an error names a parameter by its path (`layers/0/W`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from chainrule import random
+from chainrule.errors import ShapeError, StructureError, close, explain, ours, public_names
 from chainrule.frontend.pytree import tree_structure
 from chainrule.ir.types import dtype_of
 from chainrule.nn.functions import relu
 from chainrule.nn.initializers import glorot_uniform, he_normal
+from chainrule.random.checks import shape_asked
 from chainrule.typing import Array, DType, Key
 
 __all__ = ["MLP", "Activation", "Dense", "Sequential"]
@@ -65,9 +67,16 @@ class Dense:
         Returns:
             The layer: inputs * outputs + outputs numbers.
 
+        Raises:
+            StructureError: `key` is no key, or `weights` no function.
+            ShapeError: An extent is no positive integer or 0.
+            DTypeError: `dtype` is not of floating point.
+
         >>> Dense.init(random.key(0), 2, 2, bias=False).b is None
         True
         """
+        _require_function(weights, "Dense.init: weights")
+        inputs, outputs = shape_asked((inputs, outputs), "Dense.init")
         return cls(
             weights(key, (inputs, outputs), dtype),
             np.zeros(outputs, dtype_of(dtype).numpy) if bias else None,
@@ -88,6 +97,9 @@ class Activation:
     """
 
     function: Callable[[Array], Array] = field(metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        _require_function(self.function, "Activation: function")
 
     def __call__(self, x: Array) -> Array:
         """Apply the function."""
@@ -112,7 +124,19 @@ class Sequential:
 
     def __post_init__(self) -> None:
         # A function is no array: it belongs to the structure, not to the parameters.
+        given: Any = self.layers
+        if not isinstance(given, Iterable) or isinstance(given, str):
+            raise StructureError(
+                explain("Sequential takes a tuple of layers", f"given  {self.layers!r:.60}")
+            )
         made = tuple([Activation(f) if _is_function(f) else f for f in self.layers])
+        for i, layer in enumerate(made):
+            if not callable(layer):
+                raise StructureError(
+                    explain(f"Sequential: layers/{i} is no layer", f"given  {layer!r:.60}",
+                            hint="a layer is called with an array: a dataclass of arrays with "
+                            "__call__, or a function")
+                )  # fmt: skip
         object.__setattr__(self, "layers", made)
 
     def __call__(self, x: Array) -> Array:
@@ -120,6 +144,21 @@ class Sequential:
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+def _require_function(function: Any, option: str) -> None:
+    """Raise unless an option is a function, with the place of the one that is named."""
+    if callable(function):
+        return
+    places = []
+    if isinstance(function, str):
+        known = [*public_names("chainrule.nn"), *public_names("chainrule.numpy")]
+        places = [p for n in close(function, known).split(" or ") if (p := ours(n))]
+    raise StructureError(
+        explain(f"{option} is a function", f"given  {function!r:.60}",
+                hint=f"did you mean {places[0]}? pass the function itself" if places
+                else "pass the function itself, as chainrule.nn.relu or chainrule.nn.he_normal")
+    )  # fmt: skip
 
 
 def _is_function(layer: Any) -> bool:
@@ -142,6 +181,11 @@ class MLP:
 
     layers: tuple[Dense, ...]
     activation: Callable[[Array], Array] = field(default=relu, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        _require_function(self.activation, "MLP: activation")
+        if not self.layers:
+            raise StructureError(explain("MLP has no layers", hint="draw them with MLP.init"))
 
     @classmethod
     def init(
@@ -166,13 +210,21 @@ class MLP:
             The model.
 
         Raises:
-            ValueError: Fewer than two sizes.
+            ShapeError: Fewer than two sizes, or one that is no extent.
+            StructureError: `key` is no key; `activation` or `weights` is no function.
+            DTypeError: `dtype` is not of floating point.
 
         >>> len(MLP.init(random.key(0), (2, 32, 32, 1), activation=np.tanh).layers)
         3
         """
+        for option, function in (("activation", activation), ("weights", weights)):
+            _require_function(function, f"MLP.init: {option}")
+        sizes = shape_asked(sizes, "MLP.init")
         if len(sizes) < 2:
-            raise ValueError(f"a network has an input and an output size; got {tuple(sizes)}")
+            raise ShapeError(
+                explain(f"a network has an input and an output size; got {sizes}",
+                        hint="give the extents of all layers: MLP.init(key, (4, 32, 1))")
+            )  # fmt: skip
         keys = random.split(key, len(sizes) - 1)
         return cls(
             tuple(

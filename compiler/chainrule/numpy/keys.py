@@ -194,7 +194,7 @@ def normalize_slice(item: slice, extent: Extent, graph: Graph) -> tuple[Extent, 
     """Return first element, number of elements and step, as `slice.indices` of Python."""
     step = 1 if item.step is None else item.step.__index__()
     if step == 0:
-        raise ValueError("slice step cannot be zero")
+        raise OutOfRangeError("slice step cannot be zero")
     bounds = [plain_extent(b) for b in (item.start, item.stop)]
     for b in bounds:
         if isinstance(b, Array):

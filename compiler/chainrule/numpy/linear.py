@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ShapeError, explain
+from chainrule.errors import ShapeError, StructureError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import array_function, newer
 from chainrule.frontend.locate import user_line
@@ -25,7 +24,7 @@ from chainrule.frontend.value import describe
 from chainrule.ir.dims import Extent, show_extent
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I32
-from chainrule.numpy.nodes import normalized_axes, permuted
+from chainrule.numpy.nodes import axis_number, normalized_axes, permuted
 from chainrule.numpy.shape import moveaxis
 
 __all__ = ["dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "vdot", "vecdot",
@@ -239,15 +238,21 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
         axes: How many last axes of `a` pair with as many first ones of `b`; or two sequences.
 
     Raises:
+        StructureError: `axes` is neither.
         ShapeError: Paired extents differ.
     """
     x, y = pair(a, b)
     first: Sequence[int]
     second: Sequence[int]
-    if isinstance(axes, Sequence | np.ndarray):
-        first, second = ([s] if isinstance(s, int) else list(s) for s in axes)
+    if isinstance(axes, Sequence | np.ndarray) and not isinstance(axes, str):
+        if len(axes) != 2:
+            raise StructureError(
+                explain("tensordot: axes are a number, or two sequences of axes",
+                        f"axes  {axes!r:.60}", f"at  {user_line()}")
+            )  # fmt: skip
+        first, second = (list(s) if isinstance(s, Sequence | np.ndarray) else [s] for s in axes)
     else:
-        count = operator.index(axes)
+        count = axis_number(axes, "tensordot: axes")
         first, second = range(x.type.rank - count, x.type.rank), range(count)
     if len(first) != len(second):
         raise ShapeError(explain("tensordot: axes pair up", f"axes  {axes}", f"at  {user_line()}"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DTypeError, ShapeError, explain
+from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least
 from chainrule.frontend.context import current_graph
@@ -30,7 +30,7 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, dtype_of
 
 __all__ = [
-    "Axis", "asked_shape", "checked_broadcast", "converted", "each_axis", "given",
+    "Axis", "asked_shape", "axis_number", "checked_broadcast", "converted", "each_axis", "given",
     "graph_of_any", "joined",
     "kept", "mask_of", "masked", "normalized_axes", "part", "permuted", "shifted",
     "shown", "sliced", "to_node",
@@ -46,13 +46,14 @@ def normalized_axes(axis: Axis, rank: int) -> tuple[int, ...]:
 
     Raises:
         ShapeError: An axis does not exist or is named twice.
+        StructureError: One is no integer.
     """
     if axis is None:
         return tuple(range(rank))
     asked = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     axes = []
     for a in asked:
-        number = a.__index__()
+        number = axis_number(a)
         if not -rank <= number < rank:
             raise ShapeError(
                 explain(
@@ -65,6 +66,24 @@ def normalized_axes(axis: Axis, rank: int) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ShapeError(explain(f"an axis is named twice: {asked}", f"at  {user_line()}"))
     return tuple(sorted(axes))
+
+
+def axis_number(axis: Any, option: str = "axis") -> int:
+    """Return an axis as a number.
+
+    Raises:
+        StructureError: It is no integer.
+    """
+    if hasattr(axis, "__index__"):
+        return operator.index(axis)
+    raise StructureError(
+        explain(
+            f"{option} is no integer",
+            f"{option}  {axis!r:.60}",
+            f"at  {user_line()}",
+            hint="axes are integers from 0, or from -1 backwards; a tuple of them names several",
+        )
+    )
 
 
 def kept(node: Node, like: Node, axes: tuple[int, ...], keepdims: bool) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import UnsupportedError, explain
+from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, decide
 from chainrule.frontend.dispatch import array_function
@@ -58,7 +58,12 @@ def fliplr(m: Any) -> Any:
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """Turn by quarters in the plane of two axes, as `numpy.rot90`."""
     node = to_node(m)
-    i, j = each_axis(axes, node.type.rank)
+    plane = each_axis(axes, node.type.rank)
+    if len(plane) != 2:
+        raise ShapeError(
+            explain("rot90: a plane has two axes", f"axes  {axes!r:.60}", f"at  {user_line()}")
+        )
+    i, j = plane
     match k % 4:
         case 0:
             return Array(node)

@@ -26,6 +26,7 @@ from chainrule.frontend.value import describe
 from chainrule.ir.dims import Dim, Shape, has_quotient, show_extent, size_of
 from chainrule.numpy.nodes import (
     asked_shape,
+    axis_number,
     checked_broadcast,
     each_axis,
     normalized_axes,
@@ -127,7 +128,10 @@ def transpose(a: Any, axes: Any = None) -> Array:
     rank = node.type.rank
     if axes is None:
         return Array(permuted(node, range(rank)[::-1]))
-    order = [ax % rank if -rank <= ax < rank else ax for ax in axes]
+    if not isinstance(axes, Sequence | np.ndarray) or isinstance(axes, str):
+        axes = (axes,)
+    asked = [axis_number(ax, "transpose: an axis") for ax in axes]
+    order = [ax % rank if -rank <= ax < rank else ax for ax in asked]
     if sorted(order) != list(range(rank)):
         raise ShapeError(
             explain(

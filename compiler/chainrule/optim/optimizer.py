@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.errors import StructureError, explain
-from chainrule.frontend.pytree import difference, tree_map, tree_structure
+from chainrule.errors import ShapeError, StructureError, explain
+from chainrule.frontend.arguments import is_arraylike
+from chainrule.frontend.operands import as_operand, shape_of
+from chainrule.frontend.pytree import (
+    difference,
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_structure,
+)
+from chainrule.ir.dims import show_extent
 from chainrule.typing import Array, PyTree
 
 __all__ = ["Optimizer", "Rate", "chain", "count_from_zero", "each", "like", "zeros_like"]
@@ -27,6 +36,9 @@ class Optimizer:
         init: `init(params)` returns the first state, a pytree of arrays.
         update: `update(grads, state, params)` returns what to add to the parameters, and the next
             state.  In a chain, what it returns is the gradient that the next one sees.
+        state: The class of the state, a named tuple: a state of another class is then refused, and
+            one whose fields, `count` apart, are not shaped as the parameters.  `tuple` for one that
+            is always ().
 
     >>> from chainrule.optim import sgd
     >>> opt = sgd(0.5)
@@ -38,10 +50,11 @@ class Optimizer:
 
     init: Callable[[PyTree], PyTree]
     update: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+    state: type | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.update, _Told):
-            object.__setattr__(self, "update", _Told(self.update))
+            object.__setattr__(self, "update", _Told(self.update, self.state))
 
     def apply(self, grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
         """Take one step.
@@ -54,40 +67,122 @@ class Optimizer:
         Returns:
             `(params, state)` after the step: new arrays of the same shapes and dtypes, or, inside
             a compiled function that donates them, the same memory.
+
+        Raises:
+            StructureError: `grads` or `state` do not nest as `params`; the state is of another
+                optimizer.
+            ShapeError: A gradient, or what the state keeps, has another shape than its parameter.
         """
         updates, state = self.update(grads, state, params)
+        require_shapes(updates, params, "updates", "params", hint=_OTHER_STATE.hint)
         return each(lambda p, u: p + u, params, updates), state
 
 
 @dataclass(frozen=True)
 class _Told:
-    """An update whose complaints about structure say which argument differs, and where."""
+    """An update that looks at its arguments first; complaints say which one differs, and where."""
 
     update: Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+    kind: type | None
 
     def __call__(self, grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        if params is not None:
+            _require_alike(grads, state, params)
+        if self.kind is not None:
+            _require_state(state, self.kind, grads)
         try:
             return self.update(grads, state, params)
         except StructureError as error:
-            wanted, given = tree_structure(params), tree_structure(grads)
-            if params is None:
+            what, *facts = str(error).split("\n  ")
+            if params is None or what != "trees differ in structure":
                 raise
-            if wanted == given:
-                raise StructureError(
-                    explain(
-                        "the optimizer's state does not have the structure of grads and params",
-                        *str(error).split("\n  ")[1:],
-                        hint="make a state for these parameters: opt.init(params)",
-                    )
-                ) from error
-            raise StructureError(
-                explain(
-                    "grads do not have the structure of params",
-                    f"params  {wanted}",
-                    f"grads   {given}",
-                    difference(wanted, given, "params", "grads"),
-                )
-            ) from error
+            raise StructureError(_OTHER_STATE.said(*facts)) from error
+
+
+class _Saying(NamedTuple):
+    what: str
+    hint: str
+
+    def said(self, *facts: str) -> str:
+        return explain(self.what, *facts, hint=self.hint)
+
+
+_OTHER_STATE: Final = _Saying(
+    "the optimizer's state does not have the structure of grads and params",
+    "make a state for these parameters: opt.init(params)",
+)
+_SWAPPED: Final = "state and params seem to be swapped: opt.apply(grads, state, params)"
+
+
+def _require_alike(grads: PyTree, state: PyTree, params: PyTree) -> None:
+    """Raise unless gradients nest as the parameters do and have their shapes."""
+    wanted, given = tree_structure(params), tree_structure(grads)
+    if wanted != given:
+        swapped = given == tree_structure(state)
+        raise StructureError(
+            explain(
+                "grads do not have the structure of params",
+                f"params  {wanted}",
+                f"grads   {given}",
+                difference(wanted, given, "params", "grads"),
+                hint=_SWAPPED if swapped else "",
+            )
+        )
+    require_shapes(
+        grads, params, "grads", "params", hint="a gradient has the shape of its parameter"
+    )
+
+
+def _require_state(state: PyTree, kind: type, like: PyTree) -> None:
+    """Raise unless a state is of a class, and all it keeps but a count nests as the gradient."""
+    if not isinstance(state, kind) or (kind is tuple and state):
+        swapped = tree_structure(state) == tree_structure(like)
+        raise StructureError(
+            explain(
+                "this is not the state of this optimizer",
+                f"its state  {'()' if kind is tuple else kind.__name__}",
+                f"state      {tree_structure(state)}",
+                hint=_SWAPPED if swapped else _OTHER_STATE.hint,
+            )
+        )
+    wanted = tree_structure(like)
+    fields: tuple[str, ...] = getattr(state, "_fields", ())
+    for name in fields:
+        kept = getattr(state, name)
+        if name == "count":
+            continue
+        given = tree_structure(kept)
+        if given != wanted:
+            raise StructureError(_OTHER_STATE.said(difference(wanted, given, "grads", name)))
+        require_shapes(kept, like, f"state.{name}", "grads", hint=_OTHER_STATE.hint)
+
+
+def require_shapes(tree: PyTree, like: PyTree, name: str, of: str, *, hint: str) -> None:
+    """Raise ShapeError, with the path, where leaves of two trees of one structure differ in shape.
+
+    Extents without numbers are left to the arithmetic.
+    """
+    leaves, structure = tree_flatten(tree)
+    for i, (leaf, other) in enumerate(zip(leaves, tree_leaves(like), strict=True)):
+        if not (is_arraylike(leaf) and is_arraylike(other)):
+            continue
+        given, wanted = shape_of(as_operand(leaf)), shape_of(as_operand(other))
+        if given == wanted:
+            continue
+        pairs = zip(given, wanted, strict=False)
+        if len(given) == len(wanted) and all(
+            a == b or not (isinstance(a, int) or isinstance(b, int)) for a, b in pairs
+        ):
+            continue
+        path = structure.paths()[i]
+        texts = [", ".join(map(show_extent, s)) for s in (given, wanted)]
+        width = max(len(name), len(of))
+        raise ShapeError(
+            explain(
+                f"{name} and {of} differ in shape{path and f' at {path}'}",
+                f"{name:{width}}  [{texts[0]}]", f"{of:{width}}  [{texts[1]}]", hint=hint,
+            )
+        )  # fmt: skip
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:
@@ -109,6 +204,15 @@ def chain(*optimizers: Optimizer) -> Optimizer:
         return tuple(optimizer.init(params) for optimizer in optimizers)
 
     def update(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        if not isinstance(state, tuple) or len(state) != len(optimizers):
+            swapped = tree_structure(state) == tree_structure(grads)
+            raise StructureError(
+                explain(
+                    f"the state of a chain of {len(optimizers)} is a tuple of as many",
+                    f"state  {tree_structure(state)}",
+                    hint=_SWAPPED if swapped else _OTHER_STATE.hint,
+                )
+            )
         states = []
         for optimizer, before in zip(optimizers, state, strict=True):
             grads, after = optimizer.update(grads, before, params)

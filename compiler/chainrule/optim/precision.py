@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import chainrule.numpy as cnp
+from chainrule.errors import OutOfRangeError
 from chainrule.frontend.pytree import tree_leaves, tree_map
 from chainrule.ir.types import dtype_of
 from chainrule.optim.optimizer import Optimizer, each
@@ -166,7 +167,7 @@ def loss_scale(
         The scale; two numbers.
 
     Raises:
-        ValueError: The arguments are not ordered so.
+        OutOfRangeError: The arguments are not ordered so.
 
     >>> import chainrule as cr
     >>> def loss(w, x):
@@ -182,9 +183,11 @@ def loss_scale(
     (array([0.9, 0.9], dtype=float32), 65536.0)
     """
     if not 0 < minimum <= initial <= maximum:
-        raise ValueError(f"not 0 < minimum {minimum} <= initial {initial} <= maximum {maximum}")
+        raise OutOfRangeError(
+            f"not 0 < minimum {minimum} <= initial {initial} <= maximum {maximum}"
+        )
     if period < 1 or not factor > 1:
-        raise ValueError(f"period {period} is at least 1, and factor {factor} above 1")
+        raise OutOfRangeError(f"period {period} is at least 1, and factor {factor} above 1")
     start = np.array(initial, np.float32)
     return LossScale(start, np.zeros((), np.int32), period, factor, minimum, maximum)
 

@@ -74,7 +74,7 @@ def sgd(learning_rate: Rate) -> Optimizer:
         rate = _rate(learning_rate, state.count)
         return each(lambda g: -like(rate, g) * g, grads), Counted(_next(state.count))
 
-    return Optimizer(lambda _params: Counted(count_from_zero()), update)
+    return Optimizer(lambda _params: Counted(count_from_zero()), update, Counted)
 
 
 def momentum(learning_rate: Rate, decay: float = 0.9) -> Optimizer:
@@ -93,7 +93,7 @@ def momentum(learning_rate: Rate, decay: float = 0.9) -> Optimizer:
         moment = each(lambda m, g: decay * m + g, state.moment, grads)
         return each(lambda m: -like(rate, m) * m, moment), MomentState(_next(state.count), moment)
 
-    return Optimizer(_one_moment, update)
+    return Optimizer(_one_moment, update, MomentState)
 
 
 def nesterov(learning_rate: Rate, decay: float = 0.9) -> Optimizer:
@@ -113,7 +113,7 @@ def nesterov(learning_rate: Rate, decay: float = 0.9) -> Optimizer:
         updates = each(lambda m, g: -like(rate, g) * (g + decay * m), moment, grads)
         return updates, MomentState(_next(state.count), moment)
 
-    return Optimizer(_one_moment, update)
+    return Optimizer(_one_moment, update, MomentState)
 
 
 def rmsprop(learning_rate: Rate, decay: float = 0.9, eps: float = 1e-8) -> Optimizer:
@@ -132,7 +132,7 @@ def rmsprop(learning_rate: Rate, decay: float = 0.9, eps: float = 1e-8) -> Optim
         updates = each(lambda v, g: -like(rate, g) * (g / (cnp.sqrt(v) + eps)), square, grads)
         return updates, MomentState(_next(state.count), square)
 
-    return Optimizer(_one_moment, update)
+    return Optimizer(_one_moment, update, MomentState)
 
 
 def adagrad(learning_rate: Rate, eps: float = 1e-10) -> Optimizer:
@@ -152,7 +152,7 @@ def adagrad(learning_rate: Rate, eps: float = 1e-10) -> Optimizer:
         updates = each(lambda v, g: -like(rate, g) * (g / (cnp.sqrt(v) + eps)), square, grads)
         return updates, MomentState(_next(state.count), square)
 
-    return Optimizer(_one_moment, update)
+    return Optimizer(_one_moment, update, MomentState)
 
 
 def adam(learning_rate: Rate, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Optimizer:
@@ -222,7 +222,7 @@ def adamw(
 
         return each(step, mean, square, params), AdamState(count, mean, square)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, AdamState)
 
 
 def lion(
@@ -259,7 +259,7 @@ def lion(
         moment = each(lambda m, g: b2 * m + (1 - b2) * g, state.moment, grads)
         return updates, MomentState(_next(state.count), moment)
 
-    return Optimizer(_one_moment, update)
+    return Optimizer(_one_moment, update, MomentState)
 
 
 def _one_moment(params: PyTree) -> MomentState:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import chainrule.numpy as cnp
+from chainrule.errors import OutOfRangeError
 from chainrule.typing import Array
 
 __all__ = ["Schedule", "constant", "cosine", "exponential", "piecewise", "warmup_cosine"]
@@ -41,7 +42,7 @@ def cosine(value: float, steps: int, alpha: float = 0.0) -> Schedule:
         A schedule.
 
     Raises:
-        ValueError: `steps` is not positive.
+        OutOfRangeError: `steps` is not positive.
 
     >>> rate = cosine(0.1, 100)
     >>> [round(float(rate(count)), 6) for count in (0, 50, 100, 200)]
@@ -72,14 +73,14 @@ def warmup_cosine(
         A schedule.
 
     Raises:
-        ValueError: `warmup_steps` is negative, or `decay_steps` not greater.
+        OutOfRangeError: `warmup_steps` is negative, or `decay_steps` not greater.
 
     >>> rate = warmup_cosine(0.0, 0.1, 10, 110)
     >>> [round(float(rate(count)), 6) for count in (0, 5, 10, 60, 110, 500)]
     [0.0, 0.05, 0.1, 0.05, 0.0, 0.0]
     """
     if not 0 <= warmup_steps < decay_steps:
-        raise ValueError(
+        raise OutOfRangeError(
             f"warmup_cosine rises for {warmup_steps} steps and ends at step {decay_steps}; "
             "the first is 0 or more and less than the second"
         )
@@ -107,7 +108,7 @@ def exponential(value: float, steps: int, factor: float, *, staircase: bool = Fa
         A schedule.
 
     Raises:
-        ValueError: `steps` or `factor` is not positive.
+        OutOfRangeError: `steps` or `factor` is not positive.
 
     >>> rate = exponential(0.1, 10, 0.5)
     >>> [round(float(rate(count)), 6) for count in (0, 10, 20)]
@@ -115,7 +116,7 @@ def exponential(value: float, steps: int, factor: float, *, staircase: bool = Fa
     """
     _check_steps("exponential", steps)
     if not factor > 0:
-        raise ValueError(f"exponential multiplies by a positive factor, not {factor}")
+        raise OutOfRangeError(f"exponential multiplies by a positive factor, not {factor}")
 
     def rate(count: Array) -> Any:
         exponent = count / steps
@@ -153,4 +154,4 @@ def piecewise(value: float, factors: Mapping[int, float]) -> Schedule:
 
 def _check_steps(name: str, steps: int) -> None:
     if steps <= 0:
-        raise ValueError(f"{name} changes over a positive number of steps, not {steps}")
+        raise OutOfRangeError(f"{name} changes over a positive number of steps, not {steps}")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 import chainrule.numpy as cnp
+from chainrule.errors import OutOfRangeError
 from chainrule.frontend.pytree import tree_leaves
 from chainrule.optim.optimizer import Optimizer, each, like
 from chainrule.typing import Array, PyTree
@@ -40,14 +41,14 @@ def clip_by_global_norm(limit: float) -> Optimizer:
         A transformation without state.
 
     Raises:
-        ValueError: `limit` is not positive.
+        OutOfRangeError: `limit` is not positive.
 
     >>> opt = clip_by_global_norm(1.0)
     >>> opt.update({"w": np.array([3e200, 4e200])}, opt.init(None), None)[0]["w"].round(6).tolist()
     [0.6, 0.8]
     """
     if not limit > 0:
-        raise ValueError(f"the greatest length of a gradient is positive, not {limit}")
+        raise OutOfRangeError(f"the greatest length of a gradient is positive, not {limit}")
 
     def shorten(grads: PyTree, _params: PyTree) -> PyTree:
         leaves = _filled_leaves(grads)
@@ -99,9 +100,10 @@ def global_norm(tree: PyTree) -> Array:
 
 
 def _stateless(transform: Callable[[PyTree, PyTree], PyTree]) -> Optimizer:
-    return Optimizer(
-        lambda _params: (), lambda grads, state, params: (transform(grads, params), state)
-    )
+    def update(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        return transform(grads, params), state
+
+    return Optimizer(lambda _params: (), update, tuple)
 
 
 def _filled_leaves(tree: PyTree) -> list[Array]:

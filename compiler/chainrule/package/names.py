@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -43,8 +44,23 @@ write y0 y1 yn j0 j1 jn
 _LIBRARY: Final = frozenset(_KNOWN.split())
 
 
+# The Python module of an export lies where others are looked for first, so its name hides a module
+# of Python's or NumPy's own, on which it depends itself; the rest are names that it defines.
+_MODULES: Final = sys.stdlib_module_names | {"numpy", "ml_dtypes"}
+_DEFINED: Final = frozenset({"ChainruleError", "print", "selftest"})
+
+
 def check_name(name: str) -> None:
-    """Raise ExportError unless `name` can be a function of C, C++ and Python."""
+    """Raise ExportError unless `name` can be a function of C, C++ and Python, and a module."""
+    if not isinstance(name, str):
+        raise ExportError(explain("the name of an export is text", f"name  {name!r:.60}"))
+    if name in _MODULES or name in _DEFINED:
+        what = "a module of that name" if name in _MODULES else "that name"
+        raise ExportError(
+            explain(f"{name!r} cannot be the name of a new module of Python",
+                    f"{name}.py would hide {what}, which it needs itself",
+                    hint="give another one: name='step'")
+        )  # fmt: skip
     if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) and not (
         name in _KEYWORDS or name in _LIBRARY or keyword.iskeyword(name)
     ):

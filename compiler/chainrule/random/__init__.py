@@ -25,9 +25,31 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.errors import absent, public_names
+from chainrule.errors import (
+    DTypeError,
+    OutOfRangeError,
+    ShapeError,
+    StructureError,
+    absent,
+    explain,
+    public_names,
+)
+from chainrule.frontend.arguments import is_arraylike
+from chainrule.frontend.extents import SymbolicExtent
+from chainrule.frontend.operands import as_operand, kind_of, shape_of
+from chainrule.frontend.value import Value
 from chainrule.ir.dims import Dim
-from chainrule.ir.types import F64, dtype_of
+from chainrule.ir.types import F64
+from chainrule.random.checks import (
+    element_type,
+    integer_type,
+    require_key,
+    require_order,
+    require_within,
+    shape_asked,
+    spread,
+    whole,
+)
 from chainrule.random.generator import below, by_pieces, threefry2x32, words
 from chainrule.transform.loops import fori_loop
 from chainrule.transform.transformed import has_traced
@@ -55,14 +77,30 @@ def key(seed: int) -> Key:
     """Make a key from a number.
 
     Args:
-        seed: An integer; its lowest 64 bits count.
+        seed: An integer from -2**63 to 2**64 - 1; a negative one is taken as itself + 2**64.
 
     Returns:
         uint32[2].
 
+    Raises:
+        OutOfRangeError: It is another integer.
+        DTypeError: It is no integer.
+        StructureError: It is traced.
+
     >>> key(7).tolist()
     [0, 7]
     """
+    if isinstance(seed, Value | SymbolicExtent | Dim):
+        raise StructureError(
+            explain("the seed of a key is known only when the function runs",
+                    hint="fold it into a key: random.fold_in(random.key(0), seed)")
+        )  # fmt: skip
+    seed = whole(seed, "the seed of a key")
+    if not -(2**63) <= seed < 2**64:
+        raise OutOfRangeError(
+            explain("a key holds 64 bits of its seed", f"seed  {seed}",
+                    hint="give -2**63 to 2**64 - 1")
+        )  # fmt: skip
     return np.array([(seed >> 32) & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32)
 
 
@@ -72,10 +110,16 @@ def split(key: Key, n: int = 2) -> Array:
     Returns:
         uint32[n, 2]: one key a row.
 
+    Raises:
+        StructureError: `key` is no key.
+        ShapeError: `n` is no number of keys.
+
     >>> keys = split(key(0), 3)
     >>> keys.shape, keys.dtype
     ((3, 2), dtype('uint32'))
     """
+    require_key(key, "split")
+    (n,) = shape_asked((n,), "split")
     return cnp.stack(words(key, n, SPLIT_STREAM), axis=1)
 
 
@@ -91,27 +135,55 @@ def fold_in(key: Key, number: Array | int) -> Key:
     Returns:
         uint32[2].
 
+    Raises:
+        StructureError: `key` is no key.
+        DTypeError: `number` is no integer.
+        ShapeError: `number` has axes.
+
     >>> bool((fold_in(key(0), 1) != fold_in(key(0), 2)).any())
     True
     """
+    require_key(key, "fold_in")
+    _require_number(number)
     if isinstance(number, int):
         number = np.array(number & 0xFFFFFFFF, np.uint32)
     counter = cnp.reshape(number, (1,)).astype(np.uint32)
     return cnp.concatenate(words(key, 1, FOLD_STREAM, counter))
 
 
-def bits(key: Key, shape: Shape = ()) -> Array:
+def _require_number(number: Any) -> None:
+    """Raise unless something is one integer, traced or not."""
+    if isinstance(number, int | SymbolicExtent | Dim) and not isinstance(number, bool):
+        return
+    operand = as_operand(number) if is_arraylike(number) else None
+    if operand is None or np.dtype(kind_of(operand)).kind not in "iu":
+        raise DTypeError(explain("fold_in: what belongs to a key is an integer",
+                                 f"given  {number!r:.60}"))  # fmt: skip
+    if shape_of(operand):
+        raise ShapeError(
+            explain("fold_in: what belongs to a key is one integer",
+                    f"shape  {shape_of(operand)}", hint="vmap maps over several")
+        )  # fmt: skip
+
+
+def bits(key: Key, shape: Shape | int = ()) -> Array:
     """Draw uniform 32-bit words: uint32 of `shape`.
+
+    Raises:
+        StructureError: `key` is no key.
+        ShapeError: `shape` is no shape.
 
     >>> bits(key(0), (2,)).dtype
     dtype('uint32')
     """
-    return cnp.reshape(words(key, _count(shape), 0)[0], tuple(shape))
+    require_key(key, "bits")
+    shape = shape_asked(shape, "bits")
+    return cnp.reshape(words(key, _count(shape), 0)[0], shape)
 
 
 def uniform(
     key: Key,
-    shape: Shape = (),
+    shape: Shape | int = (),
     dtype: DType = np.float32,
     minval: Array | float = 0.0,
     maxval: Array | float = 1.0,
@@ -126,19 +198,29 @@ def uniform(
         shape: The result's shape.
         dtype: A dtype of floats; 16 bits are computed in float32.
         minval: Number, or array that broadcasts to `shape`.
-        maxval: The same.
+        maxval: The same; not below `minval`.
 
     Returns:
         An array of `shape` and `dtype`.
+
+    Raises:
+        StructureError: `key` is no key.
+        ShapeError: `shape` is no shape, or a bound does not broadcast to it.
+        DTypeError: `dtype` is not of floating point, or a bound no real number.
+        OutOfRangeError: A bound that is known is not finite, or `minval` is above `maxval`.
 
     >>> sample = uniform(key(0), (1000,), minval=-1, maxval=1)
     >>> bool((sample >= -1).all() and (sample < 1).all()), bool(abs(sample.mean()) < 0.1)
     (True, True)
     """
-    kind, wide = _float(dtype)
+    require_key(key, "uniform")
+    shape, (kind, wide) = shape_asked(shape, "uniform"), _float(dtype, "uniform")
+    spread(minval, shape, "uniform: minval")
+    spread(maxval, shape, "uniform: maxval")
+    require_order(minval, maxval, "uniform")
     drawn = words(key, _count(shape), 0)
     unit = by_pieces(lambda *pair: _fraction(pair, kind), drawn, wide)
-    unit = cnp.reshape(unit, tuple(shape))
+    unit = cnp.reshape(unit, shape)
     # Numbers are weak, so that float32 stays float32; the usual unit interval costs nothing.
     if type(minval) in (int, float) and type(maxval) in (int, float):
         if (minval, maxval) == (0, 1):
@@ -148,7 +230,7 @@ def uniform(
     return (unit * (high - low) + low).astype(kind, copy=False)
 
 
-def normal(key: Key, shape: Shape = (), dtype: DType = np.float32) -> Array:
+def normal(key: Key, shape: Shape | int = (), dtype: DType = np.float32) -> Array:
     """Draw from the normal distribution of mean 0 and variance 1.
 
     By the transformation of G. E. P. Box and M. E. Muller, "A note on the generation of random
@@ -163,17 +245,24 @@ def normal(key: Key, shape: Shape = (), dtype: DType = np.float32) -> Array:
     Returns:
         An array of `shape` and `dtype`.
 
+    Raises:
+        StructureError: `key` is no key.
+        ShapeError: `shape` is no shape.
+        DTypeError: `dtype` is not of floating point.
+
     >>> sample = normal(key(0), (10_000,))
     >>> sample.dtype, bool(abs(sample.mean()) < 0.05), bool(abs(sample.std() - 1) < 0.05)
     (dtype('float32'), True, True)
     """
-    (kind, wide), count = _float(dtype), _count(shape)
+    require_key(key, "normal")
+    shape, (kind, wide) = shape_asked(shape, "normal"), _float(dtype, "normal")
+    count = _count(shape)
     drawn = words(key, count, 0)
     if wide == np.float32:
         value = by_pieces(_deviates32, drawn, wide)
     else:
         value = by_pieces(_deviates64, (*drawn, *words(key, count, 1)), wide)
-    return cnp.reshape(value, tuple(shape)).astype(kind, copy=False)
+    return cnp.reshape(value, shape).astype(kind, copy=False)
 
 
 def _deviates32(first: Array, second: Array) -> Array:
@@ -192,7 +281,7 @@ def _box_muller(radial: Array, angular: Array) -> Array:
     return cnp.sqrt(-2.0 * cnp.log(radial)) * cnp.cos((2 * math.pi) * angular)
 
 
-def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | None = None) -> Array:
+def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | int | None = None) -> Array:
     """Draw True with probability `p`.
 
     Args:
@@ -203,14 +292,26 @@ def bernoulli(key: Key, p: Array | float = 0.5, shape: Shape | None = None) -> A
     Returns:
         bool of `shape`.  Probabilities are met to 2**-24.
 
+    Raises:
+        StructureError: `key` is no key.
+        ShapeError: `shape` is no shape, or `p` does not broadcast to it.
+        DTypeError: `p` is no real number.
+        OutOfRangeError: A probability that is known is not in [0, 1].
+
     >>> sample = bernoulli(key(0), 0.25, (10_000,))
     >>> sample.dtype, bool(abs(sample.mean() - 0.25) < 0.02)
     (dtype('bool'), True)
     """
-    return uniform(key, getattr(p, "shape", ()) if shape is None else shape) < p
+    require_key(key, "bernoulli")
+    asked = shape_asked(getattr(p, "shape", ()) if shape is None else shape, "bernoulli")
+    spread(p, asked, "bernoulli: p")
+    require_within(p, "bernoulli")
+    return uniform(key, asked) < p
 
 
-def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.int32) -> Array:
+def randint(
+    key: Key, shape: Shape | int, minval: int, maxval: int, dtype: DType = np.int32
+) -> Array:
     """Draw integers from [minval, maxval).
 
     Each of 64 random bits counts, so no value is likelier than another by more than 2**-32 of
@@ -221,22 +322,36 @@ def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.
         shape: The result's shape.
         minval: The least value.
         maxval: One more than the greatest; at most `minval` + 2**32 - 1.
-        dtype: An integer dtype.
+        dtype: An integer dtype that holds all of them.
 
     Returns:
         An array of `shape` and `dtype`.
 
     Raises:
-        ValueError: The range is empty or too long.
+        StructureError: `key` is no key, or a bound is traced.
+        ShapeError: `shape` is no shape.
+        DTypeError: `dtype` or a bound is not of integers.
+        OutOfRangeError: The range is empty, too long, or beyond what `dtype` holds.
 
     >>> sorted(set(randint(key(0), (100,), 3, 6).tolist()))
     [3, 4, 5]
     """
-    span = int(maxval) - int(minval)
+    require_key(key, "randint")
+    shape, kind = shape_asked(shape, "randint"), integer_type(dtype, "randint")
+    low, high = whole(minval, "randint: minval"), whole(maxval, "randint: maxval")
+    span = high - low
     if not 0 < span < 2**32:
-        raise ValueError(f"[{minval}, {maxval}) holds {span} integers, not 1 to 2**32 - 1")
+        raise OutOfRangeError(
+            explain(f"randint: [{low}, {high}) holds {max(span, 0)} integers, not 1 to 2**32 - 1")
+        )
+    held = np.iinfo(kind)
+    if low < held.min or high - 1 > held.max:
+        raise OutOfRangeError(
+            explain(f"randint: [{low}, {high}) reaches beyond {kind}",
+                    f"{kind}  {held.min} to {held.max}", hint="give a wider dtype")
+        )  # fmt: skip
     offset = below(key, _count(shape), span)
-    return cnp.reshape(offset.astype(dtype) + int(minval), tuple(shape))
+    return cnp.reshape(offset.astype(kind) + low, shape)
 
 
 def permutation(key: Key, x: Array | int) -> Array:
@@ -254,10 +369,23 @@ def permutation(key: Key, x: Array | int) -> Array:
     Returns:
         int64[x], or an array like `x`.
 
+    Raises:
+        StructureError: `key` is no key.
+        ShapeError: `x` is a negative number, or an array without axes.
+        DTypeError: `x` is neither a number of elements nor an array.
+
     >>> sorted(permutation(key(0), 5).tolist())
     [0, 1, 2, 3, 4]
     """
-    rows: Any = None if isinstance(x, int | Dim) else x
+    require_key(key, "permutation")
+    rows: Any = None if isinstance(x, int | np.integer | Dim | SymbolicExtent) else x
+    if rows is not x:
+        shape_asked((x,), "permutation")
+    elif not (is_arraylike(rows) and hasattr(rows, "shape")):
+        raise DTypeError(explain("permutation: neither a number of elements nor an array",
+                                 f"given  {rows!r:.60}"))  # fmt: skip
+    elif not rows.shape:
+        raise ShapeError(explain("permutation: the array has no axis to shuffle along"))
     drawn = bits(key, (x if rows is None else rows.shape[0],))
     order = _order(drawn) if has_traced(drawn) else cnp.argsort(drawn, stable=True)
     return order if rows is None else cnp.take(rows, order, axis=0)
@@ -290,11 +418,9 @@ def _count(shape: Shape) -> Any:
     return math.prod(shape)
 
 
-def _float(dtype: DType) -> tuple[np.dtype[Any], np.dtype[Any]]:
+def _float(dtype: DType, verb: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """Return a dtype of floats, and that in which its numbers are computed."""
-    kind = dtype_of(dtype)
-    if not kind.is_float:
-        raise TypeError(f"random numbers of this kind are floats, not {kind.numpy}")
+    kind = element_type(dtype, verb)
     return kind.numpy, np.dtype(np.float64 if kind is F64 else np.float32)
 
 

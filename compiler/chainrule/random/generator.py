@@ -13,6 +13,7 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.frontend.compiled_later import CompiledLater
+from chainrule.random.checks import require_key
 from chainrule.typing import Array, Key
 
 __all__ = ["below", "by_pieces", "threefry2x32", "words"]
@@ -35,10 +36,14 @@ def threefry2x32(key: Key, low: Array, high: Array) -> tuple[Array, Array]:
     Returns:
         Two arrays of uint32 of the counters' shape, independent of one another.
 
+    Raises:
+        StructureError: `key` is no key.
+
     >>> zeros = np.zeros(1, np.uint32)
     >>> [hex(word[0]) for word in threefry2x32(np.zeros(2, np.uint32), zeros, zeros)]
     ['0x6b200159', '0x99ba4efe']
     """
+    require_key(key, "threefry2x32")
     # Slices, not elements: arithmetic of NumPy's scalars warns where that of arrays wraps around.
     first, second = key[0:1], key[1:2]
     third = cnp.bitwise_xor(cnp.bitwise_xor(first, second), np.uint32(PARITY))

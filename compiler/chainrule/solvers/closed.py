@@ -25,7 +25,7 @@ from chainrule.ir.walk import rebuild
 from chainrule.optimize import joined, stabilize
 from chainrule.transform.closing import close, leaves_of, open_body
 
-__all__ = ["Closed", "Flat", "close_over", "floating", "number", "split_arguments"]
+__all__ = ["Closed", "Flat", "close_over", "floating", "largest", "number", "split_arguments"]
 
 
 class Flat:
@@ -170,6 +170,11 @@ def split_arguments(args: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any
 def floating(x: Any) -> bool:
     """Tell whether a traced value can be differentiated with respect to."""
     return bool(x.node.dtype.is_float)
+
+
+def largest(x: Any) -> Any:
+    """Return the largest element of a vector in absolute value; 0 of none."""
+    return cnp.max(cnp.abs(x), initial=0.0)
 
 
 def number(value: Any, like: Any) -> Any:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.context import tracing
-from chainrule.solvers.closed import Flat, close_over, number, split_arguments
+from chainrule.solvers.closed import Flat, close_over, largest, number, split_arguments
 from chainrule.solvers.factors import least_squares
 from chainrule.solvers.implicit import DENSE, implicitly
 from chainrule.solvers.record import NOT_FINITE, RUNNING, SMALL, Root
-from chainrule.solvers.roots import equations, tolerance_of
+from chainrule.solvers.roots import equations, nothing, tolerance_of
 from chainrule.transform import cond, stop_gradient, while_loop
 from chainrule.transform.inline import graph_for
 from chainrule.transform.transformed import Run, evaluating, has_traced
@@ -55,6 +55,7 @@ def fixed_point(
     >>> round(found.x.item(), 9), bool(found.converged)
     (0.739085133, True)
     """
+    require_function(f, "fixed_point")
     if not has_traced((x0, args)):
         options: dict[str, Any] = {"memory": memory, "tol": tol, "max_steps": max_steps}
         found: Root = run(lambda x, given: fixed_point(f, x, *given, **options))(x0, args)
@@ -68,8 +69,10 @@ def fixed_point(
             result = f(flat.unravel(x), *nested(given))
             return equations(result, flat, "fixed_point", f) - x
 
-        closed, parameters = close_over(change, flat.vector, arrays, graph, name_of(f))
         n = flat.vector.shape[0]
+        if n == 0:
+            return nothing(flat)
+        closed, parameters = close_over(change, flat.vector, arrays, graph, name_of(f))
         least = tolerance_of(tol, flat.vector)
 
         def solve(x: Any, w: Sequence[Any]) -> tuple[Any, ...]:
@@ -130,9 +133,9 @@ def anderson(
     first = change(x0)
     start = _State(x0, first, rows, rows, np.int64(0), _status(first, tol))
     end = while_loop(lambda s: (s.status == RUNNING) & (s.nit < max_steps), turn, start)
-    return end.x, cnp.max(cnp.abs(end.change)), end.nit, end.status
+    return end.x, largest(end.change), end.nit, end.status
 
 
 def _status(change: Any, tol: float) -> Any:
-    size = cnp.max(cnp.abs(change))
+    size = largest(change)
     return cnp.where(size <= tol, SMALL, cnp.where(cnp.isfinite(size), RUNNING, NOT_FINITE))

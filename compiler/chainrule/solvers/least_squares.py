@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.solvers.closed import number
+from chainrule.solvers.closed import largest, number
 from chainrule.solvers.damping import damped_step
 from chainrule.solvers.factors import least_squares, triangularised
 from chainrule.solvers.line_search import backtracked, slack_of
 from chainrule.solvers.matrix_free import JacobianOperator, levenberg_marquardt_by_products
-from chainrule.solvers.quasi_newton import Tolerances, largest, reason_to_stop, starting_status
+from chainrule.solvers.quasi_newton import Tolerances, reason_to_stop, starting_status
 from chainrule.solvers.record import FLAT, ROUNDED, RUNNING, SMALL, STALLED, STEP
 from chainrule.transform import cond, jacfwd, jacrev, while_loop
 
@@ -154,7 +154,7 @@ def _status(
 ) -> Any:
     """Tell whether to stop: a tolerance is met, or rounding hides what is to be gained."""
     eps = float(np.finfo(at.norm.dtype).eps)
-    small = largest(at.gradient) <= t.tol * cnp.maximum(1.0, 0.5 * at.norm**2)
+    small = largest(at.gradient) <= t.tol
     within = (cnp.abs(gained.actual) <= max(t.ftol, 2 * eps)) & (gained.ratio <= 2)
     flat = within & (gained.predicted <= max(t.ftol, 2 * eps))
     short = radius <= max(t.xtol, eps) * length

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.solvers.closed import number
+from chainrule.solvers.closed import largest, number
 from chainrule.transform import while_loop
 
 __all__ = ["HIDDEN", "Doubt", "Point", "backtracked", "disagreement", "slack_of", "strong_wolfe"]
@@ -91,7 +91,7 @@ def strong_wolfe(
     slope = gradient @ direction
     infinite = number(np.inf, x)
     slack = slack_of(value)
-    reach = cnp.max(cnp.abs(direction)) / (1 + cnp.max(cnp.abs(x)))
+    reach = largest(direction) / (1 + largest(x))
     eps = float(np.finfo(x.dtype).eps)
 
     def turn(s: _Search) -> _Search:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.solvers.closed import number
+from chainrule.solvers.closed import largest, number
 from chainrule.solvers.line_search import slack_of
 from chainrule.solvers.linear import conjugate_gradients
-from chainrule.solvers.quasi_newton import Tolerances, largest, reason_to_stop, starting_status
+from chainrule.solvers.quasi_newton import Tolerances, reason_to_stop, starting_status
 from chainrule.solvers.record import ROUNDED, RUNNING, STALLED
 from chainrule.transform import linearize, vjp, while_loop
 from chainrule.transform.csr import CSR

@@ -9,16 +9,16 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.errors import ShapeError, StructureError, explain
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.context import tracing
 from chainrule.frontend.pytree import tree_flatten
-from chainrule.solvers.closed import Closed, Flat, close_over, split_arguments
+from chainrule.solvers.closed import Closed, Flat, close_over, number, split_arguments
 from chainrule.solvers.implicit import DENSE, implicitly
 from chainrule.solvers.least_squares import gauss_newton, levenberg_marquardt
 from chainrule.solvers.matrix_free import JacobianOperator, compressed
 from chainrule.solvers.newton import newton_cg
 from chainrule.solvers.quasi_newton import Tolerances, bfgs, lbfgs
-from chainrule.solvers.record import FLAT, ROUNDED, SMALL, STEP, Minimum
+from chainrule.solvers.record import FLAT, NOT_FINITE, ROUNDED, SMALL, STEP, Minimum
 from chainrule.transform import grad, stop_gradient, value_and_grad
 from chainrule.transform.csr import CSR
 from chainrule.transform.inline import graph_for
@@ -34,9 +34,6 @@ SQUARES: Final[dict[str, Callable[..., tuple[Any, Any, Any, Any]]]] = {
     "gauss-newton": gauss_newton,
 }
 METHODS: Final = (*GRADIENT, *SQUARES)
-
-BOTTOMLESS: Final = -1e15
-"A value below which a function is taken to have no minimum."
 
 
 def minimize(
@@ -58,8 +55,8 @@ def minimize(
         args: What else `fun` depends on: pytrees of arrays.  Other leaves are settings.
         method: `lbfgs` (few numbers kept, for many variables), `bfgs` (n² numbers), `newton-cg`
             (Hessian-vector products, negative curvature), `levenberg-marquardt`, `gauss-newton`.
-        tol: Stop where no element of the gradient exceeds `tol * max(1, |fun|)`.  By default 1e-8
-            in float64, 1e-4 in float32.
+        tol: Stop where no element of the gradient exceeds `tol`.  By default 1e-8 in float64, 1e-4
+            in float32.
         xtol: Stop after a step smaller than `xtol` times x; by default not.
         ftol: Stop after a decrease smaller than `ftol` times the value; by default not.  All
             methods stop, converged, where what is left to be gained is hidden by the rounding of
@@ -75,7 +72,9 @@ def minimize(
 
     Returns:
         A `Minimum`: `x`, `fun`, `nit`, `converged`, `grad_norm`, `status`, and in words `message`.
-        Nothing is raised where the search fails: look at `converged` (false below -1e15 too).
+        Nothing is raised where the search fails: look at `converged`.  It is false, and `message`
+        says so, where the value fell below -1e15 or x passed 1e30 and the gradient is not small:
+        such a function seems to have no minimum.
 
     On plain arrays the search is compiled once for each `fun` and kept: what `fun` closes over is
     read when it is first traced, as by `jit`.
@@ -95,6 +94,7 @@ def minimize(
         "method": method, "tol": tol, "xtol": xtol, "ftol": ftol, "max_steps": max_steps,
         "linear_solver": linear_solver, "jacobian": jacobian,
     }  # fmt: skip
+    require_function(fun, "minimize")
     _check(method, linear_solver, jacobian)
     if not has_traced((x0, args)):
         found: Minimum = run(lambda x, given: minimize(fun, x, *given, **options))(x0, args)
@@ -140,13 +140,18 @@ def _solved(
     def stationary(x: Any, w: Sequence[Any]) -> Any:
         return grad(lambda z: objective(z, w)).traced(x)
 
+    if flat.vector.shape[0] == 0:
+        value = objective(flat.vector, parameters)
+        status = cnp.where(cnp.isfinite(value), SMALL, NOT_FINITE)
+        return Minimum(
+            flat.unravel(flat.vector), value, np.int64(0), status == SMALL,
+            number(0, flat.vector), status,
+        )  # fmt: skip
     x, size, nit, status = implicitly(
         solve, stationary, flat.vector, parameters, name="minimize", symmetric=True, dense=dense
     )
     value = objective(x, parameters)
     met = (status == SMALL) | (status == STEP) | (status == FLAT) | (status == ROUNDED)
-    # A gradient is small beside a value like that wherever a function falls without end.
-    met = met & (value > BOTTOMLESS)
     return Minimum(flat.unravel(x), value, nit, met, stop_gradient(size), status)
 
 

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.solvers.closed import number
+from chainrule.solvers.closed import largest, number
 from chainrule.solvers.line_search import Doubt, disagreement, slack_of
 from chainrule.solvers.quasi_newton import (
     PATIENCE,
     Progress,
     Tolerances,
-    largest,
     reason_to_stop,
     starting_status,
 )

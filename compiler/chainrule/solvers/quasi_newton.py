@@ -8,9 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.solvers.closed import number
+from chainrule.solvers.closed import largest, number
 from chainrule.solvers.line_search import slack_of, strong_wolfe
-from chainrule.solvers.record import FLAT, NOT_FINITE, ROUNDED, RUNNING, SMALL, STALLED, STEP
+from chainrule.solvers.record import (
+    FLAT,
+    NOT_FINITE,
+    ROUNDED,
+    RUNNING,
+    SMALL,
+    STALLED,
+    STEP,
+    UNBOUNDED,
+)
 from chainrule.transform import scan, while_loop
 
 __all__ = [
@@ -18,7 +27,6 @@ __all__ = [
     "Progress",
     "Tolerances",
     "bfgs",
-    "largest",
     "lbfgs",
     "reason_to_stop",
     "starting_status",
@@ -31,7 +39,8 @@ class Tolerances(NamedTuple):
     """When to stop.
 
     Attributes:
-        tol: Bound of the gradient's largest element, relative to max(1, |value|).
+        tol: Bound of the gradient's largest element.  Not relative to the value: any gradient is
+            small beside one that falls without end, or that is still far above its minimum.
         xtol: Bound of a step, relative to x; 0 for none.
         ftol: Bound of a decrease, relative to the value; 0 for none.
         max_steps: The largest number of steps.
@@ -43,16 +52,17 @@ class Tolerances(NamedTuple):
     max_steps: int
 
 
-def largest(x: Any) -> Any:
-    """Return the largest element of a vector in absolute value."""
-    return cnp.max(cnp.abs(x))
+BOTTOMLESS = -1e15
+"A value below which a function is taken to have no minimum, unless its gradient vanishes."
+ENDLESS = 1e30
+"What x has passed where a search is taken to run away."
 
 
 def starting_status(value: Any, gradient: Any, tolerances: Tolerances) -> Any:
     """Return the status before the first step."""
     size = largest(gradient)
     finite = cnp.isfinite(value) & cnp.isfinite(size)
-    small = size <= tolerances.tol * cnp.maximum(1.0, cnp.abs(value))
+    small = size <= tolerances.tol
     return cnp.where(finite, cnp.where(small, SMALL, RUNNING), NOT_FINITE)
 
 
@@ -61,10 +71,12 @@ def reason_to_stop(
 ) -> Any:
     """Return the status after a step that was taken."""
     t = tolerances
-    small = largest(gradient) <= t.tol * cnp.maximum(1.0, cnp.abs(value))
+    small = largest(gradient) <= t.tol
+    away = (value < BOTTOMLESS) | (largest(x) > ENDLESS)
     short = largest(step) <= t.xtol * largest(x) if t.xtol else np.bool_(False)
     flat = cnp.abs(decrease) <= t.ftol * cnp.abs(value) if t.ftol else np.bool_(False)
-    return cnp.where(small, SMALL, cnp.where(short, STEP, cnp.where(flat, FLAT, RUNNING)))
+    going = cnp.where(away, UNBOUNDED, RUNNING)
+    return cnp.where(small, SMALL, cnp.where(short, STEP, cnp.where(flat, FLAT, going)))
 
 
 PATIENCE = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 __all__ = ["FLAT", "LIMIT", "MESSAGES", "NOT_FINITE", "ROUNDED", "RUNNING", "SMALL", "STALLED",
-           "STEP", "Minimum", "Root"]  # fmt: skip
+           "STEP", "UNBOUNDED", "Minimum", "Root"]  # fmt: skip
 
 RUNNING: Final = 0
 LIMIT: Final = 0
@@ -15,6 +15,7 @@ FLAT: Final = 3
 STALLED: Final = 4
 NOT_FINITE: Final = 5
 ROUNDED: Final = 6
+UNBOUNDED: Final = 7
 
 MESSAGES: Final = (
     "the largest number of steps was taken",
@@ -24,6 +25,7 @@ MESSAGES: Final = (
     "no step lowers the value: it is at the limit of rounding, or the derivative is wrong",
     "the function is not finite at the start",
     "what the gradient promises is less than the rounding of the value",
+    "the value fell below -1e15, or x passed 1e30: the function seems to have no minimum",
 )
 "What each `status` means."
 

@@ -9,10 +9,10 @@ import numpy as np
 
 import chainrule.numpy as cnp
 from chainrule.errors import ShapeError, StructureError, explain
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.context import tracing
 from chainrule.frontend.pytree import tree_flatten
-from chainrule.solvers.closed import Flat, close_over, split_arguments
+from chainrule.solvers.closed import Flat, close_over, largest, number, split_arguments
 from chainrule.solvers.implicit import DENSE, implicitly, solve_by_jacobian
 from chainrule.solvers.line_search import backtracked
 from chainrule.solvers.record import NOT_FINITE, RUNNING, SMALL, STALLED, Root
@@ -62,6 +62,7 @@ def find_root(
     >>> round(root.x.item(), 9), bool(root.converged)
     (1.414213562, True)
     """
+    require_function(residual, "find_root")
     if solver is not None and solver not in SOLVERS:
         raise StructureError(
             explain(f"find_root: there is no solver {solver!r}", f"solvers  {', '.join(SOLVERS)}")
@@ -79,8 +80,10 @@ def find_root(
             result = residual(flat.unravel(x), *nested(given))
             return equations(result, flat, "find_root", residual)
 
-        closed, parameters = close_over(of_vector, flat.vector, arrays, graph, name_of(residual))
         n = flat.vector.shape[0]
+        if n == 0:
+            return nothing(flat)
+        closed, parameters = close_over(of_vector, flat.vector, arrays, graph, name_of(residual))
         dense = solver == "newton" or (solver is None and isinstance(n, int) and n <= DENSE)
         least = tolerance_of(tol, flat.vector)
 
@@ -94,6 +97,12 @@ def find_root(
             flat.unravel(x), flat.unravel(closed(x, parameters)), nit, status == SMALL,
             stop_gradient(size), status,
         )  # fmt: skip
+
+
+def nothing(flat: Flat) -> Root:
+    """Return what solves no equations for no unknowns."""
+    x = flat.unravel(flat.vector)
+    return Root(x, x, np.int64(0), np.bool_(True), number(0, flat.vector), np.int64(SMALL))
 
 
 def tolerance_of(tol: float | None, x: Any) -> float:
@@ -160,14 +169,14 @@ def newton_root(
         step = backtracked(half_square, 0.5 * (s.residual @ s.residual), slope)
         x = s.x + step * p
         r = residual(x)
-        status = cnp.where(cnp.max(cnp.abs(r)) <= tol, SMALL, RUNNING)
+        status = cnp.where(largest(r) <= tol, SMALL, RUNNING)
         return _State(x, r, s.nit + 1, cnp.where(step > 0, status, STALLED))
 
     r0 = residual(x0)
-    size = cnp.max(cnp.abs(r0))
+    size = largest(r0)
     first = cnp.where(size <= tol, SMALL, cnp.where(cnp.isfinite(size), RUNNING, NOT_FINITE))
     end = while_loop(
         lambda s: (s.status == RUNNING) & (s.nit < max_steps), turn,
         _State(x0, r0, np.int64(0), first),
     )  # fmt: skip
-    return end.x, cnp.max(cnp.abs(end.residual)), end.nit, end.status
+    return end.x, largest(end.residual), end.nit, end.status

@@ -8,7 +8,7 @@ from typing import Any
 
 from chainrule.differentiate.batch import batched
 from chainrule.errors import ShapeError, StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, is_arraylike
+from chainrule.frontend.arguments import bind_arguments, is_arraylike, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.pytree import broadcast_prefix, tree_flatten
 from chainrule.frontend.value import describe
@@ -121,6 +121,7 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Transfo
     >>> vmap(lambda a, b: a @ b, in_axes=(0, None))(np.ones((3, 2)), np.ones(2)).tolist()
     [2.0, 2.0, 2.0]
     """
+    require_function(fn, "vmap")
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         axes_of_args = tuple(in_axes) if isinstance(in_axes, list) else in_axes

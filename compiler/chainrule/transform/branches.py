@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.arguments import is_arraylike, name_of
+from chainrule.frontend.arguments import is_arraylike, name_of, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import cast, common_dtype
@@ -60,6 +60,8 @@ def cond(
     >>> cond(True, lambda x: x + 1, lambda x: x - 1, 5.0).item()
     6.0
     """
+    for fn in (true_fn, false_fn):
+        require_function(fn, "cond")
     if not has_traced((pred, operands)):
         return run(lambda p, args: cond(p, true_fn, false_fn, *args))(pred, operands)
     if isinstance(pred, bool | np.bool_):
@@ -105,6 +107,8 @@ def switch(
     """
     if not branches:
         raise StructureError(explain("switch: there are no branches"))
+    for fn in branches:
+        require_function(fn, "switch")
     if not has_traced((index, operands)):
         return run(lambda i, args: switch(i, branches, *args))(index, operands)
     if is_static(index):

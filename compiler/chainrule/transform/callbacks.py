@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.arguments import Spec
+from chainrule.frontend.arguments import Spec, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.extents import plain_shape
 from chainrule.frontend.pytree import tree_flatten
@@ -49,6 +49,7 @@ def callback(function: Callable[..., Any], result: Any, *args: Any) -> Any:
     >>> evaluated(sort, (np.array([3.0, 1.0, 2.0]),)).tolist()
     [1.0, 2.0, 3.0]
     """
+    require_function(function, "callback")
     leaves, tree = tree_flatten(result, is_leaf=lambda x: isinstance(x, Spec))
     if not has_traced(args):
         found = function(*(np.asarray(x) for x in tree_flatten(args)[0]))

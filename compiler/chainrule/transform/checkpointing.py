@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.arguments import is_arraylike, name_of
+from chainrule.frontend.arguments import is_arraylike, name_of, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import reshape
 from chainrule.frontend.pytree import TreeDef, tree_flatten, tree_map
@@ -43,6 +43,7 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     >>> grad(checkpoint(lambda x: cnp.sin(cnp.sin(x))))(0.0).item()
     1.0
     """
+    require_function(fn, "checkpoint")
 
     @functools.wraps(fn)
     def kept(*args: Any, **kwargs: Any) -> Any:

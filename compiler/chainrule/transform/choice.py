@@ -2,50 +2,136 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from chainrule.errors import StructureError, explain
-from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of
+from chainrule.frontend.arguments import bind_arguments, is_arraylike, name_of, require_function
 from chainrule.frontend.operands import as_operand, kind_of, shape_of
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.ir.dims import show_extent
 from chainrule.transform.inline import require_float
 from chainrule_runtime.bfloat16 import is_float
 
-__all__ = ["Chosen", "Paths", "choose", "choose_all"]
+__all__ = ["Chosen", "Paths", "Wanted", "argument_numbers", "choose", "choose_all", "wanted"]
 
 Paths: TypeAlias = str | Sequence[str]
 """A path of a leaf, as `params/layers/0/W`, or several; parts may hold wildcards."""
+
+
+class Wanted(NamedTuple):
+    """What a transformation was asked to be about.
+
+    Attributes:
+        verb: The transformation, as its user calls it.
+        keys: Numbers or names of arguments.
+        single: Whether one is asked for by itself, not in a sequence.
+        wrt: Paths of leaves, in place of arguments.
+        once: Whether an argument may not be asked for twice.
+    """
+
+    verb: str
+    keys: tuple[int | str, ...]
+    single: bool
+    wrt: Paths | None = None
+    once: bool = False
+
+
+def wanted(
+    fn: Callable[..., Any], verb: str, argnums: int | Sequence[int] | None,
+    argnames: str | Sequence[str] | None = None, wrt: Paths | None = None, *, once: bool = False,
+) -> Wanted:  # fmt: skip
+    """Read what a transformation is given, before there are arguments.
+
+    Raises:
+        StructureError: It is not given a function, or numbers, names or paths that are none, or
+            more than one kind of them.
+    """
+    require_function(fn, verb)
+    options = {"argnums": argnums, "argnames": argnames, "wrt": wrt}
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) > 1:
+        raise StructureError(
+            explain(
+                f"{verb}: wrt chooses leaves, argnums and argnames choose arguments"
+                if wrt is not None
+                else f"{verb}: argnums and argnames both choose arguments",
+                *[f"{name}  {value!r}" for name, value in given.items()],
+                hint="give one of them",
+            )
+        )
+    if wrt is not None:
+        _strings(wrt, "wrt", verb, "paths of leaves")
+        return Wanted(verb, (), isinstance(wrt, str), wrt)
+    if argnames is not None:
+        names = _strings(argnames, "argnames", verb, "names of arguments")
+        return Wanted(verb, names, isinstance(argnames, str), once=once)
+    numbers = argument_numbers(0 if argnums is None else argnums, "argnums", verb)
+    return Wanted(verb, numbers, argnums is None or _is_number(argnums), once=once)
+
+
+def argument_numbers(given: Any, option: str, verb: str) -> tuple[int, ...]:
+    """Return the numbers of arguments that an option holds: one, or several.
+
+    Raises:
+        StructureError: It holds something else.
+    """
+    entries = [given] if _is_number(given) else given
+    if isinstance(entries, Sequence | range | set | frozenset) and all(map(_is_number, entries)):
+        return tuple(map(operator.index, entries))
+    raise StructureError(
+        explain(
+            f"{verb}: {option} holds numbers of positional arguments",
+            f"{option}  {given!r:.60}",
+            hint="arguments count from 0: argnums=1, or argnums=(0, 2); name them with argnames"
+            if option == "argnums"
+            else f"arguments count from 0: {option}=(0, 2)",
+        )
+    )
+
+
+def _is_number(x: Any) -> bool:
+    return hasattr(x, "__index__") and not isinstance(x, bool) and not getattr(x, "shape", ())
+
+
+def _strings(given: Any, option: str, verb: str, what: str) -> tuple[str, ...]:
+    entries = (given,) if isinstance(given, str) else given
+    listed = isinstance(entries, Sequence | Mapping | set | frozenset)
+    if listed and all(isinstance(e, str) for e in entries):
+        return tuple(entries)
+    raise StructureError(explain(f"{verb}: {option} holds {what}", f"{option}  {given!r:.60}"))
 
 
 class Chosen:
     """The arguments that a transformation is about, taken out of a call.
 
     Attributes:
-        value: They, as a tuple.
+        value: They, as a tuple; each once, though it be asked for twice.
         tree: How they nest.
         leaves: The leaves that move: all of them, unless `hold` has set integers apart.
         paths: What those are called.
     """
 
     def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-        argnums: int | Sequence[int], argnames: str | Sequence[str] | None,
-    ) -> None:  # fmt: skip
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], want: Wanted
+    ) -> None:
         self.fn, self.args, self.kwargs = fn, args, kwargs
         labels = _labels(fn, args, kwargs)
-        self.single = isinstance(argnums, int) and argnames is None
-        if argnames is not None:
-            keys = [_key_of(n, labels, kwargs, fn) for n in _names(argnames)]
-            self.single = isinstance(argnames, str)
-        else:
-            numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-            keys = [_number(n, len(args), fn) for n in numbers]
+        self.single = want.single
+        asked = [
+            _key_of(k, labels, kwargs, fn) if isinstance(k, str) else _number(k, len(args), fn)
+            for k in want.keys
+        ]
+        keys = list(dict.fromkeys(asked))
+        if want.once and len(keys) < len(asked):
+            twice = next(k for k in keys if asked.count(k) > 1)
+            raise StructureError(_asked_twice(want, twice, labels))
         self.keys: list[int | str] = keys
+        self._order = [keys.index(k) for k in asked]
         self.value: Any = tuple([args[k] if isinstance(k, int) else kwargs[k] for k in keys])
         self.leaves, self.tree = tree_flatten(self.value)
         names = [labels[k] if isinstance(k, int) and k < len(labels) else str(k) for k in keys]
@@ -78,7 +164,7 @@ class Chosen:
         for i, leaf in zip(self.at, leaves, strict=True):
             full[i] = leaf
         tree = self.tree.unflatten(full)
-        return tree[0] if self.single else tree
+        return tree[0] if self.single else tuple([tree[i] for i in self._order])
 
     def taken_apart(self, vector: Any) -> tuple[Any, ...]:
         """Return what nests as the chosen arguments as a tuple, one for each."""
@@ -201,8 +287,12 @@ def _described(leaf: Any) -> str:
     return f"{getattr(kind, '__name__', kind)}[{shape}]"
 
 
-def _names(argnames: str | Sequence[str]) -> list[str]:
-    return [argnames] if isinstance(argnames, str) else list(argnames)
+def _asked_twice(want: Wanted, key: int | str, labels: Sequence[str]) -> str:
+    name = labels[key] if isinstance(key, int) and key < len(labels) else key
+    option = "argnames" if isinstance(want.keys[0], str) else "argnums"
+    return explain(
+        f"{want.verb}: {option} names the argument {name} twice", f"{option}  {want.keys}"
+    )
 
 
 def _labels(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
@@ -238,23 +328,15 @@ def _number(number: int, count: int, fn: Any) -> int:
 
 
 def choose(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-    argnums: int | Sequence[int], argnames: str | Sequence[str] | None, verb: str,
-    wrt: Paths | None = None,
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], want: Wanted,
+    verb: str,
 ) -> Chosen:  # fmt: skip
     """Take the chosen arguments, or leaves, out of a call; they must be of floating point."""
-    if wrt is None:
-        chosen = Chosen(fn, args, kwargs, argnums, argnames)
-    elif argnames is not None or argnums != 0:
-        raise StructureError(
-            explain(
-                f"{verb}: wrt chooses leaves, argnums and argnames choose arguments",
-                f"wrt  {wrt!r}",
-                hint="give one of them",
-            )
-        )
-    else:
-        chosen = ChosenLeaves(fn, args, kwargs, wrt, verb)
+    chosen = (
+        Chosen(fn, args, kwargs, want)
+        if want.wrt is None
+        else ChosenLeaves(fn, args, kwargs, want.wrt, verb)
+    )
     require_float(chosen.leaves, chosen.paths, verb)
     return chosen
 
@@ -264,11 +346,13 @@ def choose_all(fn: Callable[..., Any], args: tuple[Any, ...], verb: str) -> Chos
 
     Raises:
         DTypeError: None of them is of floating point.
+        StructureError: `fn` is no function.
     """
-    chosen = Chosen(fn, args, {}, tuple(range(len(args))), None)
+    want = wanted(fn, verb, range(len(args)))
+    chosen = Chosen(fn, args, {}, want)
     if all(map(is_arraylike, chosen.leaves)):
         chosen.hold()
     if not chosen.leaves:
-        chosen = Chosen(fn, args, {}, tuple(range(len(args))), None)
+        chosen = Chosen(fn, args, {}, want)
     require_float(chosen.leaves, chosen.paths, verb)
     return chosen

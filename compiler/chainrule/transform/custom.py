@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from chainrule.errors import ShapeError, StructureError, explain
-from chainrule.frontend.arguments import is_arraylike, name_of
+from chainrule.frontend.arguments import is_arraylike, name_of, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import tracing
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
@@ -18,6 +18,7 @@ from chainrule.frontend.value import Value
 from chainrule.ir.graph import Node
 from chainrule.ops.control import Custom
 from chainrule.transform.checkpointing import called
+from chainrule.transform.choice import argument_numbers
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.bfloat16 import is_float
 
@@ -31,16 +32,28 @@ class _Given:
     """
 
     def __init__(self, fn: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+        verb = type(self).__name__
+        require_function(fn, verb)
+        numbers = argument_numbers(nondiff_argnums, "nondiff_argnums", verb)
+        if any(n < 0 for n in numbers):
+            raise StructureError(
+                explain(f"{verb}: nondiff_argnums count from 0", f"nondiff_argnums  {numbers}")
+            )
         update_wrapper(self, fn, updated=())
         self.fn: Final = fn
         self.name: Final = name_of(fn)
-        self.fixed: Final = tuple(sorted(nondiff_argnums))
+        self.fixed: Final = tuple(sorted(set(numbers)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
     def _split(self, args: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
         """Return the settings among the arguments, and the rest."""
+        if self.fixed and self.fixed[-1] >= len(args):
+            raise StructureError(
+                explain(f"{self!r}: nondiff_argnums names an argument that is not given",
+                        f"nondiff_argnums  {self.fixed}", f"given  {len(args)} arguments")
+            )  # fmt: skip
         settings = [args[i] for i in self.fixed]
         return settings, [x for i, x in enumerate(args) if i not in self.fixed]
 
@@ -145,6 +158,8 @@ class custom_vjp(_Given):  # noqa: N801 (a decorator, by the name users know)
 
     def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
         """Give the derivative."""
+        require_function(forward, "defvjp")
+        require_function(backward, "defvjp")
         self._rules = forward, backward
 
     def _custom(self, settings: Sequence[Any], shape: _Shape, out: list[_Out]) -> Custom:
@@ -218,6 +233,7 @@ class custom_jvp(_Given):  # noqa: N801 (a decorator, by the name users know)
 
     def defjvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Give the derivative; return the rule, so that this may decorate it."""
+        require_function(rule, "defjvp")
         self._rule = rule
         return rule
 

@@ -11,7 +11,7 @@ from chainrule.frontend.array import Array
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, node_of
 from chainrule.frontend.pytree import TreeDef, broadcast_prefix, tree_flatten
 from chainrule.ir.graph import Node
-from chainrule.transform.choice import Paths, choose, choose_all
+from chainrule.transform.choice import Paths, choose, choose_all, wanted
 from chainrule.transform.inline import Inlined, graph_for, inline
 from chainrule.transform.transformed import Run, Transformed, evaluating, has_traced, held
 
@@ -58,7 +58,7 @@ def _pulled(made: Inlined, cotangents: Sequence[Node | None]) -> list[Node]:
 
 
 def value_and_grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *,
     argnames: str | Sequence[str] | None = None, wrt: Paths | None = None, has_aux: bool = False,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the value of `fn` and its gradient.
@@ -67,7 +67,8 @@ def value_and_grad(
 
     Args:
         fn: A function that returns one floating-point number.
-        argnums: Which positional arguments to differentiate with respect to.
+        argnums: Which positional arguments to differentiate with respect to; by default the first,
+            0.  One that is named twice has its gradient twice.
         argnames: Their names, instead.
         wrt: Paths of leaves instead, as `params/layers/0/W`: one, several, or with wildcards
             (`params/*/W`; `**` stands for any number of parts).  The rest may hold anything.
@@ -80,16 +81,18 @@ def value_and_grad(
 
     Raises:
         ShapeError: The result has axes.
-        StructureError: The result is not one number, or an argument does not exist.
+        StructureError: The result is not one number, or an argument does not exist.  At once where
+            `fn` is no function, or more than one of `argnums`, `argnames` and `wrt` is given.
         DTypeError: The result or a chosen argument is not of floating point.
 
     >>> value, slope = value_and_grad(lambda x: x**2)(3.0)
     >>> value.item(), slope.item()
     (9.0, 6.0)
     """
+    want = wanted(fn, "value_and_grad", argnums, argnames, wrt)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "gradient", wrt)
+        chosen = choose(fn, args, kwargs, want, "gradient")
         graph = graph_for((args, kwargs))
         made = inline(chosen.call, chosen.leaves, chosen.paths, graph, has_aux=has_aux)
         value = _scalar(made, "gradient")
@@ -103,14 +106,15 @@ def value_and_grad(
 
 
 def grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *,
     argnames: str | Sequence[str] | None = None, wrt: Paths | None = None, has_aux: bool = False,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the gradient of `fn`.
 
     Args:
         fn: A function that returns one floating-point number.
-        argnums: Which positional arguments to differentiate with respect to.
+        argnums: Which positional arguments to differentiate with respect to; by default the first,
+            0.  One that is named twice has its gradient twice.
         argnames: Their names, instead.
         wrt: Paths of leaves instead, as `params/layers/0/W`: one, several, or with wildcards
             (`params/*/W`; `**` stands for any number of parts).  The rest may hold anything.
@@ -123,7 +127,8 @@ def grad(
 
     Raises:
         ShapeError: The result has axes.
-        StructureError: The result is not one number, or an argument does not exist.
+        StructureError: The result is not one number, or an argument does not exist.  At once where
+            `fn` is no function, or more than one of `argnums`, `argnames` and `wrt` is given.
         DTypeError: The result or a chosen argument is not of floating point.
 
     >>> grad(grad(lambda x: x**3))(2.0).item()
@@ -136,6 +141,7 @@ def grad(
     >>> {path: g.item() for path, g in grad(loss, wrt="params/*")(params, 1).items()}
     {'params/b': 9.0, 'params/w': 12.0}
     """
+    wanted(fn, "grad", argnums, argnames, wrt)
     both = value_and_grad(fn, argnums, argnames=argnames, wrt=wrt, has_aux=has_aux).traced
 
     def traced(*args: Any, **kwargs: Any) -> Any:

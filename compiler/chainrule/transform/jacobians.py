@@ -15,7 +15,7 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import I64, Type
 from chainrule.numpy.nodes import permuted
 from chainrule.transform.batching import vmap
-from chainrule.transform.choice import Paths, choose
+from chainrule.transform.choice import Paths, choose, wanted
 from chainrule.transform.filled import filled_hessian
 from chainrule.transform.gradients import grad, vjp
 from chainrule.transform.inline import graph_for
@@ -39,7 +39,7 @@ def _zero(graph: Graph, type_: Type) -> Array:
 
 
 def jacrev(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *,
     argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the Jacobian of `fn`, by rows: one pull-back an output.
@@ -48,7 +48,7 @@ def jacrev(
 
     Args:
         fn: A function that returns a pytree of floating-point arrays.
-        argnums: Which positional arguments to differentiate with respect to.
+        argnums: Which positional arguments to differentiate with respect to; by default the first.
         argnames: Their names, instead.
         wrt: Paths of leaves instead, as for `grad`.
 
@@ -64,9 +64,10 @@ def jacrev(
     >>> jacrev(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
+    want = wanted(fn, "jacrev", argnums, argnames, wrt)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
+        chosen = choose(fn, args, kwargs, want, "jacobian")
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
@@ -100,7 +101,7 @@ def jacrev(
 
 
 def jacfwd(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *,
     argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the Jacobian of `fn`, by columns: one push-forward an input.
@@ -109,7 +110,7 @@ def jacfwd(
 
     Args:
         fn: A function that returns a pytree of floating-point arrays.
-        argnums: Which positional arguments to differentiate with respect to.
+        argnums: Which positional arguments to differentiate with respect to; by default the first.
         argnames: Their names, instead.
         wrt: Paths of leaves instead, as for `grad`.
 
@@ -123,15 +124,19 @@ def jacfwd(
     >>> jacfwd(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
+    want = wanted(fn, "jacfwd", argnums, argnames, wrt)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "jacobian", wrt)
+        chosen = choose(fn, args, kwargs, want, "jacobian")
         graph = graph_for((args, kwargs))
 
         def of_leaves(*leaves: Any) -> Any:
             return chosen.call(leaves)
 
         lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
+        if not lifted:
+            results, nest = tree_flatten(chosen.call([]))
+            return nest.unflatten([chosen.nested([]) for _ in results])
         columns: list[list[Node]] = []
         tree = None
         for i, leaf in enumerate(lifted):
@@ -161,15 +166,16 @@ def _last_axis_first(tangents: Node, type_: Type) -> Node:
 
 
 def jacobian(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *,
     argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the Jacobian of `fn`; the same as `jacrev`."""
+    wanted(fn, "jacobian", argnums, argnames, wrt)
     return jacrev(fn, argnums, argnames=argnames, wrt=wrt)
 
 
 def hessian(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *,
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *,
     argnames: str | Sequence[str] | None = None, wrt: Paths | None = None,
 ) -> Transformed:  # fmt: skip
     """Make the function that returns the second derivatives of `fn`, forward over reverse.
@@ -180,7 +186,7 @@ def hessian(
 
     Args:
         fn: A function that returns floating-point arrays; usually one number.
-        argnums: Which positional arguments to differentiate with respect to.
+        argnums: Which positional arguments to differentiate with respect to; by default the first.
         argnames: Their names, instead.
         wrt: Paths of leaves instead, as for `grad`.
 
@@ -192,11 +198,12 @@ def hessian(
     >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0])).tolist()
     [[4.0, 2.0], [2.0, 0.0]]
     """
+    want = wanted(fn, "hessian", argnums, argnames, wrt)
     inner = jacrev(fn, argnums, argnames=argnames, wrt=wrt)
     outer = jacfwd(inner.traced, argnums, argnames=argnames, wrt=wrt)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
-        chosen = choose(fn, args, kwargs, argnums, argnames, "hessian", wrt)
+        chosen = choose(fn, args, kwargs, want, "hessian")
         graph = graph_for((args, kwargs))
         lifted = [Array(node_of(as_operand(x), graph)) for x in chosen.leaves]
         results, tree = tree_flatten(chosen.call(lifted))
@@ -236,7 +243,7 @@ def _symmetric(call: Callable[[Sequence[Any]], Any], leaves: Sequence[Array]) ->
 
 
 def hvp(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, *, wrt: Paths | None = None
+    fn: Callable[..., Any], argnums: int | Sequence[int] | None = None, *, wrt: Paths | None = None
 ) -> Transformed:
     """Make the function that multiplies the Hessian of `fn` with a vector, without forming it.
 
@@ -244,7 +251,7 @@ def hvp(
 
     Args:
         fn: A function that returns one floating-point number.
-        argnums: Which positional arguments the Hessian is of.
+        argnums: Which positional arguments the Hessian is of; by default the first.
         wrt: Paths of leaves instead, as for `grad`; the vector is then an array, or a dict by path.
 
     Returns:
@@ -253,12 +260,13 @@ def hvp(
 
     Raises:
         ShapeError: `fn` returns an array with axes.
-        StructureError: The vector nests otherwise.
+        StructureError: The vector nests otherwise, or `argnums` names an argument twice.
 
     >>> import numpy as np
     >>> hvp(lambda x: (x**3).sum())(np.array([1.0, 2.0]), np.array([1.0, 1.0])).tolist()
     [6.0, 12.0]
     """
+    want = wanted(fn, "hvp", argnums, wrt=wrt, once=True)
     gradient = grad(fn, argnums, wrt=wrt).traced
 
     def traced(*args: Any, **kwargs: Any) -> Any:
@@ -267,7 +275,7 @@ def hvp(
                 explain("hvp: the arguments of the function, then a vector", f"given  {len(args)}")
             )
         *primals, vector = args
-        chosen = choose(gradient, tuple(primals), kwargs, argnums, None, "hvp", wrt)
+        chosen = choose(gradient, tuple(primals), kwargs, want, "hvp")
 
         def of_chosen(*values: Any) -> Any:
             return chosen.call(tree_flatten(values)[0])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, UnsupportedError, explain
-from chainrule.frontend.arguments import name_of
+from chainrule.frontend.arguments import name_of, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.assume import at_least, counted
 from chainrule.frontend.extents import SymbolicExtent, plain_extent, symbolic
@@ -166,6 +166,7 @@ def scan(
     >>> total.item(), sums.tolist()
     (6.0, [1.0, 3.0, 6.0])
     """
+    require_function(f, "scan")
     if not has_traced((init, xs)) and not isinstance(length, SymbolicExtent):
         return run(lambda a, b: scan(f, a, b, length, reverse, checkpoint=checkpoint))(init, xs)
     graph = graph_for((init, xs))
@@ -306,6 +307,7 @@ def fori_loop(
     >>> fori_loop(0, 5, lambda i, s: s + i, 0).item()
     10
     """
+    require_function(body, "fori_loop")
     for x in (lower, upper):
         _require_integer(x)
     if not has_traced((lower, upper, init)):
@@ -368,6 +370,8 @@ def while_loop(
     >>> while_loop(lambda x: x < 100.0, lambda x: 2 * x, 3.0).item()
     192.0
     """
+    for fn in (cond, body):
+        require_function(fn, "while_loop")
     if not has_traced(init):
         return run(lambda x: while_loop(cond, body, x, max_steps=max_steps))(init)
     if max_steps is not None and not _is_count(max_steps):

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chainrule.differentiate.dependence import Known
-from chainrule.errors import DTypeError, OutOfRangeError, ShapeError, UnsupportedError, explain
+from chainrule.errors import (
+    DTypeError,
+    OutOfRangeError,
+    ShapeError,
+    StructureError,
+    UnsupportedError,
+    explain,
+)
 from chainrule.frontend.arguments import as_array, is_arraylike, leaf_type
 from chainrule.frontend.array import Array as Handle
 from chainrule.frontend.context import tracing
@@ -21,7 +28,7 @@ from chainrule.ir.dims import Dim
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import Array, dtype_of
 from chainrule.ops import OPS
-from chainrule.transform.choice import choose
+from chainrule.transform.choice import choose, wanted
 from chainrule.transform.csr import CSR
 from chainrule.transform.inline import Inlined, graph_for, inline
 from chainrule.transform.strategy import Derivative, hessian_of, jacobian_of
@@ -58,6 +65,7 @@ class SparseTransform:
         self.fn: Final = fn
         self.argnums: Final = argnums
         self.verb: Final = verb
+        self._want: Final = wanted(fn, verb, argnums, once=True)
 
     def traced(self, *args: Any, **kwargs: Any) -> CSR:
         """Return the derivative inside a trace; integers that elements are picked by are known.
@@ -113,7 +121,7 @@ class SparseTransform:
     def _derived(
         self, graph: Graph, args: Any, kwargs: Any, known: Known, store: Any
     ) -> tuple[Inlined, Derivative]:
-        chosen = choose(self.fn, tuple(args), dict(kwargs), self.argnums, None, self.verb)
+        chosen = choose(self.fn, tuple(args), dict(kwargs), self._want, self.verb)
         made = inline(chosen.call, chosen.leaves, chosen.paths, graph)
         graph.set_origin(None)
         self._require(made, chosen.paths)
@@ -125,6 +133,9 @@ class SparseTransform:
 
     def _require(self, made: Inlined, paths: Sequence[str]) -> None:
         """Raise for what has no sparse derivative."""
+        if not (made.placeholders and made.outputs):
+            missing = "the result holds" if made.placeholders else "the chosen arguments hold"
+            raise StructureError(explain(f"{self.verb}: {missing} no array"))
         for node, path in zip(
             (*made.placeholders, *made.outputs),
             (*paths, *made.out_tree.paths("the result")), strict=True,

@@ -7,7 +7,7 @@ from typing import Any
 
 from chainrule.differentiate.forward import push_forward
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
-from chainrule.frontend.arguments import is_arraylike
+from chainrule.frontend.arguments import is_arraylike, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import InGraph
 from chainrule.frontend.operands import as_operand, cast, graph_of, node_of
@@ -98,6 +98,7 @@ def jvp(
     >>> y.item(), slope.item()
     (9.0, 6.0)
     """
+    require_function(fn, "jvp")
     if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
         raise StructureError(
             explain("jvp: primals and tangents are tuples of arguments",
