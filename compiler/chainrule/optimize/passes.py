@@ -17,6 +17,7 @@ from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
+from chainrule.optimize.rule import Keeps
 from chainrule.optimize.stable import ROOTS, SQUARES, STABLE
 from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.updates import UPDATES, merged
@@ -52,14 +53,20 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     return rewired(program, trimmed(improved(trimmed(results))))
 
 
-def stabilize(outputs: Sequence[Node]) -> list[Node]:
+def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     """Return the outputs in forms that neither overflow nor cancel where the value does not.
 
     Run it before differentiating: the chain rule then sees `logsumexp`, `softplus`, `norm` and
-    their kin, whose derivatives are exact.  It keeps reals, so `strict` programs go without.
+    their kin, whose derivatives are exact.  It keeps reals, so the values of `strict` programs stay
+    as they were written, and derivatives alone are taken of what is returned.  For those nothing
+    but the stable forms themselves changes bits: values and derivatives share the rest.
     """
     if not outputs:
         return []
-    steps = (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
-    rewriter = Rewriter(outputs[0].graph, (*BEFORE, *ROOTS), steps)
+    rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
+    if numerics != "fast":
+        forms = {*STABLE, *ROOTS, *SQUARES}
+        rules = tuple([r for r in rules if r in forms or r.keeps is Keeps.BITS])
+        steps = tuple([s for s in steps if s in forms or s.keeps is Keeps.BITS])
+    rewriter = Rewriter(outputs[0].graph, rules, steps)
     return rewriter.run(in_bodies(outputs, rewriter.run))

@@ -64,7 +64,7 @@ def filled_hessian(chosen: Chosen, leaves: Sequence[Array], graph: Graph) -> Nod
         return None
     made = inline(chosen.call, chosen.leaves, chosen.paths, graph)
     graph.set_origin(None)
-    (output,), (x,) = made.outputs, made.placeholders
+    (output,), (x,) = made.stable, made.placeholders
     if not output.dtype.is_float or not _is_plain(output, x):
         return None
     try:
