@@ -165,7 +165,7 @@ def trace(
         paths = tree.paths()
         return tree, paths, result_nodes(graph, results, paths)
 
-    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics != "strict")
+    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics == "fast")
     graph.set_origin(None)
     _refuse_strangers(outputs, inputs, output_paths)
     checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))

@@ -17,8 +17,9 @@ from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter
+from chainrule.optimize.roots import POWERS, SQUARES
 from chainrule.optimize.rule import Keeps
-from chainrule.optimize.stable import ROOTS, SQUARES, STABLE
+from chainrule.optimize.stable import ROOTS, STABLE
 from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.updates import UPDATES, merged
 from chainrule.optimize.views import VIEWS
@@ -63,10 +64,11 @@ def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     """
     if not outputs:
         return []
-    rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
+    own, shapes = (*SQUARES, *POWERS), (*VIEWS, *LIFTS)
+    rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *shapes, *own)
     if numerics != "fast":
-        forms = {*STABLE, *ROOTS, *SQUARES}
-        rules = tuple([r for r in rules if r in forms or r.keeps is Keeps.BITS])
-        steps = tuple([s for s in steps if s in forms or s.keeps is Keeps.BITS])
+        bits = [r for r in ALGEBRA if r.keeps is Keeps.BITS]
+        rules = (*STABLE, *bits, *ROOTS)
+        steps = (*[s for s in (*UNROUNDED, *shapes) if s.keeps is Keeps.BITS], *own)
     rewriter = Rewriter(outputs[0].graph, rules, steps)
-    return rewriter.run(in_bodies(outputs, rewriter.run))
+    return rewriter.run(in_bodies(outputs, rewriter.run, ruled=numerics == "fast"))

@@ -64,8 +64,7 @@ def _pushed(made: Inlined, tangents: Sequence[Node | None]) -> list[Node]:
     given = zip(made.placeholders, tangents, strict=True)
     found = push_forward(made.stable, {p: t for p, t in given if t is not None})
     return [
-        y.graph.full_like(y, 0) if t is None else t
-        for y, t in zip(made.stable, found, strict=True)
+        y.graph.full_like(y, 0) if t is None else t for y, t in zip(made.stable, found, strict=True)
     ]
 
 
