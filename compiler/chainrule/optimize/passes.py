@@ -16,9 +16,9 @@ from chainrule.optimize.fold import FOLDING, UNROUNDED
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
-from chainrule.optimize.rewrite import Rewriter
+from chainrule.optimize.rewrite import Rewriter, Step
 from chainrule.optimize.roots import POWERS, SQUARES
-from chainrule.optimize.rule import Keeps
+from chainrule.optimize.rule import Keeps, Rule
 from chainrule.optimize.stable import ROOTS, STABLE
 from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.updates import UPDATES, merged
@@ -65,6 +65,8 @@ def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     if not outputs:
         return []
     own, shapes = (*SQUARES, *POWERS), (*VIEWS, *LIFTS)
+    rules: tuple[Rule, ...]
+    steps: tuple[Step, ...]
     rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *shapes, *own)
     if numerics != "fast":
         bits = [r for r in ALGEBRA if r.keeps is Keeps.BITS]

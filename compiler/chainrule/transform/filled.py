@@ -58,7 +58,7 @@ def filled_hessian(chosen: Chosen, leaves: Sequence[Array], graph: Graph) -> Nod
     """Return the second derivatives of a number by one array as a matrix of zeros and few parts.
 
     None where that cannot be said cheaply, or would not be cheaper: several arrays, named extents,
-    dense or irregular patterns, integers from the data, numerics that keep bits (the sums differ in them).
+    dense or irregular patterns, integers from the data, numerics that keep bits (sums differ).
     """
     if len(leaves) != 1 or not stable_forms() or not _fits(leaves[0].node):
         return None

@@ -132,9 +132,9 @@ def inline(
         results, out_tree = tree_flatten(result)
         outputs = result_nodes(graph, results, out_tree.paths())
         graph.set_origin(None)
-        outputs, stable = _forms(outputs)
+        written, stable = _forms(outputs)
     flags = tuple([isinstance(x, Value) and x.weak for x in results])
-    return Inlined(graph, placeholders, values, outputs, stable, out_tree, flags, aux)
+    return Inlined(graph, placeholders, values, written, stable, out_tree, flags, aux)
 
 
 def _forms(outputs: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
