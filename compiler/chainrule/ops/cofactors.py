@@ -200,7 +200,8 @@ def _of_diagonal(t: Array, others: Array) -> Array:
     """Return the derivative at a diagonal matrix; others: products of all pivots but two."""
     n = len(t)
     pairs = np.where(np.eye(n, dtype=bool), 0, others)
-    return np.diag(pairs @ np.diag(t)) - pairs * t.T
+    found: Array = np.diag(pairs @ np.diag(t)) - pairs * t.T
+    return found
 
 
 def _slope_expand(a: Node, t: Node) -> Node:
@@ -234,7 +235,10 @@ def _slope_expand(a: Node, t: Node) -> Node:
     found = turned(found)
     found = triangular_solve(upper, found, lower=False, transposed=False, unit_diagonal=True)
     found = graph.call("scatter_add", found, columns, size=a.shape[-1], batch=depth)
-    return graph.call("scatter_add", turned(found), rows, size=a.shape[-1], batch=depth)
+    found = graph.call("scatter_add", turned(found), rows, size=a.shape[-1], batch=depth)
+    # What is not finite has no factors.
+    missing = each(total(a * 0.0))
+    return found + graph.broadcast(missing, t.shape, tuple(range(depth)))
 
 
 def _but_two(pivots: Node) -> Node:
@@ -313,7 +317,7 @@ def _slope_batch(args: Sequence[Node], flags: Sequence[bool], size: Extent) -> N
 def _slope_apart(_y: Node, a: Node, t: Node) -> list[Mapping[int, int]]:
     more = t.type.rank - a.type.rank
     return [
-        {i: i + more for i in range(a.type.rank - 2)}, {i: i for i in range(t.type.rank - 2)},
+        {i + more: i for i in range(a.type.rank - 2)}, {i: i for i in range(t.type.rank - 2)},
     ]  # fmt: skip
 
 

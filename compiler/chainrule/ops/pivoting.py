@@ -43,7 +43,7 @@ class Eliminated(NamedTuple):
 
 
 def eliminated(a: Node) -> Eliminated:
-    """Return the factors of each matrix; equal matrices are factored once."""
+    """Return the factors of each matrix of numbers; equal matrices are factored once."""
     graph, n, depth = a.graph, a.shape[-1], a.type.rank - 1
     y = graph.call("pivoted", a)
     ones = (1,) * (depth + 1)
@@ -78,8 +78,6 @@ def _expand(a: Node) -> Node:
     turned = (*range(depth), depth + 1, depth)
     lower = graph.call("gather", lower, rows, batch=depth)
     upper = graph.call("gather", graph.call("transpose", upper, axes=turned), columns, batch=depth)
-    # NaN and infinity lead to no factors.
-    pivots = pivots + graph.call("sum", a * 0.0, axes=(depth + 1,))
     vectors = [pivots, *(graph.call("cast", x, dtype=a.dtype) for x in (rows, columns))]
     wide = [graph.call("reshape", x, shape=(*x.shape, 1)) for x in vectors]
     upper = graph.call("transpose", upper, axes=turned)
@@ -134,21 +132,20 @@ def _step(graph: Graph, types: list[Type]) -> Body:
 
 def _one(a: Array) -> Array:
     n = a.shape[0]
-    left, rows, columns = a.copy(), np.arange(n), np.arange(n)
-    lower, upper, pivots = np.eye(n, dtype=a.dtype), np.eye(n, dtype=a.dtype), np.zeros(n)
+    left, pivots = a.copy(), np.zeros(n, a.dtype)
+    lower, upper = np.zeros_like(a), np.zeros_like(a)
+    rows, columns = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for k in range(n):
-        p, q = np.unravel_index(np.argmax(np.abs(left[k:, k:])), (n - k, n - k))
-        for x, i in ((left, p), (lower[:, :k], p), (rows, p)):
-            x[[k, k + i]] = x[[k + i, k]]
-        for x, i in ((left.T, q), (upper.T[:, :k], q), (columns, q)):
-            x[[k, k + i]] = x[[k + i, k]]
-        pivots[k] = left[k, k]
-        if pivots[k] != 0:
-            lower[k + 1 :, k] = left[k + 1 :, k] / pivots[k]
-            upper[k, k + 1 :] = left[k, k + 1 :] / pivots[k]
-            left[k + 1 :, k + 1 :] -= np.outer(lower[k + 1 :, k], left[k, k + 1 :])
-    pivots += (a * 0).sum(-1)
-    return np.column_stack([lower, upper, pivots, rows, columns])
+        size = np.abs(left)
+        size[rows[:k]] = size[:, columns[:k]] = -1
+        p, q = divmod(int(np.argmax(size)), n)
+        pivot, across = left[p, q], left[p].copy()
+        lower[:, k], upper[k] = left[:, q] / (pivot or 1), across / (pivot or 1)
+        lower[p, k] = upper[k, q] = 1
+        left = left - np.outer(lower[:, k], across)
+        left[p] = left[:, q] = 0
+        pivots[k], rows[k], columns[k] = pivot, p, q
+    return np.column_stack([lower[rows], upper[:, columns], pivots, rows, columns])
 
 
 def _type(a: Type) -> Type:
