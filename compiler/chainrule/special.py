@@ -49,7 +49,7 @@ def _function(implementation: Callable[P, Any]) -> Callable[P, Any]:
 
     @wraps(implementation)
     def of_arrays(*args: P.args, **kwargs: P.kwargs) -> Any:
-        traced = first_traced(args)
+        traced = first_traced((*args, *kwargs.values()))
         if traced is not None:
             locate(traced.graph)
             result = implementation(*args, **kwargs)

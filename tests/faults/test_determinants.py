@@ -190,7 +190,10 @@ def test_second_derivatives_of_named_extents() -> None:
 def test_third_derivatives_of_larger_matrices_with_an_inverse() -> None:
     random = np.random.default_rng(5)
     a, t, s = random.normal(size=(3, 9, 9))
-    along = lambda x: cr.jvp(cr.grad(det), (x,), (t,))[1]  # noqa: E731
+
+    def along(x: Any) -> Any:
+        return cr.jvp(cr.grad(det), (x,), (t,))[1]
+
     found = cr.jvp(along, (a,), (s,))[1]
     step = 1e-5
     expected = (second(a + step * s, t) - second(a - step * s, t)) / (2 * step)

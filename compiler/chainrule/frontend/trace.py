@@ -131,7 +131,7 @@ def trace(
         static_argnames: Arguments that stay Python values.
         kwargs: Arguments by name.
         name: What to call the program; the function's name unless given.
-        numerics: In `strict` derivatives are taken of the function as written, not of stable forms.
+        numerics: In `fast` values, too, are computed in the stable forms derivatives are taken of.
 
     Returns:
         The program and how its inputs and outputs nest.
