@@ -71,7 +71,7 @@ def test_declaration_is_complete(op: Op) -> None:
     if one and op.infer(*one[0].types, **one[0].attributes).dtype.is_float:
         told = op.slopes is not None or op.pull is not None
         assert told != (op.name in NO_DERIVATIVE), "a derivative, or a reason for having none"
-        assert op.kind is Kind.POINTWISE or (op.push is not None and op.batch is not None)
+        assert op.kind is Kind.POINTWISE or (told == (op.push is not None) and op.batch is not None)
     else:
         assert op.kind is Kind.POINTWISE or op.batch is not None
 
