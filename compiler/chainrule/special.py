@@ -49,7 +49,7 @@ def _function(implementation: Callable[P, Any]) -> Callable[P, Any]:
 
     @wraps(implementation)
     def of_arrays(*args: P.args, **kwargs: P.kwargs) -> Any:
-        traced = first_traced(args)
+        traced = first_traced((*args, *kwargs.values()))
         if traced is not None:
             locate(traced.graph)
             result = implementation(*args, **kwargs)
@@ -290,14 +290,12 @@ def logsumexp(
         refuse(
             "logsumexp does not return a sign", None, "weights must add up to something positive"
         )
-    (node,) = _floats(a)
-    axes = _axes(node, axis)
-    if b is None:
-        result = node.graph.call("logsumexp", node, axes=axes) if axes else node
+    x, *weights = _floats(a) if b is None else _floats(a, b)
+    axes = _axes(x, axis)
+    if not weights:
+        result = x.graph.call("logsumexp", x, axes=axes) if axes else x
     else:
-        x, weight = _floats(Array(node), b)
-        axes = _axes(x, axis)
-        node = x
+        (weight,) = weights
         kept = tuple(i for i in range(x.type.rank) if i not in axes)
         # A term of weight 0 counts for nothing, however large.
         counted = x.graph.select(weight.equals(0), -math.inf, x)
@@ -307,7 +305,7 @@ def logsumexp(
         scaled = x.graph.call("weighted_exp", weight, shifted)
         result = x.graph.call("log", x.graph.call("sum", scaled, axes=axes)) + safe
     if keepdims:
-        extents: list[Extent] = [1 if i in axes else n for i, n in enumerate(node.shape)]
+        extents: list[Extent] = [1 if i in axes else n for i, n in enumerate(x.shape)]
         result = reshape(result, tuple(extents))
     return Array(result)
 

@@ -63,7 +63,7 @@ def test_every_op_has_the_pattern_of_its_jacobian(op: Op, sample: Sample) -> Non
 CHOOSING = {"maximum", "minimum", "max", "min", "clip", "relu", "remainder", "fmod", "prod"}
 "Ops whose slope is zero or not by the values; a product of numbers with a 0 among them."
 
-SOLVING = {"solve", "det", "logabsdet", "cofactors"}
+SOLVING = {"solve", "det", "logabsdet", "cofactors", "cofactors_slope", "pivoted"}
 "Matrices count as a whole, as those that are factored do."
 
 

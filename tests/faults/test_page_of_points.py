@@ -61,6 +61,57 @@ SINGULAR: Final = np.array([[1.0, 2.0], [2.0, 4.0]])
 STEPS: Final = [cnp.sign, cnp.floor, cnp.ceil, cnp.trunc, cnp.rint,
                 lambda x: cnp.floor_divide(x, 1.0)]  # fmt: skip
 
+WEIGHTS: Final = np.diag([1.0, 2.0, 3.0])
+
+PRODUCTS_OF_POWERS: Final[list[tuple[Callable[[Any], Any], float]]] = [
+    (lambda x: cnp.sqrt(x) ** 2, 1), (lambda x: cnp.sqrt(x) * cnp.sqrt(x), 1),
+    (lambda x: cnp.square(cnp.sqrt(x)), 1), (lambda x: (x**0.5) ** 2, 1),
+    (lambda x: cnp.sqrt(x) ** 3, 0), (lambda x: cnp.sqrt(x) ** 4, 0),
+    (lambda x: x * cnp.sqrt(x), 0), (lambda x: x * x**0.5, 0), (lambda x: x**2 * cnp.sqrt(x), 0),
+    (lambda x: x * x * cnp.sqrt(x), 0), (lambda x: x * (cnp.sqrt(x) * x), 0),
+    (lambda x: (2 * cnp.sqrt(x)) ** 2, 4), (lambda x: (2 * cnp.sqrt(x)) * (3 * cnp.sqrt(x)), 6),
+    (lambda x: cnp.sqrt(x) * cnp.sqrt(x + 1) * cnp.sqrt(x), 1),
+    (lambda x: -cnp.sqrt(x) * cnp.exp(x) * cnp.sqrt(x), -1), (lambda x: x**0.25 * x**0.75, 1),
+    (lambda x: cnp.cbrt(x) ** 3, 1), (lambda x: cnp.cbrt(x) * cnp.cbrt(x) ** 2, 1),
+    (lambda x: cnp.cbrt(x) ** 4, 0), (lambda x: cnp.cbrt(x) ** 6, 0),
+    (lambda x: x * cnp.cbrt(x), 0), (lambda x: cnp.sqrt(x) * cnp.cbrt(x) ** 2, 0),
+]  # fmt: skip
+
+NORMS: Final[list[Callable[[Any], Any]]] = [
+    linalg.norm,
+    lambda v: cnp.sqrt(v @ v),
+    lambda v: cnp.sqrt(cnp.dot(v, v)),
+    lambda v: cnp.sqrt(cnp.vdot(v, v)),
+    lambda v: cnp.sqrt(cnp.inner(v, v)),
+    lambda v: cnp.sqrt(cnp.einsum("i,i->", v, v)),
+    lambda v: cnp.sqrt(cnp.sum(v * v)),
+    lambda v: cnp.sqrt(cnp.sum(v**2)),
+    lambda v: cnp.sqrt(cnp.sum(cnp.square(v))),
+    lambda v: (v @ v) ** 0.5,
+    lambda v: cnp.sum(v * v) ** 0.5,
+    lambda v: cnp.sqrt(cnp.mean(v * v)),
+    lambda v: cnp.sqrt(2.0 * (v @ v)),
+    lambda v: cnp.sqrt((v @ v) / 3),
+    lambda v: cnp.sqrt((v[None, :] @ v[:, None])[0, 0]),
+    lambda v: cnp.sqrt(cnp.sum(v[None, :] @ v[:, None])),
+    lambda v: cnp.sum(cnp.sqrt(cnp.sum(v[None] * v[None], axis=1))),
+    lambda v: cnp.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2),
+    lambda v: cnp.sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]),
+    lambda v: cnp.sqrt(cnp.sum((WEIGHTS @ v) ** 2)),
+    lambda v: 0.5 * cnp.sqrt(v @ v) ** 2,
+    lambda v: cr.scan(lambda c, _: (c + cnp.sqrt(v @ v), None), 0.0, None, length=3)[0],
+    lambda v: cr.cond(cnp.sum(v) < 1, lambda: cnp.sqrt(v @ v), lambda: cnp.sum(v)),
+]
+
+FORMS: Final[list[Callable[[Any], Any]]] = [
+    lambda v: cnp.sqrt(v @ np.eye(3) @ v),
+    lambda v: cnp.sqrt(v @ WEIGHTS @ v),
+    lambda v: cnp.sqrt(cnp.dot(v, cnp.dot(WEIGHTS, v))),
+    lambda v: (v @ (WEIGHTS @ v)) ** 0.5,
+    lambda v: cnp.sum(cr.vmap(lambda u: cnp.sqrt(u @ WEIGHTS @ u))(v[None])),
+    lambda v: cnp.sqrt(v @ (cnp.eye(3) * (1.0 + v[0])) @ v),
+]
+
 POINTS: Final[dict[tuple[str, str], list[Point]]] = {
     ("`abs(x)`", "0"): [Point(cnp.abs, (z,), (0,)) for z in (0.0, -0.0)],
     ("`sign`, `floor`, `ceil`, `trunc`, `rint`, `floor_divide`", "anywhere"): [
@@ -92,14 +143,22 @@ POINTS: Final[dict[tuple[str, str], list[Point]]] = {
     ("`pow(x, y)` by y", "x = 0, y < 0"): [
         Point(lambda y: cnp.power(0.0, y), (y,), (-INF,)) for y in (-0.5, -3.0)
     ],
-    ("`sqrt(x)**2`, `sqrt(x)**4`, `x*sqrt(x)`", "0"): [
-        Point(lambda x: cnp.sqrt(x) ** 2, (0.0,), (1,)),
-        Point(lambda x: cnp.sqrt(x) ** 4, (0.0,), (0,)),
-        Point(lambda x: x * cnp.sqrt(x), (0.0,), (0,)),
+    ("products of powers of x, among them roots, of exponents that add up to 1 or more", "0"): [
+        Point(f, (0.0,), (slope,)) for f, slope in PRODUCTS_OF_POWERS
+    ],
+    ("`sqrt(x**c)`, c > 2", "0"): [
+        Point(f, (0.0,), (0,))
+        for f in (lambda x: cnp.sqrt(x**3), lambda x: cnp.sqrt(x * x * x),
+                  lambda x: cnp.sqrt(x**4), lambda x: cnp.sqrt(2 * x**2.5))
+    ],
+    ("`abs(x)**c`, 1 < c < 2: second derivative", "0"): [
+        Point(cr.grad(lambda x, c=c: cnp.abs(x) ** c), (0.0,), (INF,)) for c in (1.25, 1.5)
     ],
     ("`norm(x)`, `sqrt(x @ x)`, `sqrt(sum(x*x))`", "0"): [
-        Point(f, (np.zeros(2),), (np.zeros(2),))
-        for f in (linalg.norm, lambda x: cnp.sqrt(x @ x), lambda x: cnp.sqrt(cnp.sum(x * x)))
+        Point(f, (np.zeros(3),), (np.zeros(3),)) for f in NORMS
+    ],
+    ("`sqrt(x @ A @ x)`", "0"): [
+        Point(f, (np.zeros(3),), (np.zeros(3),)) for f in FORMS
     ],
     ("`norm(x, p)`, any p", "0"): [
         Point(lambda x, p=p: linalg.norm(x, p), (np.zeros(2),), (np.zeros(2),))
@@ -183,16 +242,18 @@ def test_the_page_and_this_table_have_the_same_rows() -> None:
     assert rows() == list(POINTS)
 
 
+@pytest.mark.parametrize("mode", ["fast", "strict", "reproducible"])
 @pytest.mark.parametrize("row", POINTS, ids=" at ".join)
-def test_row(row: tuple[str, str]) -> None:
+def test_row(row: tuple[str, str], mode: str) -> None:
     for function, at, slopes in POINTS[row]:
         for i, slope in enumerate(slopes):
             for verb in (cr.grad, cr.jacfwd):
-                found = verb(function, argnums=i)(*at)
+                found = cr.jit(verb(function, argnums=i), numerics=mode)(*at)
                 np.testing.assert_allclose(found, slope, rtol=1e-12, atol=1e-15,
                                            err_msg=f"{verb.__name__} by argument {i}")  # fmt: skip
         if len(at) == 1:
-            many = cr.jit(cr.vmap(cr.grad(function)))(np.stack([at[0], at[0]]))
+            mapped = cr.vmap(cr.grad(function))
+            many = cr.jit(mapped, numerics=mode)(np.stack([at[0], at[0]]))
             np.testing.assert_allclose(many, np.stack([slopes[0]] * 2), rtol=1e-12, atol=1e-15)
 
 
@@ -204,3 +265,35 @@ def test_singular_matrices_are_not_finite(name: str) -> None:
         "slogdet": lambda a: linalg.slogdet(a)[1],
     }
     assert not np.any(np.isfinite(cr.grad(functions[name])(np.zeros((2, 2)))))
+
+
+SMOOTH: Final[list[Callable[[Any], Any]]] = [
+    lambda v: cnp.sqrt(v @ v),
+    lambda v: cnp.sqrt(v @ WEIGHTS @ v),
+    lambda v: cnp.log(cnp.sum(cnp.exp(v))),
+    lambda v: cnp.log(1 + cnp.exp(v[0])) * v[1],
+    lambda v: v[0] * cnp.sqrt(v[1] * v[1] + 2.0) / 3 + v[2] * cnp.sqrt(v[2]) * v[2],
+    lambda v: (cnp.exp(v[0]) - cnp.exp(-v[0])) / (cnp.exp(v[0]) + cnp.exp(-v[0])) * v[1],
+    lambda v: cr.scan(lambda c, x: (cnp.sqrt(c * c + x * x), None), 1.0, v)[0],
+]
+
+
+@pytest.mark.parametrize("mode", ["strict", "reproducible"])
+@pytest.mark.parametrize("f", SMOOTH)
+def test_values_keep_the_bits_of_the_function_as_written(
+    f: Callable[[Any], Any], mode: str
+) -> None:
+    """Beside a derivative, too, which is taken of a stable form; and that is as right."""
+    alone = cr.jit(f, numerics=mode)
+    beside = [
+        cr.jit(cr.value_and_grad(f), numerics=mode),
+        cr.jit(lambda v: cr.jvp(f, (v,), (np.ones(3),)), numerics=mode),
+        cr.jit(lambda v: (cr.vjp(f, v)[0], cr.vjp(f, v)[1](1.0)[0]), numerics=mode),
+    ]
+    fast = cr.jit(cr.value_and_grad(f))
+    for v in np.random.default_rng(0).uniform(0.1, 3, (40, 3)):
+        found = [g(v) for g in beside]
+        assert [float(value) for value, _ in found] == [float(alone(v))] * 3
+        np.testing.assert_allclose(found[0][1], fast(v)[1], rtol=1e-13)
+        np.testing.assert_allclose(found[1][1], np.sum(found[0][1]), rtol=1e-13)
+        np.testing.assert_array_equal(found[2][1], found[0][1])

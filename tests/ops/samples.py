@@ -104,10 +104,13 @@ TABLE: dict[str, list[tuple[Shapes, dict[str, Any]]]] = {
         (((2, 5, 5), (2, 5, 3)), {"transposed": True}),
     ],
 }  # fmt: skip
+TABLE["cofactors_slope"] = [
+    (((3, 3), (3, 3)), {}), (((2, 4, 4), (2, 4, 4)), {}), (((2, 3, 3), (4, 2, 3, 3)), {}),
+]  # fmt: skip
 for _one, _same in (("min", "max"), ("argmin", "argmax"), ("softmax", "logsumexp"),
                     ("log_softmax", "logsumexp"), ("norm", "logsumexp"), ("lu", "cholesky"),
                     ("det", "cholesky"), ("logabsdet", "cholesky"),
-                    ("cofactors", "cholesky")):  # fmt: skip
+                    ("cofactors", "cholesky"), ("pivoted", "cholesky")):  # fmt: skip
     TABLE[_one] = TABLE[_same]
 
 F, I = F64, I64
@@ -158,7 +161,7 @@ INDEXED: dict[str, list[Sample]] = {
 # Matrices that are not nearly singular: one heavy element in each row.  On the diagonal it makes
 # them positive definite; off it, elimination has to exchange rows.
 HEAVY = {"cholesky": 0, "triangular_solve": 0, "lu": 1, "solve": 1, "det": 1, "logabsdet": 1,
-         "cofactors": 1}  # fmt: skip
+         "cofactors": 1, "cofactors_slope": 1, "pivoted": 1}  # fmt: skip
 SOURCES = {"input", "constant", "data", "iota", "extent"}
 BODIES = {op.name for op in OPS.values() if op.kind in (Kind.CONTROL, Kind.ITEM)}
 "Ops of whole bodies: tests/control has programs for them."

@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 class Tracing(NamedTuple):
-    """A trace under way: its graph, and whether derivatives may be taken of stable forms.
+    """A trace under way: its graph, and whether values may be computed in stable forms.
 
-    Stable forms keep real numbers, not bits, so strict programs go without.
+    Stable forms keep real numbers, not bits: where numerics keep bits, derivatives alone are taken
+    of them.
     """
 
     graph: Graph
@@ -38,7 +39,7 @@ def is_tracing() -> bool:
 
 
 def stable_forms() -> bool:
-    """Tell whether derivatives may be taken of stable forms."""
+    """Tell whether values, too, may be computed in stable forms."""
     now = _CURRENT.get()
     return now is None or now.stable
 

@@ -132,7 +132,7 @@ def trace(
         static_argnames: Arguments that stay Python values.
         kwargs: Arguments by name.
         name: What to call the program; the function's name unless given.
-        numerics: In `strict` derivatives are taken of the function as written, not of stable forms.
+        numerics: In `fast` values, too, are computed in the stable forms derivatives are taken of.
 
     Returns:
         The program and how its inputs and outputs nest.
@@ -168,7 +168,7 @@ def trace(
         paths = tree.paths()
         return tree, paths, result_nodes(graph, results, paths)
 
-    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics != "strict")
+    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics == "fast")
     graph.set_origin(None)
     _refuse_strangers(outputs, inputs, output_paths)
     checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))

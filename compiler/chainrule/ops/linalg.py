@@ -33,7 +33,7 @@ from chainrule.ops._matrices import (
     turned,
 )
 
-__all__ = ["by_matrix", "cholesky", "factors", "lu", "parity", "permutation", "permuted",
+__all__ = ["by_matrix", "cholesky", "factors", "is_odd", "lu", "parity", "permutation", "permuted",
            "solve_l",           "solve_u", "triangular_solve", "unpermuted"]  # fmt: skip
 
 Pair = tuple[Node | None, Node | None]
@@ -171,17 +171,21 @@ def unpermuted(x: Node, y: Node) -> Node:
 
 def parity(y: Node) -> Node:
     """Return -1 where an odd number of exchanges ordered the rows of a factored matrix, else 1."""
-    order = permutation(y)
-    graph, axis = y.graph, order.type.rank - 1
+    odd = is_odd(permutation(y))
+    one = y.graph.full(odd.shape, 1.0, y.dtype)
+    return y.graph.select(odd, -one, one)
+
+
+def is_odd(order: Node) -> Node:
+    """Tell whether an odd number of exchanges puts rows in this order."""
+    graph, axis = order.graph, order.type.rank - 1
     wide = (*order.shape, order.shape[-1])
     lead = tuple(range(axis))
     before = graph.broadcast(order, wide, (*lead, axis))
     after = graph.broadcast(order, wide, (*lead, axis + 1))
     inverted = part(graph.call("cast", after < before, dtype=I64), lower=False, diagonal=False)
     count = graph.call("sum", inverted, axes=(axis, axis + 1))
-    odd = (count & 1) > 0
-    one = graph.full(count.shape, 1.0, y.dtype)
-    return graph.select(odd, -one, one)
+    return (count & 1) > 0
 
 
 def solve_l(y: Node, b: Node, *, transposed: bool = False) -> Node:

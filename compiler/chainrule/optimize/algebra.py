@@ -187,6 +187,7 @@ PRODUCTS: Final = (
     # Not 1 / (x * x), which is 0 where x * x overflows and the result does not underflow.
     Rule(x**-2, (1 / x) * (1 / x), REALS),
     Rule(x**1.5, x * call("sqrt", x), REALS),
+    Rule(x**2.5, (x * x) * call("sqrt", x), REALS),
 )
 
 SELECTIONS: Final = (

@@ -16,10 +16,11 @@ Pass: TypeAlias = Callable[[Sequence[Node]], list[Node]]
 """From the results of a program, or of a body, to better ones."""
 
 
-def in_bodies(results: Sequence[Node], apply: Pass) -> list[Node]:
+def in_bodies(results: Sequence[Node], apply: Pass, *, ruled: bool = True) -> list[Node]:
     """Apply a pass to the bodies that results depend on, those inside others first.
 
-    Depth is that of the nesting in the user's program; a body is treated once.
+    Depth is that of the nesting in the user's program; a body is treated once.  Unless `ruled`,
+    calls whose derivatives are rules of their own stay as they are.
     """
     if not any(n.op.kind is Kind.CONTROL for n in reached(results)):
         return list(results)
@@ -27,11 +28,14 @@ def in_bodies(results: Sequence[Node], apply: Pass) -> list[Node]:
 
     def changed(body: Body) -> Body:
         if body not in known:
-            known[body] = Body(body.inputs, tuple(apply(in_bodies(body.outputs, apply))))
+            known[body] = Body(
+                body.inputs, tuple(apply(in_bodies(body.outputs, apply, ruled=ruled)))
+            )
         return known[body]
 
     def change(node: Node, args: tuple[Node, ...]) -> Node | None:
-        if not any(True for _ in bodies_of(node)):
+        given = not ruled and node.attributes.get("custom") is not None
+        if given or not any(True for _ in bodies_of(node)):
             return None
         return node.graph.apply(node.op, args, with_bodies(node, changed))
 

@@ -62,6 +62,10 @@ def _fold_unrounded(node: Node) -> Node | None:
     return folded if float(result) == constant_value(folded) else None
 
 
+def _fold_unrounded_exact(node: Node) -> Node | None:
+    return None if isinstance(node.op.native, VectorMath) else _fold_unrounded(node)
+
+
 def _fold_extent(node: Node) -> Node | None:
     """Make a run-time extent that is a number after all a constant."""
     extent = node.attributes["extent"]
@@ -157,5 +161,8 @@ FOLDING: Final = (
     Step(("pointwise",), _fold_exact), Step(("pointwise",), _fold, Keeps.REALS), *_OTHERS,
 )  # fmt: skip
 
-UNROUNDED: Final = (Step(("pointwise",), _fold_unrounded, Keeps.REALS), *_OTHERS)
+UNROUNDED: Final = (
+    Step(("pointwise",), _fold_unrounded_exact), Step(("pointwise",), _fold_unrounded, Keeps.REALS),
+    *_OTHERS,
+)  # fmt: skip
 """Folding before it is decided which results are rounded to 16 bits: none is by folding."""

@@ -16,8 +16,10 @@ from chainrule.optimize.fold import FOLDING, UNROUNDED
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
-from chainrule.optimize.rewrite import Rewriter
-from chainrule.optimize.stable import ROOTS, SQUARES, STABLE
+from chainrule.optimize.rewrite import Rewriter, Step
+from chainrule.optimize.roots import POWERS, SQUARES
+from chainrule.optimize.rule import Keeps, Rule
+from chainrule.optimize.stable import ROOTS, STABLE
 from chainrule.optimize.stencils import STENCILS
 from chainrule.optimize.updates import UPDATES, merged
 from chainrule.optimize.views import VIEWS
@@ -52,14 +54,23 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     return rewired(program, trimmed(improved(trimmed(results))))
 
 
-def stabilize(outputs: Sequence[Node]) -> list[Node]:
+def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     """Return the outputs in forms that neither overflow nor cancel where the value does not.
 
     Run it before differentiating: the chain rule then sees `logsumexp`, `softplus`, `norm` and
-    their kin, whose derivatives are exact.  It keeps reals, so `strict` programs go without.
+    their kin, whose derivatives are exact.  It keeps reals, so the values of `strict` programs stay
+    as they were written, and derivatives alone are taken of what is returned.  For those nothing
+    but the stable forms themselves changes bits: values and derivatives share the rest.
     """
     if not outputs:
         return []
-    steps = (*UNROUNDED, *VIEWS, *LIFTS, *SQUARES)
-    rewriter = Rewriter(outputs[0].graph, (*BEFORE, *ROOTS), steps)
-    return rewriter.run(in_bodies(outputs, rewriter.run))
+    own, shapes = (*SQUARES, *POWERS), (*VIEWS, *LIFTS)
+    rules: tuple[Rule, ...]
+    steps: tuple[Step, ...]
+    rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *shapes, *own)
+    if numerics != "fast":
+        bits = [r for r in ALGEBRA if r.keeps is Keeps.BITS]
+        rules = (*STABLE, *bits, *ROOTS)
+        steps = (*[s for s in (*UNROUNDED, *shapes) if s.keeps is Keeps.BITS], *own)
+    rewriter = Rewriter(outputs[0].graph, rules, steps)
+    return rewriter.run(in_bodies(outputs, rewriter.run, ruled=numerics == "fast"))

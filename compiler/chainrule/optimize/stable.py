@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
-from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import (
     Binding,
     Guard,
@@ -25,7 +24,7 @@ from chainrule.optimize.rule import (
     wild,
 )
 
-__all__ = ["ROOTS", "SQUARES", "STABLE"]
+__all__ = ["ROOTS", "STABLE"]
 
 x, y, z, m, s = wild("x"), wild("y"), wild("z"), wild("m"), wild("s")
 c, d = constant("c"), constant("d")
@@ -240,39 +239,8 @@ ROOTS: Final = (
     becomes(sqrt(x) ** c, _where_rooted(x ** (c * 0.5)), _of_even_power),
     becomes(sqrt(x) ** c, x ** (c * 0.5), _of_other_power),
     becomes(x * sqrt(x), x**1.5),
+    becomes(x**0.5, sqrt(x)),
 )
 
-
-def _norm_of_contraction(node: Node) -> Node | None:
-    """Take sqrt(v @ v), however it is contracted, perhaps scaled, as that of a sum of squares."""
-    (inner,) = node.args
-    graph = node.graph
-    if inner.op.name in ("mul", "div"):
-        for at, part in enumerate(inner.args[: 2 if inner.op.name == "mul" else 1]):
-            squares = _squares(part)
-            if squares is not None:
-                args = tuple([squares if i == at else a for i, a in enumerate(inner.args)])
-                return graph.call("sqrt", graph.apply(inner.op, args, inner.attrs))
-        return None
-    squares = _squares(inner)
-    return None if squares is None else graph.call("sqrt", squares)
-
-
-def _squares(node: Node) -> Node | None:
-    """Return a contraction of an array with itself as a sum of squares."""
-    if node.op.name == "reshape" and node.type.rank == 0:
-        node = node.args[0]
-    if node.op.name != "contract" or node.args[0] is not node.args[1]:
-        return None
-    (first, second), (summed, same) = node.attributes["batch"], node.attributes["summed"]
-    free = node.args[0].type.rank - len(first) - len(summed)
-    if free or first != second or summed != same or list(first) != sorted(first):
-        return None
-    x_ = node.args[0]
-    return node.graph.call("sum", x_ * x_, axes=tuple(sorted(summed)))
-
-
-SQUARES: Final = (Step(("sqrt",), _norm_of_contraction, Keeps.REALS),)
-"Steps that bring sums of squares into the form that the rules above know."
 
 STABLE: Final = (*LOGARITHMS, *EXPONENTIALS, *NORMS, *MISCELLANEOUS)

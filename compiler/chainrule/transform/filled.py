@@ -58,13 +58,13 @@ def filled_hessian(chosen: Chosen, leaves: Sequence[Array], graph: Graph) -> Nod
     """Return the second derivatives of a number by one array as a matrix of zeros and few parts.
 
     None where that cannot be said cheaply, or would not be cheaper: several arrays, named extents,
-    dense or irregular patterns, integers from the data, strict numerics (the sums differ in bits).
+    dense or irregular patterns, integers from the data, numerics that keep bits (sums differ).
     """
     if len(leaves) != 1 or not stable_forms() or not _fits(leaves[0].node):
         return None
     made = inline(chosen.call, chosen.leaves, chosen.paths, graph)
     graph.set_origin(None)
-    (output,), (x,) = made.outputs, made.placeholders
+    (output,), (x,) = made.stable, made.placeholders
     if not output.dtype.is_float or not _is_plain(output, x):
         return None
     try:

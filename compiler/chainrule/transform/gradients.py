@@ -49,7 +49,7 @@ def _scalar(made: Inlined, verb: str) -> Node:
 
 def _pulled(made: Inlined, cotangents: Sequence[Node | None]) -> list[Node]:
     """Return the cotangents of the placeholders; zeros where nothing depends on them."""
-    given = [(y, g) for y, g in zip(made.outputs, cotangents, strict=True) if g is not None]
+    given = [(y, g) for y, g in zip(made.stable, cotangents, strict=True) if g is not None]
     found = pull_back([y for y, _ in given], [g for _, g in given], made.placeholders)
     return [
         p.graph.full_like(p, 0.0) if g is None else g

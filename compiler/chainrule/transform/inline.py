@@ -36,7 +36,8 @@ class Inlined:
         graph: Where everything is.
         placeholders: The function's inputs.
         values: What the placeholders stand for.
-        outputs: Its results, in stable forms.
+        outputs: Its results; in stable forms, but where numerics keep every bit.
+        stable: Its results in stable forms: what derivatives are taken of.
         out_tree: How they nest.
         weak: Which results stand for Python numbers.
         aux: Auxiliary results: a tree that may hold values of the trace.
@@ -46,6 +47,7 @@ class Inlined:
     placeholders: tuple[Node, ...]
     values: tuple[Node, ...]
     outputs: tuple[Node, ...]
+    stable: tuple[Node, ...]
     out_tree: TreeDef
     weak: tuple[bool, ...]
     aux: Any
@@ -130,9 +132,18 @@ def inline(
         results, out_tree = tree_flatten(result)
         outputs = result_nodes(graph, results, out_tree.paths())
         graph.set_origin(None)
-        stable = joined(stabilize(outputs) if stable_forms() else outputs)
+        written, stable = _forms(outputs)
     flags = tuple([isinstance(x, Value) and x.weak for x in results])
-    return Inlined(graph, placeholders, values, tuple(stable), out_tree, flags, aux)
+    return Inlined(graph, placeholders, values, written, stable, out_tree, flags, aux)
+
+
+def _forms(outputs: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Return the results as they are computed, and as they are differentiated."""
+    if stable_forms():
+        stable = tuple(joined(stabilize(outputs)))
+        return stable, stable
+    both = joined([*outputs, *stabilize(outputs, numerics="strict")])
+    return tuple(both[: len(outputs)]), tuple(both[len(outputs) :])
 
 
 def _with_aux(result: Any) -> tuple[Any, Any]:

@@ -182,7 +182,8 @@ def hessian(
 
     That is one push of the gradient for each element of the arguments; a few where `fn` is a number
     whose second derivatives by one array are zero but near a few diagonals, rows and columns
-    (not with strict numerics).  Those that are zero whatever the argument are exactly 0 then.
+    (not with numerics that keep bits).  Those that are zero whatever the argument are exactly 0
+    then.
 
     Args:
         fn: A function that returns floating-point arrays; usually one number.

@@ -127,9 +127,9 @@ class SparseTransform:
         self._require(made, chosen.paths)
         _require_in_range(graph, known)
         if self.verb == "sparse_hessian":
-            (output,) = made.outputs
+            (output,) = made.stable
             return made, hessian_of(output, made.placeholders, known, store)
-        return made, jacobian_of(made.outputs, made.placeholders, known, store)
+        return made, jacobian_of(made.stable, made.placeholders, known, store)
 
     def _require(self, made: Inlined, paths: Sequence[str]) -> None:
         """Raise for what has no sparse derivative."""

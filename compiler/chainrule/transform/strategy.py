@@ -306,7 +306,7 @@ def _hessian_plan(
         graph.full_like(x, 0.0) if g is None else g
         for g, x in zip(found, problem.fresh, strict=True)
     ]
-    ends = stabilize(ends) if stable_forms() else ends
+    ends = stabilize(ends, numerics="fast" if stable_forms() else "strict")
     pattern = pattern_of(ends, problem.fresh, problem.columns, known)
     pattern = pattern.take(np.where(problem.columns >= 0, np.arange(pattern.rows), -1))
     pattern = union([pattern, pattern.transposed])

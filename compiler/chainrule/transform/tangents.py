@@ -62,10 +62,9 @@ def _refuse_motion(tangent: Any, path: str) -> None:
 def _pushed(made: Inlined, tangents: Sequence[Node | None]) -> list[Node]:
     """Return the tangents of the outputs; zeros where they do not depend on the inputs."""
     given = zip(made.placeholders, tangents, strict=True)
-    found = push_forward(made.outputs, {p: t for p, t in given if t is not None})
+    found = push_forward(made.stable, {p: t for p, t in given if t is not None})
     return [
-        y.graph.full_like(y, 0) if t is None else t
-        for y, t in zip(made.outputs, found, strict=True)
+        y.graph.full_like(y, 0) if t is None else t for y, t in zip(made.stable, found, strict=True)
     ]
 
 

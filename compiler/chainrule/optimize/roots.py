@@ -1,0 +1,276 @@
+"""Roots where they are 0: the slope of a root is infinite there, that of the whole need not be.
+
+The chain rule multiplies that infinity with the 0 of another factor, or of what is under the root.
+So before differentiation, and only then, powers of one base become one power, and roots of squares
+of a vector norms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from chainrule.ir.graph import Node, constant_value
+from chainrule.optimize.rewrite import Step
+from chainrule.optimize.rule import Keeps
+
+__all__ = ["POWERS", "SQUARES"]
+
+MOST: Final = 16
+"Factors of a product that are looked at together."
+
+
+class _Factor(NamedTuple):
+    """A factor base**exponent; `times` is how often it occurs, `root` what kind of root it is."""
+
+    node: Node
+    base: Node
+    exponent: Fraction
+    times: int
+    root: str
+
+
+def _factors(product: Node) -> list[_Factor]:
+    """Take a product, its products and whole powers apart; nothing if there is too much of it."""
+    found: list[_Factor] = []
+    stack = [(product, 1)]
+    while stack:
+        y, times = stack.pop()
+        if len(found) + len(stack) >= MOST or times > MOST:
+            return []
+        name, one = y.op.name, Fraction(times)
+        exponent = constant_value(y.args[1]) if name == "pow" else None
+        if name == "mul":
+            stack += [(y.args[1], times), (y.args[0], times)]
+        elif exponent is not None and 0 < exponent < math.inf:
+            if float(exponent).is_integer():
+                stack.append((y.args[0], times * int(exponent)))
+            else:
+                power = one * Fraction(float(exponent))
+                found.append(_Factor(y, y.args[0], power, times, "root"))
+        elif name in ("sqrt", "cbrt"):
+            root = ("root", 2) if name == "sqrt" else ("odd root", 3)
+            found.append(_Factor(y, y.args[0], one / root[1], times, root[0]))
+        else:
+            found.append(_Factor(y, y, one, times, ""))
+    return found
+
+
+def _one_power(node: Node) -> Node | None:
+    """Write a product in which a root meets its own base, or other powers of it, with one power."""
+    if not _has_root(node):
+        return None
+    factors = _factors(node)
+    bases = dict.fromkeys(f.base for f in factors if f.root)
+    groups = [[f for f in factors if f.base is base] for base in bases]
+    for group in groups:
+        if sum(f.times for f in group) > 1:
+            merged = _power(group[0].base, group)
+            if merged is not None:
+                return _multiplied([merged], [f for f in factors if f not in group])
+        merged = _signed(group, factors)
+        if merged is not None:
+            signs = [f for f in factors if f in group or f.node.op.name == "sign"]
+            return _multiplied([merged], [f for f in factors if f not in signs])
+    return None
+
+
+def _has_root(node: Node) -> bool:
+    """Tell whether a root may be among a product's factors; nearly all products have none."""
+    stack, left = [*node.args], MOST
+    while stack and left:
+        y, left = stack.pop(), left - 1
+        if y.op.name in ("sqrt", "cbrt"):
+            return True
+        if y.op.name == "pow":
+            exponent = constant_value(y.args[1])
+            if exponent is not None and not float(exponent).is_integer():
+                return True
+        if y.op.name in ("mul", "pow"):
+            stack += y.args
+    return False
+
+
+def _power(base: Node, group: Sequence[_Factor]) -> Node | None:
+    graph, exponent = base.graph, float(sum(f.exponent for f in group))
+    roots = {f.root for f in group} - {""}
+    whole = _to_the(base, exponent)
+    if roots == {"odd root"}:
+        if exponent < 1:
+            return None
+        if exponent.is_integer():
+            return whole
+        thirds = round(3 * exponent)
+        size = _to_the(graph.call("abs", base), exponent)
+        return graph.call("sign", base) * size if thirds % 2 else size
+    if exponent.is_integer():
+        return graph.select(base < 0, math.nan, whole)
+    return whole
+
+
+def _to_the(base: Node, exponent: float) -> Node:
+    return base if exponent == 1 else base ** base.graph.full_like(base, exponent)
+
+
+def _signed(group: Sequence[_Factor], factors: Sequence[_Factor]) -> Node | None:
+    """Return sign(x) times a root of abs(x), as the root on either side of 0."""
+    (root, *more), base = group, group[0].base
+    if more or root.times != 1 or base.op.name != "abs" or root.exponent >= 1:
+        return None
+    (x,) = base.args
+    if [f.times for f in factors if f.node.op.name == "sign" and f.node.args[0] is x] != [1]:
+        return None
+    if root.root == "odd root":
+        return x.graph.call("cbrt", x)
+    exponent = float(root.exponent)
+    return x.graph.select(x < 0, -_to_the(-x, exponent), _to_the(x, exponent))
+
+
+def _multiplied(nodes: list[Node], factors: Sequence[_Factor]) -> Node:
+    """Multiply, constants last, where they stand outermost."""
+    powers = [_to_the(f.node, f.times) for f in factors]
+    constants = [p for p in powers if constant_value(p) is not None]
+    product, *rest = [*nodes, *(p for p in powers if p not in constants), *constants]
+    for power in rest:
+        product = product * power
+    return product
+
+
+def _root_of_power(node: Node) -> Node | None:
+    """Return the root of a power, perhaps scaled, as a power."""
+    factors = _factors(node.args[0]) if node.args[0].op.name in ("mul", "pow") else []
+    constants = [f for f in factors if (constant_value(f.node) or 0) > 0]
+    powers = [f for f in factors if f not in constants]
+    bases = dict.fromkeys(f.base for f in powers)
+    exponent = sum((f.exponent for f in powers), Fraction(0))
+    if len(bases) != 1 or exponent <= 1 or any(f.root == "odd root" for f in powers):
+        return None
+    (base,) = bases
+    positive = any(f.root for f in powers)
+    if not positive and exponent % 4 == 2:
+        base = base.graph.call("abs", base)
+    power = _to_the(base, float(exponent / 2))
+    if (positive or exponent % 2) and float(exponent / 2).is_integer():
+        power = base.graph.select(base < 0, math.nan, power)
+    roots = [node.graph.call("sqrt", _to_the(f.node, f.times)) for f in constants]
+    for root in roots:
+        power = power * root
+    return power
+
+
+POWERS: Final = (
+    Step(("mul", "pow"), _one_power, Keeps.REALS), Step(("sqrt",), _root_of_power, Keeps.REALS),
+)  # fmt: skip
+"Steps that make one power of powers of one base."
+
+
+def _norm_of_contraction(node: Node) -> Node | None:
+    """Take sqrt(v @ v), however it is contracted, perhaps scaled, as that of a sum of squares."""
+    (inner,) = node.args
+    graph = node.graph
+    if inner.op.name in ("mul", "div"):
+        for at, part in enumerate(inner.args[: 2 if inner.op.name == "mul" else 1]):
+            squares = _squares(part)
+            if squares is not None:
+                args = tuple([squares if i == at else a for i, a in enumerate(inner.args)])
+                return graph.call("sqrt", graph.apply(inner.op, args, inner.attrs))
+        return None
+    squares = _squares(inner)
+    return None if squares is None else graph.call("sqrt", squares)
+
+
+def _squares(node: Node) -> Node | None:
+    """Return a contraction of an array with itself as a sum of squares."""
+    given = node
+    while (
+        node.type.size == 1 and node.op.name in ("reshape", "sum") and node.args[0].type.size == 1
+    ):
+        node = node.args[0]
+    if node.op.name != "contract":
+        return None
+    x_ = _bare(node.args[0])
+    if x_ is not _bare(node.args[1]):
+        return None
+    if node.type.size == 1 and _sums_in_order(node):
+        total = node.graph.call("sum", x_ * x_, axes=tuple(range(x_.type.rank)))
+        return node.graph.call("reshape", total, shape=given.shape)
+    (first, second), (summed, same) = node.attributes["batch"], node.attributes["summed"]
+    x_ = node.args[0]
+    free = x_.type.rank - len(first) - len(summed)
+    if x_ is not node.args[1] or free or first != second or summed != same:
+        return None
+    if list(first) != sorted(first) or given is not node:
+        return None
+    return node.graph.call("sum", x_ * x_, axes=tuple(sorted(summed)))
+
+
+def _bare(x: Node) -> Node:
+    """Look through what only adds axes of extent 1, or takes them away."""
+    while x.op.name == "reshape" and _wide(x) == _wide(x.args[0]):
+        x = x.args[0]
+    return x
+
+
+def _wide(x: Node) -> list[object]:
+    return [n for n in x.shape if n != 1]
+
+
+def _sums_in_order(node: Node) -> bool:
+    """Tell whether all axes that are longer than 1 are summed, in one order in both operands."""
+    found = []
+    for x, axes in zip(node.args, node.attributes["summed"], strict=True):
+        long = [i for i, n in enumerate(x.shape) if n != 1]
+        found.append([long.index(i) for i in axes if i in long])
+        if len(found[-1]) != len(long):
+            return False
+    return found[0] == found[1]
+
+
+def _root_of_form(node: Node) -> Node | None:
+    """Take the root of x·Ax as 0 where x and Ax are: its derivative there is 0 times infinity."""
+    inner = node.args[0]
+    while inner.op.name == "reshape" and inner.type.rank == 0:
+        inner = inner.args[0]
+    if inner.op.name != "contract":
+        return None
+    graph, (a, b) = node.graph, inner.args
+    if inner.type.rank != len(inner.attributes["batch"][0]) or not (_leads(a, b) or _leads(b, a)):
+        return None
+    zero = None
+    for x, batch, summed in zip(inner.args, *(inner.attributes[n] for n in ("batch", "summed")),
+                                strict=True):  # fmt: skip
+        if list(batch) != sorted(batch):
+            return None
+        largest = graph.call("max", graph.call("abs", x), axes=tuple(sorted(summed)))
+        here = largest.equals(0)
+        zero = here if zero is None else zero & here
+    assert zero is not None, "a contraction has operands"
+    zero = graph.call("reshape", zero, shape=node.shape)
+    return graph.select(zero, 0.0, graph.call("sqrt", graph.select(zero, 1.0, node.args[0])))
+
+
+LINEAR: Final = frozenset({"contract", "reshape", "transpose", "neg", "mul", "broadcast"})
+"Ops that are linear in each of their operands."
+DEEP: Final = 8
+"Nodes that may stand between a vector and its image."
+
+
+def _leads(x: Node, image: Node) -> bool:
+    """Tell whether `image` is A x, of whatever A is made."""
+    x, stack, left = _bare(x), [image], DEEP
+    while stack and left:
+        y, left = stack.pop(), left - 1
+        if _bare(y) is x:
+            return True
+        if y.op.name in LINEAR:
+            stack += y.args
+    return False
+
+
+SQUARES: Final = (
+    Step(("sqrt",), _norm_of_contraction, Keeps.REALS),
+    Step(("sqrt",), _root_of_form, Keeps.REALS),
+)
+"Steps that bring sums of squares into the form that the stable forms' rules know."
