@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.errors import ChainruleError, StructureError, explain
 from chainrule.frontend.arguments import bind_arguments, is_arraylike, leaf_type
 from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.settings import setting_key
 from chainrule.ir.types import BOOL, F64, I64, DType, dtype_of
 from chainrule_runtime.native_callable import callable_type
 
@@ -79,11 +80,11 @@ class Form:
         return [(n, args[s] if isinstance(s, int) else kwargs[s]) for n, s in self.static]
 
     def static_key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Static:
-        """Return what the static arguments are; 1, 1.0 and True differ."""
+        """Return what the static arguments are, as `setting_key` tells them apart."""
         key: list[Any] = []
         for name, source in self.static:
             value = args[source] if isinstance(source, int) else kwargs[source]
-            key += (name, type(value), value)
+            key += (name, setting_key(value))
         return tuple(key)
 
 

@@ -228,6 +228,7 @@ def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.
 
     Raises:
         ValueError: The range is empty or too long.
+        OutOfRangeError: The dtype does not hold all of it; a ValueError, too.
 
     >>> sorted(set(randint(key(0), (100,), 3, 6).tolist()))
     [3, 4, 5]
@@ -235,6 +236,12 @@ def randint(key: Key, shape: Shape, minval: int, maxval: int, dtype: DType = np.
     span = int(maxval) - int(minval)
     if not 0 < span < 2**32:
         raise ValueError(f"[{minval}, {maxval}) holds {span} integers, not 1 to 2**32 - 1")
+    bounds = np.iinfo(np.dtype(dtype))
+    if minval < bounds.min or maxval - 1 > bounds.max:
+        raise OutOfRangeError(
+            explain(f"randint: {bounds.dtype} does not hold all of [{minval}, {maxval})",
+                    f"bounds  {bounds.min} to {bounds.max}", hint="ask for a wider dtype=")
+        )  # fmt: skip
     offset = below(key, _count(shape), span)
     return cnp.reshape(offset.astype(dtype) + int(minval), tuple(shape))
 
