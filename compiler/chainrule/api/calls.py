@@ -167,6 +167,9 @@ def not_hashable(settings: Sequence[tuple[str, Any]]) -> str:
                 )  # fmt: skip
             return explain(
                 f"the static argument {name} is not hashable", f"type  {type(value).__name__}",
-                hint="pass arrays as ordinary arguments",
+                hint="dicts, lists, tuples and dataclasses nest; cr.register_pytree_node makes "
+                f"containers of {type(value).__name__}"
+                if isinstance(value, dict | list | set)
+                else "pass arrays as ordinary arguments",
             )  # fmt: skip
     raise AssertionError("one of them is not hashable")

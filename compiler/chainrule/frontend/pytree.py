@@ -8,7 +8,7 @@ leaves.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -189,6 +189,18 @@ def _flatten_dict(tree: dict[Any, Any]) -> tuple[tuple[Any, ...], tuple[str, ...
     return tuple([tree[k] for k in keys]), tuple(map(str, keys)), keys
 
 
+def _flatten_defaultdict(
+    tree: defaultdict[Any, Any],
+) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
+    children, names, keys = _flatten_dict(tree)
+    return children, names, (tree.default_factory, keys)
+
+
+def _unflatten_defaultdict(made: tuple[type, Any], children: tuple[Any, ...]) -> Any:
+    factory, keys = made[1]
+    return defaultdict(factory, zip(keys, children, strict=True))
+
+
 def _flatten_sequence(tree: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
     return tuple(tree), _numbers(len(tree)), None
 
@@ -204,14 +216,16 @@ def _flatten_dataclass(tree: Any) -> tuple[tuple[Any, ...], tuple[str, ...], Has
     static = []
     for name in fixed:
         value = getattr(tree, name)
-        if not isinstance(value, Hashable):
+        try:
+            hash(value)
+        except TypeError:
             raise StructureError(
                 explain(
                     f"the static field {name} of {type(tree).__name__} is not hashable",
                     f"value  {value!r}",
                     hint="static fields belong to the structure; make it a tuple or a function",
                 )
-            )
+            ) from None
         static.append(value)
     return tuple([getattr(tree, n) for n in names]), names, tuple(static)
 
@@ -240,6 +254,7 @@ _BUILTIN: Final[dict[type, _Kind]] = {
     tuple: _Kind(_flatten_sequence, lambda made, children: children),
     list: _Kind(_flatten_sequence, lambda made, children: list(children)),
     dict: _Kind(_flatten_dict, lambda made, children: dict(zip(made[1], children, strict=True))),
+    defaultdict: _Kind(_flatten_defaultdict, _unflatten_defaultdict),
     _NONE: _Kind(lambda tree: ((), (), None), lambda made, children: None),
 }
 _NAMED_TUPLE: Final = _Kind(

@@ -129,7 +129,7 @@ def _part(value: Any) -> Any:
 
 
 class _Only:
-    """Equal to values of one key.  Python asks it, since other types, NumPy's too, leave it to it."""
+    """Equal to values of one key; other types, NumPy's too, leave the comparison to it."""
 
     __slots__ = ("key",)
     __array_ufunc__ = None

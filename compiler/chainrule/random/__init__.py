@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import numpy as np
 
 import chainrule.numpy as cnp
-from chainrule.errors import absent, public_names
+from chainrule.errors import OutOfRangeError, absent, explain, public_names
 from chainrule.ir.dims import Dim
 from chainrule.ir.types import F64, dtype_of
 from chainrule.random.generator import below, by_pieces, threefry2x32, words

@@ -77,8 +77,8 @@ def minimize(
         A `Minimum`: `x`, `fun`, `nit`, `converged`, `grad_norm`, `status`, and in words `message`.
         Nothing is raised where the search fails: look at `converged` (false below -1e15 too).
 
-    On plain arrays the search is compiled once for each `fun` and kept: what `fun` closes over is
-    read when it is first traced, as by `jit`.
+    On plain arrays the search is compiled once for each `fun` and kept.  Each call traces `fun`, so
+    what it closes over is read anew, and where that has changed the search is compiled anew.
 
     Raises:
         StructureError: The method is unknown, or `x0` is not a pytree of arrays.
