@@ -44,7 +44,7 @@ def computed(made: Any, inputs: list[Any], point: Sequence[float]) -> float:
     """Return what the evaluator computes."""
     letters = tuple("xy"[: len(inputs)])
     program = Program("f", tuple(x.node for x in inputs), (made.node,), letters, ("0",))
-    return float(evaluate(program, *map(np.float64, point))[0])
+    return float(evaluate(program, *[np.asarray(v) for v in point])[0])
 
 
 def same(found: float, right: float) -> bool:
@@ -57,7 +57,7 @@ def test_every_op_is_its_expression(name: str) -> None:
     graph = cr.symbol("x").node.graph
     inputs = [Array(graph.input(letter, Type(F64, ()), letter)) for letter in letters]
     made = Array(graph.call(name, *(x.node for x in inputs)))
-    expression = made.to_sympy()
+    expression: Any = made.to_sympy()
     back = cr.from_sympy(expression, dict(zip(letters, inputs, strict=True)))
     checked = 0
     for point in product(POINTS, repeat=len(letters)):
@@ -74,12 +74,12 @@ def test_every_op_is_its_expression(name: str) -> None:
 
 def test_roundings_of_whole_formulas() -> None:
     x = cr.symbol("x")
-    made = {
+    made: dict[str, Any] = {
         "trunc": cnp.trunc(x), "round": cnp.round(x), "round(x, 1)": cnp.round(x, 1),
         "cbrt": cnp.cbrt(x), "slope of cbrt": cr.gradient(cnp.cbrt(x), x),
         "fmod": cnp.fmod(x, -0.7),
     }  # fmt: skip
-    right = {
+    right: dict[str, Any] = {
         "trunc": np.trunc, "round": np.round, "round(x, 1)": lambda v: np.round(v, 1),
         "cbrt": np.cbrt, "slope of cbrt": lambda v: abs(v) ** (-2 / 3) / 3,
         "fmod": lambda v: np.fmod(v, -0.7),

@@ -53,7 +53,7 @@ def test_matrices_and_masks_are_refused() -> None:
     a, square = np.ones((2, 2)), cr.jit(lambda x: x * x)
     square(a)
     matrix = np.matrix(a)
-    masked = np.ma.array(a, mask=[[0, 1], [0, 0]])  # type: ignore[no-untyped-call]
+    masked = np.ma.array(a, mask=[[False, True], [False, False]])
     for given, error, words in [
         (matrix, StructureError, "numpy.matrix"),
         (masked, DTypeError, "masked array with masked elements"),

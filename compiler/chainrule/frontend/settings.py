@@ -38,7 +38,7 @@ def setting_key(value: Any) -> Hashable:
     >>> setting_key((float("nan"),)) == setting_key((float("nan"),))
     True
     """
-    cls = type(value)
+    cls: Any = type(value)
     if cls in _KEYS:
         return cast("Hashable", value)
     if cls is tuple and _KEYS.issuperset(map(type, value)):
@@ -48,7 +48,7 @@ def setting_key(value: Any) -> Hashable:
 
 
 @lru_cache(maxsize=4096)
-def _maker(cls: type) -> Callable[[Any], Hashable] | None:
+def _maker(cls: Any) -> Callable[[Any], Hashable] | None:
     """Return what makes keys, which begin with the class, or None for what is compared as it is."""
     if issubclass(cls, float | np.floating):
         return lambda x: (cls, *_signed(x))
@@ -73,13 +73,12 @@ def _signed(number: Any) -> tuple[Any, float]:
     return number, math.copysign(1.0, number)
 
 
-def _is_tuple(cls: type) -> bool:
-    compared = cls.__eq__ is tuple.__eq__ and cls.__hash__ is tuple.__hash__
-    return issubclass(cls, tuple) and compared
+def _is_tuple(cls: Any) -> bool:
+    return issubclass(cls, tuple) and cls.__eq__ is tuple.__eq__ and cls.__hash__ is tuple.__hash__
 
 
 @lru_cache(maxsize=4096)
-def _compared_fields(cls: type) -> tuple[str, ...] | None:
+def _compared_fields(cls: Any) -> tuple[str, ...] | None:
     """Return the fields that the generated `==` and hash of a dataclass are made of, else None."""
     if not dataclasses.is_dataclass(cls):
         return None
@@ -96,7 +95,7 @@ def is_told(value: Any) -> bool:
 
     Some it tells by what `matcher` makes of their parts.
     """
-    cls = type(value)
+    cls: Any = type(value)
     if cls is float:
         return bool(value != 0)
     if cls in _KEYS or cls is bool or _maker(cls) is None:
@@ -110,7 +109,7 @@ def matcher(value: Any) -> Any:
     >>> matcher((1, "a")) == (1, "a"), matcher((1, "a")) == (True, "a")
     (True, False)
     """
-    cls = type(value)
+    cls: Any = type(value)
     if _is_tuple(cls):
         if _ALONE.issuperset(map(type, value)):
             return value

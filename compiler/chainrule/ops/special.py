@@ -49,7 +49,7 @@ log10: Final[Op] = _function(
 )  # fmt: skip
 cbrt: Final[Op] = _function(
     "cbrt", oracle.cbrt, lambda y, x: cbrt_slope(x), (1.0, 1.0),
-    sympy="sign(x)*Abs(x)**Rational(1, 3)",
+    sympy="Piecewise((x**Rational(1, 3), x >= 0), (-(-x)**Rational(1, 3), True))",
     domain=POSITIVE, latex=r"\sqrt[3]{{{0}}}",
 )  # fmt: skip
 log_quotient: Final[Op] = binary(
