@@ -18,8 +18,11 @@ from chainrule.errors import StructureError, explain
 from chainrule.frontend.arguments import spec
 from chainrule.frontend.array import Array
 from chainrule.frontend.context import current_graph
+from chainrule.frontend.dispatch import first_traced
+from chainrule.frontend.known import known
 from chainrule.frontend.operands import as_operand, broadcast_to_shape, cast, graph_of, node_of
 from chainrule.frontend.pytree import tree_flatten, tree_map
+from chainrule.frontend.trace import trace
 from chainrule.frontend.value import Value
 from chainrule.inspect import formula
 from chainrule.inspect import from_sympy as node_from_sympy
@@ -261,22 +264,43 @@ def simplify(expression: Any) -> Any:
 def from_sympy(expression: Expr, symbols: Mapping[Any, Any]) -> Any:
     """Return a SymPy expression as an expression of symbols.
 
+    Types are NumPy's for the same Python expression: `u/2` of integers is floating-point.
+
     Args:
         expression: A SymPy expression.
-        symbols: What each SymPy symbol, or each name, stands for; all of one shape.
+        symbols: What each SymPy symbol, or each name, stands for: symbols, traced values, arrays
+            and numbers, which broadcast.  If all are plain arrays and numbers, or there are none,
+            the expression is computed.
 
     Raises:
         UnsupportedError: It holds a function that no op stands for.
+        DTypeError: NumPy refuses, as 300 times an array of uint8.
 
     >>> import sympy
-    >>> x = symbol("x")
-    >>> from_sympy(sympy.Symbol("x") ** 2 + 1, {"x": x}).to_sympy()
+    >>> u, x = sympy.Symbol("x"), symbol("x")
+    >>> from_sympy(u**2 + 1, {"x": x}).to_sympy()
     x**2 + 1
+    >>> from_sympy(u / 2, {u: np.array([1, 2, 4])})
+    array([0.5, 1. , 2. ])
     """
     operands = {name: as_operand(x) for name, x in symbols.items()}
+    if first_traced(operands.values()) is None:
+        return _computed(expression, operands)
     graph = graph_of(list(operands.values()))
-    nodes = {name: node_of(x, graph) for name, x in operands.items()}
-    return Array(node_from_sympy(expression, nodes))
+    values = {
+        name: Array(node_of(x, graph), not isinstance(x, np.ndarray) and getattr(x, "weak", True))
+        for name, x in operands.items()
+    }
+    return Array(node_from_sympy(expression, values))
+
+
+def _computed(expression: Expr, operands: Mapping[Any, Any]) -> Any:
+    """Return the value of an expression of plain arrays and numbers."""
+    # An expression without symbols still needs a graph to be in.
+    names, values = list(operands) or [""], list(operands.values()) or [0]
+    made = trace(lambda *given: from_sympy(expression, dict(zip(names, given, strict=True))),
+                 *values)  # fmt: skip
+    return known(made.run(*values)[()])
 
 
 def as_function(inputs: Sequence[Any], outputs: Any) -> tuple[Callable[..., Any], dict[str, Shape]]:

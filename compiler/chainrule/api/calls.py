@@ -19,6 +19,7 @@ from chainrule.frontend.arguments import (
     unknown_parameters,
 )
 from chainrule.frontend.pytree import TreeDef, tree_flatten
+from chainrule.frontend.settings import setting_key
 from chainrule.ir.types import BOOL, F64, I64, DType, dtype_of
 from chainrule_runtime.native_callable import callable_type
 
@@ -87,11 +88,11 @@ class Form:
         return [(n, args[s] if isinstance(s, int) else kwargs[s]) for n, s in self.static]
 
     def static_key(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Static:
-        """Return what the static arguments are; 1, 1.0 and True differ."""
+        """Return what the static arguments are, as `setting_key` tells them apart."""
         key: list[Any] = []
         for name, source in self.static:
             value = args[source] if isinstance(source, int) else kwargs[source]
-            key += (name, type(value), value)
+            key += (name, setting_key(value))
         return tuple(key)
 
 
@@ -225,6 +226,9 @@ def not_hashable(settings: Sequence[tuple[str, Any]]) -> str:
                 )  # fmt: skip
             return explain(
                 f"the static argument {name} is not hashable", f"type  {type(value).__name__}",
-                hint="pass arrays as ordinary arguments",
+                hint="dicts, lists, tuples and dataclasses nest; cr.register_pytree_node makes "
+                f"containers of {type(value).__name__}"
+                if isinstance(value, dict | list | set)
+                else "pass arrays as ordinary arguments",
             )  # fmt: skip
     raise AssertionError("one of them is not hashable")

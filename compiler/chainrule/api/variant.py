@@ -241,7 +241,7 @@ def _bind(
         messages=tuple(c.message for c in traced.program.checks), code=(entry, loaded),
         kernel=loaded.addresses[lowered.entry],
         records=[
-            *(records(traced.in_tree) if record_nodes(signature.input_tree) else ()),
+            *(records(traced.in_tree, given=True) if record_nodes(signature.input_tree) else ()),
             *(records(traced.out_tree) if record_nodes(signature.output_tree) else ()),
         ],
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -103,6 +104,26 @@ def _has_buffer(leaf: object) -> bool:
     return True
 
 
+def refuse_other_meanings(array: object, name: str) -> None:
+    """Refuse arrays whose elements or operators mean something else than an ndarray's do.
+
+    Raises:
+        StructureError: It is a `numpy.matrix`.
+        DTypeError: It is a masked array with masked elements.
+    """
+    masked = sys.modules.get("numpy.ma")
+    if isinstance(array, np.matrix):
+        raise StructureError(
+            explain(f"{name} is a numpy.matrix", "meaning  * and ** are products of matrices",
+                    hint="convert it with np.asarray(m), and write products with @")
+        )  # fmt: skip
+    if masked is not None and masked.is_masked(array):
+        raise DTypeError(
+            explain(f"{name} is a masked array with masked elements",
+                    hint="say what stands for them: m.filled(0.0)")
+        )  # fmt: skip
+
+
 def as_array(leaf: Any, path: str) -> npt.NDArray[Any]:
     """Return a concrete leaf as an array, without copying where that is possible.
 
@@ -110,6 +131,8 @@ def as_array(leaf: Any, path: str) -> npt.NDArray[Any]:
         StructureError: It is no array.
         DTypeError: Its dtype is not supported.
     """
+    if type(leaf) is not np.ndarray:
+        refuse_other_meanings(leaf, path or "the argument")
     if not isinstance(leaf, np.ndarray):
         if not is_arraylike(leaf) or isinstance(leaf, Value | SymbolicExtent | Spec):
             raise StructureError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -78,9 +78,16 @@ class Array(Methods):
     """
 
     __slots__ = ()
-    # Elementwise ==, hence no hash; and arrays on the left leave the operation to us.
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    # Arrays on the left leave the operation to us.
     __array_priority__ = 1000
+
+    def __hash__(self) -> NoReturn:
+        # Elementwise ==, hence no hash.
+        raise StructureError(
+            explain("a traced value cannot be a key of a dict or an element of a set",
+                    f"value  {describe(self.node)}", f"at  {user_line()}",
+                    hint="use a name or a number as key; values of dicts may be traced")
+        )  # fmt: skip
 
     def __new__(cls, node: Node, weak: bool = False) -> Self:
         """Make the handle that the node's graph asks for."""

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
+from chainrule.frontend.arguments import refuse_other_meanings
 from chainrule.frontend.assume import at_least, at_most
 from chainrule.frontend.extents import SymbolicExtent, plain_extent
 from chainrule.frontend.locate import user_line
@@ -46,6 +47,8 @@ def as_operand(x: Any) -> Operand:
     if isinstance(x, Value | SymbolicExtent | bool | int | float) and not isinstance(x, np.generic):
         return x
     if isinstance(x, np.ndarray | np.generic):
+        if type(x) is not np.ndarray:
+            refuse_other_meanings(x, "an operand")
         return np.asarray(x)
     try:
         array = np.asarray(x)

@@ -8,12 +8,13 @@ leaves.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from chainrule.errors import StructureError, explain
+from chainrule.frontend.settings import is_told, setting_key
 from chainrule.typing import PyTree
 
 __all__ = [
@@ -37,11 +38,13 @@ class _Kind(NamedTuple):
 class TreeDef:
     """The structure of a pytree without its leaves; hashable, equal where the structures are.
 
+    Keys, static fields and other data are compared as settings are: 1, True and 1.0 differ.
+
     >>> tree_structure({"b": 1, "a": (2, None)})
     {'a': (*, None), 'b': *}
     """
 
-    __slots__ = ("_hash", "children", "cls", "data", "leaves", "names")
+    __slots__ = ("_hash", "_key", "children", "cls", "data", "leaves", "names")
 
     def __init__(
         self, cls: type | None, data: Hashable, names: tuple[str, ...],
@@ -53,7 +56,8 @@ class TreeDef:
         self.names: Final = names
         self.children: Final = children
         self.leaves: Final[int] = sum(c.leaves for c in children) if cls is not None else 1
-        self._hash: Final = hash((cls, data, children))
+        self._key: Final = data if data is None else setting_key(data)
+        self._hash: Final = hash((cls, self._key, children))
 
     def __hash__(self) -> int:
         return self._hash
@@ -65,7 +69,7 @@ class TreeDef:
             isinstance(other, TreeDef)
             and self._hash == other._hash
             and self.cls is other.cls
-            and self.data == other.data
+            and self._key == other._key
             and self.children == other.children
         )
 
@@ -145,7 +149,8 @@ class TreeDef:
         """What the node is if native code can take it apart given its class."""
         kind = _kind_of(self.cls) if self.cls is not None else None
         if kind is _DATACLASS:
-            return "dataclass"
+            static: Any = self.data
+            return "dataclass" if all(map(is_told, static)) else None
         # A class that iterates otherwise has other children than the tuple's own.
         if kind is _NAMED_TUPLE and getattr(self.cls, "__iter__", None) is tuple.__iter__:
             return "namedtuple"
@@ -154,8 +159,10 @@ class TreeDef:
     @property
     def static(self) -> tuple[tuple[str, Any], ...]:
         """Names and values of a dataclass's static fields."""
-        data: Any = self.data
-        return data[1] if self.record == "dataclass" else ()
+        if self.cls is None or _kind_of(self.cls) is not _DATACLASS:
+            return ()
+        values: Any = self.data
+        return tuple(zip(_fields_of(self.cls)[1], values, strict=True))
 
 
 _NONE: Final = type(None)
@@ -182,6 +189,18 @@ def _flatten_dict(tree: dict[Any, Any]) -> tuple[tuple[Any, ...], tuple[str, ...
     return tuple([tree[k] for k in keys]), tuple(map(str, keys)), keys
 
 
+def _flatten_defaultdict(
+    tree: defaultdict[Any, Any],
+) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
+    children, names, keys = _flatten_dict(tree)
+    return children, names, (tree.default_factory, keys)
+
+
+def _unflatten_defaultdict(made: tuple[type, Any], children: tuple[Any, ...]) -> Any:
+    factory, keys = made[1]
+    return defaultdict(factory, zip(keys, children, strict=True))
+
+
 def _flatten_sequence(tree: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[str, ...], Hashable]:
     return tuple(tree), _numbers(len(tree)), None
 
@@ -197,16 +216,18 @@ def _flatten_dataclass(tree: Any) -> tuple[tuple[Any, ...], tuple[str, ...], Has
     static = []
     for name in fixed:
         value = getattr(tree, name)
-        if not isinstance(value, Hashable):
+        try:
+            hash(value)
+        except TypeError:
             raise StructureError(
                 explain(
                     f"the static field {name} of {type(tree).__name__} is not hashable",
                     f"value  {value!r}",
                     hint="static fields belong to the structure; make it a tuple or a function",
                 )
-            )
-        static.append((name, value))
-    return tuple([getattr(tree, n) for n in names]), names, (names, tuple(static))
+            ) from None
+        static.append(value)
+    return tuple([getattr(tree, n) for n in names]), names, tuple(static)
 
 
 @lru_cache(maxsize=4096)
@@ -221,9 +242,10 @@ def _fields_of(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _unflatten_dataclass(made: tuple[type, Any], children: tuple[Any, ...]) -> Any:
     # Not by __init__: it may convert or check arrays, and the leaves may be anything here.
-    cls, (names, static) = made
+    cls, static = made
     tree: Any = object.__new__(cls)
-    for name, value in (*zip(names, children, strict=True), *static):
+    names, fixed = _fields_of(cls)
+    for name, value in zip((*names, *fixed), (*children, *static), strict=True):
         object.__setattr__(tree, name, value)
     return tree
 
@@ -232,6 +254,7 @@ _BUILTIN: Final[dict[type, _Kind]] = {
     tuple: _Kind(_flatten_sequence, lambda made, children: children),
     list: _Kind(_flatten_sequence, lambda made, children: list(children)),
     dict: _Kind(_flatten_dict, lambda made, children: dict(zip(made[1], children, strict=True))),
+    defaultdict: _Kind(_flatten_defaultdict, _unflatten_defaultdict),
     _NONE: _Kind(lambda tree: ((), (), None), lambda made, children: None),
 }
 _NAMED_TUPLE: Final = _Kind(
@@ -433,7 +456,8 @@ def difference(a: TreeDef, b: TreeDef, first: str, second: str, path: str = "") 
             return f"at {lead}{name}  {has} has {_called((ours | theirs)[name])}, {lacks} nothing"
         if ours[name] != theirs[name]:
             return difference(ours[name], theirs[name], first, second, lead + name)
-    return f"{place}  static parts differ: {first} has {a.data!r:.60}, {second} {b.data!r:.60}"
+    one, other = (dict(t.static) or t.data for t in (a, b))
+    return f"{place}  static parts differ: {first} has {one!r:.60}, {second} {other!r:.60}"
 
 
 def _called(tree: TreeDef) -> str:
@@ -460,7 +484,7 @@ def broadcast_prefix(prefix: PyTree, tree: PyTree, what: str) -> Leaves:
     children, _, other = theirs.flatten(tree) if theirs is not None else ((), (), None)
     # A list of axes may stand for a tuple of arguments.
     alike = type(prefix) is type(tree) or {type(prefix), type(tree)} <= {list, tuple}
-    if not alike or data != other or len(mine) != len(children):
+    if not alike or setting_key(data) != setting_key(other) or len(mine) != len(children):
         raise StructureError(
             explain(
                 f"{what} does not match the structure it is for",

@@ -7,13 +7,16 @@ from functools import partial
 from typing import Any
 
 from chainrule.frontend.pytree import TreeDef
+from chainrule.frontend.settings import matcher
 from chainrule_runtime.binding import Record
 
 __all__ = ["records"]
 
 
-def records(tree: TreeDef) -> tuple[Record, ...]:
+def records(tree: TreeDef, *, given: bool = False) -> tuple[Record, ...]:
     """Return a record for each node of `abi.record_nodes(tree.to_runtime())`, in that order.
+
+    Of arguments (`given`) static values are what those of a call are compared with.
 
     >>> from chainrule.frontend.pytree import tree_structure
     >>> from typing import NamedTuple
@@ -31,7 +34,8 @@ def records(tree: TreeDef) -> tuple[Record, ...]:
         if kind is not None and cls is not None:
             # Not by __init__, as `tree_unflatten`: the native code sets the fields.
             build = _of_tuple(cls) if kind == "namedtuple" else partial(object.__new__, cls)
-            found.append(Record(cls, build, tuple([value for _, value in node.static])))
+            static = tuple([matcher(v) if given else v for _, v in node.static])
+            found.append(Record(cls, build, static))
         pending.extend(reversed(node.children))
     return tuple(found)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from chainrule.errors import ShapeError, UnsupportedError, explain
+from chainrule.frontend.array import Array
+from chainrule.frontend.operands import common_dtype, node_of
 from chainrule.inspect.from_functions import Value, piecewise, scalar_builders
 from chainrule.inspect.from_matrices import MATRIX_BUILDERS, array_of, as_matrix
 from chainrule.ir.dims import Extent, show_extent
@@ -22,19 +24,20 @@ SHOWN: Final = 60
 CONSTANT_MATRICES: Final = ("Identity", "ZeroMatrix", "OneMatrix")
 
 
-def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
+def from_sympy(expression: Expr, symbols: Mapping[Any, Node | Array]) -> Node:
     """Build a node from a SymPy expression.
 
-    Numbers take the type of the nodes they meet; matrix products become contractions.  Every
-    subexpression is built once, however often it occurs.
+    Types are NumPy's for the same Python expression, of ints for whole numbers and floats for all
+    others; matrix products become contractions.  Every subexpression is built once, however often
+    it occurs.
 
     Args:
         expression: Made of numbers, the given symbols, arithmetic, elementary functions, Piecewise
             (NaN where no condition holds), Max, Min, Heaviside, relations; of matrix symbols also
             products, sums, transposes, inverses, whole powers, traces, determinants, elements and
             functions applied to each element.  A matrix or array of expressions becomes an array.
-        symbols: The node that each symbol, or each symbol's name, stands for; of one shape, or
-            broadcast beforehand.  Symbols differ as they do in SymPy, by name and assumptions, a
+        symbols: The node, or traced value, that each symbol, or each symbol's name, stands for; of
+            shapes that broadcast.  Symbols differ as they do in SymPy, by name and assumptions, a
             Dummy from all others.  A matrix symbol stands for an array of its shape, or, if it is a
             column or a row, for one of one axis; then unit axes of the result are dropped.
 
@@ -42,6 +45,7 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
         UnsupportedError: The expression holds a function that no op stands for, or a symbol that is
             not given, or two that have the name of one that is given.
         ShapeError: A matrix symbol does not have the shape of what it stands for.
+        DTypeError: NumPy refuses, as 300 times an array of uint8.
 
     >>> import sympy
     >>> from chainrule.inspect.symbolic import to_sympy
@@ -55,7 +59,7 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
     import sympy
 
     assert symbols, "the graph is that of the symbols"
-    table = _Table(symbols)
+    table = _Table({s: x if isinstance(x, Array) else Array(x) for s, x in symbols.items()})
     try:
         expression = sympy.sympify(expression, strict=True)
     except sympy.SympifyError:
@@ -67,18 +71,26 @@ def from_sympy(expression: Expr, symbols: Mapping[Any, Node]) -> Node:
         # Those that may be changed are no expressions yet.
         expression = expression.as_immutable()
     result = _Conversion(table).run(expression)
-    if not isinstance(result, Node):
-        return table.like.graph.full_like(table.like, result)
+    if not isinstance(result, Array):
+        return _filled(result, table.like)
+    node = result.node
     if table.flat and _is_matrix(expression):
-        shape = tuple(e for e in result.shape if e != 1)
-        return result.graph.call("reshape", result, shape=shape)
-    return result
+        shape = tuple(e for e in node.shape if e != 1)
+        return node.graph.call("reshape", node, shape=shape)
+    return node
+
+
+def _filled(number: float, like: Array) -> Node:
+    """Return a number in the shape of an array, in the type of both."""
+    graph = like.node.graph
+    one = node_of(number, graph, common_dtype([like, number]))
+    return graph.broadcast(one, like.node.shape, ())
 
 
 class _Table:
     """What symbols stand for, and the extents of matrices that SymPy knows by symbols."""
 
-    def __init__(self, symbols: Mapping[Any, Node]) -> None:
+    def __init__(self, symbols: Mapping[Any, Array]) -> None:
         import sympy
 
         self.like: Final = next(iter(symbols.values()))
@@ -89,11 +101,11 @@ class _Table:
         self._owners: Final[dict[str, Expr]] = {}
         self._extents: Final[dict[Expr, Extent]] = {}
 
-    def with_variable(self, variable: Expr, node: Node) -> _Table:
+    def with_variable(self, variable: Expr, node: Array) -> _Table:
         """Return the table with one more symbol."""
         return _Table({**self._named, **self._nodes, variable: node})
 
-    def find(self, part: Expr) -> Node | None:
+    def find(self, part: Expr) -> Array | None:
         """Return what stands for a part of an expression, None for what is no symbol.
 
         Raises:
@@ -102,20 +114,20 @@ class _Table:
         """
         import sympy
 
-        node: Node | None = self._nodes.get(part)
+        node: Array | None = self._nodes.get(part)
         if node is None and isinstance(part, sympy.Symbol | sympy.MatrixSymbol):
             node = self._by_name(part)
         if isinstance(part, sympy.MatrixSymbol) and node is not None:
-            return self._matrix(part, node)
+            return Array(self._matrix(part, node.node))
         if isinstance(part, sympy.Symbol) and not part.is_commutative:
             raise UnsupportedError(
                 explain(f"the symbol {part} does not commute", hint="use sympy.MatrixSymbol")
             )
         return node
 
-    def _by_name(self, part: Expr) -> Node:
+    def _by_name(self, part: Expr) -> Array:
         name = str(part) if str(part) in self._named else str(part.name)
-        facts = [f"{s}  {n.type}" for s, n in (self._named | self._nodes).items()]
+        facts = [f"{s}  {n.node.type}" for s, n in (self._named | self._nodes).items()]
         if name not in self._named:
             alike = any(name == getattr(s, "name", "") for s in self._nodes)
             hint = (
@@ -243,7 +255,7 @@ class _Conversion:
             return self._constant_matrix(part)
         if isinstance(part, sympy.MatrixBase | sympy.NDimArray):
             shape = tuple(int(n) for n in part.shape)
-            return array_of([self._value(c) for c in children], shape, self.table.like)
+            return Array(array_of([self._value(c) for c in children], shape, self.table.like))
         matrices = any(map(_is_matrix, children))
         if not matrices and all(self._done[id(c)] is None for c in children):
             return None
@@ -259,25 +271,27 @@ class _Conversion:
                     explain(f"no op stands for {name} of a matrix", *_where(part),
                             hint="A.applyfunc(f) applies a function to each element")
                 )  # fmt: skip
-            return builder(part, args)
+            return Array(builder(part, args))
         return scalar_builders()[name](args)
 
     def _constant_matrix(self, part: Expr) -> Value:
         rows, columns = (self.table.extent(size) for size in part.shape)
-        graph, dtype = self.table.like.graph, self.table.like.dtype
-        filled = graph.full((rows, columns), float(type(part).__name__ == "OneMatrix"), dtype)
-        return identity(filled) if type(part).__name__ == "Identity" else filled
+        like = self.table.like.node
+        filled = like.graph.full((rows, columns), type(part).__name__ == "OneMatrix", like.dtype)
+        return Array(identity(filled) if type(part).__name__ == "Identity" else filled)
 
     def _applied(self, part: Expr, matrix: Value) -> Value:
-        assert isinstance(matrix, Node), "a matrix is no number"
+        assert isinstance(matrix, Array), "a matrix is no number"
         (variable,), body = part.function.variables, part.function.expr
         result = _Conversion(self.table.with_variable(variable, matrix)).run(body)
-        return result if isinstance(result, Node) else matrix.graph.full_like(matrix, result)
+        return result if isinstance(result, Array) else Array(_filled(result, matrix))
 
 
 def _number(part: Expr) -> float:
-    """Return a number without symbols, as sqrt(2) or exp(3), to the last bit."""
+    """Return a number without symbols, as sqrt(2) or exp(3), to the last bit; an int if whole."""
     try:
+        if part.is_Integer:
+            return int(part)
         return float(part if part.is_Rational else part.evalf(25))
     except (TypeError, AttributeError):
         shown = _shown(part) or "the expression"

@@ -1,4 +1,8 @@
-"""SymPy's functions of numbers as nodes: what each of them is made of."""
+"""SymPy's functions of numbers on traced values: what each of them is made of.
+
+Arithmetic is that of `chainrule.numpy`: operands are promoted and broadcast as NumPy does with the
+same Python expression, in which whole numbers are ints and all others floats.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,40 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+import numpy as np
+
 from chainrule.errors import UnsupportedError, explain
-from chainrule.ir.graph import Node
+from chainrule.frontend.array import Array
+from chainrule.frontend.dispatch import IMPLEMENTATIONS
+from chainrule.frontend.operands import common_dtype
+from chainrule.numpy.pointwise import aligned
 from chainrule.ops import OPS
 
-__all__ = ["Value", "multiplied", "piecewise", "scalar_builders"]
+__all__ = ["Value", "multiplied", "piecewise", "promoted", "scalar_builders"]
 
-Value: TypeAlias = "Node | float"
-"A truth value is a number here."
+Value: TypeAlias = "Array | float"
+"A traced value or a Python number; a truth value is a number here."
 
 FOLDS: Final[dict[str, Callable[[float, float], float]]] = {
     "add": lambda a, b: a + b, "mul": lambda a, b: a * b, "maximum": max, "minimum": min,
+    "logical_and": lambda a, b: a and b, "logical_or": lambda a, b: a or b,
 }  # fmt: skip
+UFUNCS: Final[dict[str, str]] = {
+    "mul": "multiply", "div": "divide", "sub": "subtract", "neg": "negative", "pow": "power",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
+    "atanh": "arctanh", "atan2": "arctan2",
+}  # fmt: skip
+"NumPy's names of ops that it calls otherwise."
+
+
+def promoted(name: str, *args: Value) -> Array:
+    """Apply an op to operands promoted by NumPy's function of that name, else to floats."""
+    function = IMPLEMENTATIONS.get(getattr(np, UFUNCS.get(name, name), None))
+    if function is not None:
+        result: Array = function(*args)
+        return result
+    nodes, weak, _ = aligned(args, np.sin if len(args) == 1 else np.arctan2)
+    return Array(nodes[0].graph.call(name, *nodes), weak)
 
 
 def piecewise(pairs: Sequence[tuple[Value, Value]]) -> Value:
@@ -27,33 +53,35 @@ def piecewise(pairs: Sequence[tuple[Value, Value]]) -> Value:
     # Where no condition holds there is no value; a last one that always holds overrides this.
     result: Value = math.nan
     for value, condition in reversed(pairs):
-        if not isinstance(condition, Node):
+        if not isinstance(condition, Array):
             result = value if condition else result
             continue
-        like = next((v for v in (value, result) if isinstance(v, Node)), None)
-        a, b = (
-            v if isinstance(v, Node)
-            else condition.graph.full(condition.shape, v, (like or _float(condition)).dtype)
-            for v in (value, result)
-        )  # fmt: skip
-        result = condition.graph.select(condition, a, b)
+        first = value
+        if not isinstance(value, Array) and not isinstance(result, Array):
+            first = _like_compared(condition, value, result)
+        result = IMPLEMENTATIONS[np.where](condition, first, result)
     return result
 
 
-def _float(condition: Node) -> Node:
-    """Return an operand of a comparison, whose type a selection between numbers takes."""
-    while condition.dtype.kind == "bool" and condition.args:
-        condition = condition.args[0]
-    return condition
+def _like_compared(condition: Array, value: float, other: float) -> Value:
+    """Return a number as an array of the floating-point type whose operands are compared.
+
+    So a choice between numbers by an array of float32 is one of float32.
+    """
+    compared = condition.node
+    while compared.dtype.kind == "bool" and compared.args:
+        compared = compared.args[0]
+    if not compared.dtype.is_float and isinstance(value, int) and isinstance(other, int):
+        return value
+    dtype = common_dtype([Array(compared), value, other])
+    return Array(compared.graph.constant(value, dtype))
 
 
 def _call(name: str) -> Callable[[list[Value]], Value]:
     def build(args: list[Value]) -> Value:
-        like = next((a for a in args if isinstance(a, Node)), None)
-        if like is None:
+        if not any(isinstance(a, Array) for a in args):
             raise UnsupportedError(explain(f"{name} of numbers only", f"numbers  {args}"))
-        nodes = [a if isinstance(a, Node) else like.graph.full_like(like, a) for a in args]
-        return like.graph.call(name, *nodes)
+        return promoted(name, *args)
 
     return build
 
@@ -63,12 +91,12 @@ def _fold(name: str) -> Callable[[list[Value]], Value]:
 
     def build(args: list[Value]) -> Value:
         # Numbers first, so that they are combined before they become arrays.
-        numbers = [a for a in args if not isinstance(a, Node)]
+        numbers = [a for a in args if not isinstance(a, Array)]
         total: Value = numbers[0] if numbers else args[0]
-        rest: list[Value] = [*numbers[1:], *[a for a in args if isinstance(a, Node)]]
+        rest: list[Value] = [*numbers[1:], *[a for a in args if isinstance(a, Array)]]
         for one in rest if numbers else args[1:]:
-            if isinstance(total, Node) or isinstance(one, Node):
-                total = _call(name)([total, one])
+            if isinstance(total, Array) or isinstance(one, Array):
+                total = promoted(name, total, one)
             else:
                 total = FOLDS[name](total, one)
         return total
@@ -76,50 +104,64 @@ def _fold(name: str) -> Callable[[list[Value]], Value]:
     return build
 
 
+def _added(args: list[Value]) -> Value:
+    """Add; a whole number below 0 is subtracted, since unsigned arrays hold none."""
+    whole = [a for a in args if not isinstance(a, Array) and isinstance(a, int)]
+    if len(whole) == 1 and whole[0] < 0 and len(args) > 1:
+        rest = _fold("add")([a for a in args if a is not whole[0]])
+        if isinstance(rest, Array) and not rest.node.dtype.is_float:
+            return promoted("sub", rest, -whole[0])
+    return _fold("add")(args)
+
+
 def multiplied(args: list[Value]) -> Value:
     """Multiply; a factor -1 is a sign."""
-    if -1.0 in args and len(args) > 1:
-        rest = list(args)
-        rest.remove(-1.0)
-        inner = _fold("mul")(rest)
-        return -inner
-    return _fold("mul")(args)
+    signs = [i for i, a in enumerate(args) if not isinstance(a, Array) and a == -1]
+    if not signs or len(args) == 1:
+        return _fold("mul")(args)
+    inner = _fold("mul")([a for i, a in enumerate(args) if i != signs[0]])
+    return promoted("neg", inner) if isinstance(inner, Array) else -inner
 
 
 def _powered(args: list[Value]) -> Value:
     base, exponent = args
-    if not isinstance(base, Node) and not isinstance(exponent, Node):
+    if not isinstance(base, Array) and not isinstance(exponent, Array):
         return float(base**exponent)
-    if isinstance(base, Node) and not isinstance(exponent, Node):
-        if exponent == 2:
-            return base * base
+    if isinstance(base, Array) and not isinstance(exponent, Array):
+        if exponent == 2 and base.node.dtype.kind != "bool":
+            return promoted("mul", base, base)
         if exponent == -1:
-            return 1 / base
+            return promoted("div", 1, base)
         if exponent in (0.5, -0.5):
-            root = base.graph.call("sqrt", base)
-            return root if exponent > 0 else 1 / root
-    return _call("pow")(args)
+            root = promoted("sqrt", base)
+            return root if exponent > 0 else promoted("div", 1, root)
+        if exponent < 0:
+            exponent = float(exponent)  # the inverse of a whole number is none
+    return promoted("pow", base, exponent)
 
 
 def _heaviside(args: list[Value]) -> Value:
     """Build the unit step, NaN for NaN; SymPy says what it is at 0."""
     x, at_zero = args
-    if not isinstance(x, Node):
+    if not isinstance(x, Array):
         return at_zero if x == 0 else 0.5 + math.copysign(0.5, x)
-    step = 0.5 * x.graph.call("sign", x) + 0.5
-    return step if at_zero == 0.5 else x.graph.select(x.equals(0), at_zero, step)
+    step = promoted("add", promoted("mul", 0.5, promoted("sign", x)), 0.5)
+    if not isinstance(at_zero, Array) and at_zero == 0.5:
+        return step
+    chosen: Array = IMPLEMENTATIONS[np.where](promoted("equal", x, 0), at_zero, step)
+    return chosen
 
 
 def _sinc(args: list[Value]) -> Value:
     """Build sin(x)/x of the op that is sin(pi x)/(pi x)."""
     (x,) = args
-    assert isinstance(x, Node), "a number has been evaluated"
-    return x.graph.call("sinc", x / math.pi, order=0)
+    node = promoted("div", x, math.pi).node
+    return Array(node.graph.call("sinc", node, order=0))
 
 
 def _inverse(name: str) -> Callable[[list[Value]], Value]:
     """Build 1/f(x)."""
-    return lambda args: 1 / _call(name)(args)
+    return lambda args: promoted("div", 1, _call(name)(args))
 
 
 @lru_cache(maxsize=1)
@@ -127,14 +169,14 @@ def scalar_builders() -> Mapping[str, Callable[[list[Value]], Value]]:
     """Return what builds each of SymPy's functions, by its name, from built arguments."""
     return {
         **_of_one_name(),
-        "Add": _fold("add"), "Mul": multiplied, "Pow": _powered, "Max": _fold("maximum"),
+        "Add": _added, "Mul": multiplied, "Pow": _powered, "Max": _fold("maximum"),
         "Min": _fold("minimum"), "Abs": _call("abs"),
         "Mod": _call("remainder"), "ceiling": _call("ceil"), "Equality": _call("equal"),
         "Unequality": _call("not_equal"), "StrictLessThan": _call("less"),
         "LessThan": _call("less_equal"), "StrictGreaterThan": _call("greater"),
-        "GreaterThan": _call("greater_equal"), "And": _fold("bit_and"), "Or": _fold("bit_or"),
-        "Not": _call("bit_not"), "Heaviside": _heaviside, "sinc": _sinc,
-        "frac": lambda args: _call("remainder")([*args, 1.0]),
+        "GreaterThan": _call("greater_equal"), "And": _fold("logical_and"),
+        "Or": _fold("logical_or"), "Not": _call("logical_not"), "Heaviside": _heaviside,
+        "sinc": _sinc, "frac": lambda args: promoted("remainder", args[0], 1),
         "sec": _inverse("cos"), "csc": _inverse("sin"), "cot": _inverse("tan"),
         "sech": _inverse("cosh"), "csch": _inverse("sinh"), "coth": _inverse("tanh"),
         # SymPy's own names for them, in sympy.codegen.

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from chainrule.errors import ShapeError, UnsupportedError, explain
-from chainrule.inspect.from_functions import Value
+from chainrule.frontend.array import Array
+from chainrule.frontend.dispatch import IMPLEMENTATIONS
+from chainrule.frontend.operands import cast, common_dtype, node_of
+from chainrule.inspect.from_functions import Value, promoted
 from chainrule.ir.graph import Node
+from chainrule.ir.types import F64
 from chainrule.ops._matrices import identity, positions, product, turned
 
 __all__ = ["MATRIX_BUILDERS", "array_of", "as_matrix"]
@@ -41,43 +47,55 @@ def as_matrix(part: Expr, node: Node) -> Node:
     )
 
 
-def array_of(parts: Sequence[Value], shape: tuple[int, ...], like: Node) -> Node:
+def array_of(parts: Sequence[Value], shape: tuple[int, ...], like: Array) -> Node:
     """Return elements, numbers or arrays of one shape, as an array of `shape` of these."""
-    graph = like.graph
-    nodes = [p for p in parts if isinstance(p, Node)]
+    graph = like.node.graph
+    nodes = [p.node for p in parts if isinstance(p, Array)]
     inner = nodes[0].shape if nodes else ()
-    if any(n.shape != inner or n.dtype is not nodes[0].dtype for n in nodes):
+    if any(n.shape != inner for n in nodes):
         raise ShapeError(
-            explain("elements of a matrix have one shape and dtype", *(f"{n.type}" for n in nodes))
+            explain("elements of a matrix have one shape", *(f"{n.type}" for n in nodes))
         )
-    dtype = nodes[0].dtype if nodes else like.dtype
+    dtype = common_dtype(parts if nodes else [like, *parts])
     if not parts:
         return graph.full((*shape, *inner), 0.0, dtype)
     rows = [
-        graph.call("reshape", p, shape=(1, *inner)) if isinstance(p, Node)
-        else graph.full((1, *inner), p, dtype)
+        graph.call("reshape", node_of(p, graph, dtype), shape=(1, *inner))
+        if isinstance(p, Array)
+        else graph.broadcast(node_of(p, graph, dtype), (1, *inner), ())
         for p in parts
-    ]  # fmt: skip
+    ]
     whole = rows[0] if len(rows) == 1 else graph.call("concatenate", *rows, axis=0)
     return graph.call("reshape", whole, shape=(*shape, *inner))
 
 
-def _scaled(x: Node, factor: Value, part: Expr) -> Node:
-    if not isinstance(factor, Node):
-        return x if factor == 1 else -x if factor == -1 else x * factor
-    if factor.shape != ():
+def _scaled(x: Node, factor: Value) -> Node:
+    if not isinstance(factor, Array) and factor in (1, -1):
+        return x if factor == 1 else promoted("neg", Array(x)).node
+    if isinstance(factor, Array) and factor.node.shape != ():
         raise ShapeError(
-            explain(f"a factor of a matrix is one number, in  {type(part).__name__}",
-                    f"factor  {factor.type}", f"matrix  {x.type}")
+            explain("a factor of a matrix is one number", f"factor  {factor.node.type}",
+                    f"matrix  {x.type}")
         )  # fmt: skip
-    return x * x.graph.broadcast(factor, x.shape, ())
+    return promoted("mul", Array(x), factor).node
+
+
+def _product(a: Node, b: Node) -> Node:
+    left, right = _alike(a, b)
+    return product(left, right)
+
+
+def _alike(*matrices: Node) -> list[Node]:
+    """Convert matrices to their common type."""
+    dtype = common_dtype([Array(x) for x in matrices])
+    return [cast(x, dtype) for x in matrices]
 
 
 def _is_matrix(part: Expr) -> bool:
     return bool(getattr(part, "is_Matrix", False))
 
 
-def _multiplied(part: Expr, args: Sequence[Value]) -> Value:
+def _multiplied(part: Expr, args: Sequence[Value]) -> Node:
     """Multiply matrices from left to right, then by the numbers among the factors."""
     total: Node | None = None
     factors: list[Value] = []
@@ -92,24 +110,24 @@ def _multiplied(part: Expr, args: Sequence[Value]) -> Value:
                     f"{part}: matrices do not fit", f"first   {total.type}", f"second  {x.type}"
                 )
             )
-        total = x if total is None else product(total, x)
+        total = x if total is None else _product(total, x)
     assert total is not None, "a product of matrices has one"
     for factor in factors:
-        total = _scaled(total, factor, part)
+        total = _scaled(total, factor)
     return total
 
 
 def _checked(part: Expr, value: Value) -> Node:
-    if isinstance(value, Node) and value.type.rank == 2:
-        return value
-    kind = value.type if isinstance(value, Node) else value
+    if isinstance(value, Array) and value.node.type.rank == 2:
+        return value.node
+    kind = value.node.type if isinstance(value, Array) else value
     raise ShapeError(
         explain(f"{type(part).__name__} takes matrices of numbers", f"operand  {kind}")
     )
 
 
-def _elementwise(op: str) -> Callable[[Expr, Sequence[Value]], Value]:
-    def build(part: Expr, args: Sequence[Value]) -> Value:
+def _elementwise(op: str) -> Callable[[Expr, Sequence[Value]], Node]:
+    def build(part: Expr, args: Sequence[Value]) -> Node:
         total, *rest = (_checked(part, a) for a in args)
         for x in rest:
             if x.shape != total.shape:
@@ -117,7 +135,7 @@ def _elementwise(op: str) -> Callable[[Expr, Sequence[Value]], Value]:
                     explain(f"{type(part).__name__}: shapes differ", f"first   {total.type}",
                             f"second  {x.type}")
                 )  # fmt: skip
-            total = total.graph.call(op, total, x)
+            total = promoted(op, Array(total), Array(x)).node
         return total
 
     return build
@@ -131,20 +149,24 @@ def _square(part: Expr, value: Value) -> Node:
 
 
 def _inverted(part: Expr, args: Sequence[Value]) -> Node:
-    x = _square(part, args[0])
+    return _inverse(_square(part, args[0]))
+
+
+def _inverse(matrix: Node) -> Node:
+    x = _floating(matrix)
     return x.graph.call("solve", x, identity(x), transposed=False)
 
 
-def _powered(part: Expr, args: Sequence[Value]) -> Value:
+def _powered(part: Expr, args: Sequence[Value]) -> Node:
     x, exponent = _square(part, args[0]), args[1]
-    if isinstance(exponent, Node) or exponent != int(exponent):
+    if isinstance(exponent, Array) or exponent != int(exponent):
         raise UnsupportedError(
             explain("powers of matrices have whole exponents", f"exponent  {part.args[1]}")
         )
     left = abs(int(exponent))
     if left == 0:
         return identity(x)
-    square = _inverted(part, [x]) if exponent < 0 else x
+    square = _inverse(x) if exponent < 0 else x
     result: Node | None = None
     while True:
         if left % 2:
@@ -156,38 +178,46 @@ def _powered(part: Expr, args: Sequence[Value]) -> Value:
         square = product(square, square)
 
 
-def _hadamard_power(part: Expr, args: Sequence[Value]) -> Value:
-    x, exponent = args
-    base = _checked(part, x)
-    if not isinstance(exponent, Node):
-        return base * base if exponent == 2 else base**exponent
-    return base ** (
-        base.graph.broadcast(exponent, base.shape, ()) if exponent.shape == () else exponent
-    )
+def _hadamard_power(part: Expr, args: Sequence[Value]) -> Node:
+    return _scalar_power(Array(_checked(part, args[0])), args[1]).node
 
 
-def _trace(part: Expr, args: Sequence[Value]) -> Value:
+def _scalar_power(base: Array, exponent: Value) -> Array:
+    if isinstance(exponent, Array):
+        return promoted("pow", base, exponent)
+    if exponent == 2:
+        return promoted("mul", base, base)
+    # The inverse of a whole number is none.
+    return promoted("pow", base, float(exponent) if exponent < 0 else exponent)
+
+
+def _trace(part: Expr, args: Sequence[Value]) -> Node:
     x = _square(part, args[0])
     rows, columns = positions(x)
-    on = x.graph.select(rows.equals(columns), x, 0.0)
-    return x.graph.call("sum", on, axes=(0, 1))
+    on = x.graph.select(rows.equals(columns), x, x.graph.full_like(x, 0))
+    added: Array = IMPLEMENTATIONS[np.sum](Array(on))
+    return added.node
 
 
-def _transposed(part: Expr, args: Sequence[Value]) -> Value:
+def _transposed(part: Expr, args: Sequence[Value]) -> Node:
     return turned(_checked(part, args[0]))
 
 
-def _determinant(part: Expr, args: Sequence[Value]) -> Value:
-    x = _square(part, args[0])
+def _determinant(part: Expr, args: Sequence[Value]) -> Node:
+    x = _floating(_square(part, args[0]))
     return x.graph.call("det", x)
 
 
-def _element(part: Expr, args: Sequence[Value]) -> Value:
+def _floating(x: Node) -> Node:
+    return x if x.dtype.is_float else cast(x, F64)
+
+
+def _element(part: Expr, args: Sequence[Value]) -> Node:
     x, *place = args
     matrix = _checked(part, x)
     if not all(isinstance(i, float | int) and i == int(i) for i in place):
         raise UnsupportedError(explain("elements are taken at whole numbers", f"in  {part}"))
-    at = [int(i) for i in place if not isinstance(i, Node)]
+    at = [int(i) for i in place if not isinstance(i, Array)]
     for i, extent in zip(at, matrix.shape, strict=True):
         if i < 0 or not isinstance(extent, int) or i >= extent:
             raise ShapeError(explain(f"{part} is not in the matrix", f"given  {matrix.type}"))
@@ -197,16 +227,16 @@ def _element(part: Expr, args: Sequence[Value]) -> Value:
     return matrix.graph.call("reshape", one, shape=())
 
 
-def _dot(part: Expr, args: Sequence[Value]) -> Value:
+def _dot(part: Expr, args: Sequence[Value]) -> Node:
     """Return the sum of the products of two vectors' elements, rows or columns."""
     flat = [
         x.graph.call("reshape", x, shape=(x.type.size,))
-        for x in (_checked(part, a) for a in args)
+        for x in _alike(*(_checked(part, a) for a in args))
     ]  # fmt: skip
     return flat[0].graph.call("contract", *flat, batch=((), ()), summed=((0,), (0,)))
 
 
-MATRIX_BUILDERS: Final[Mapping[str, Callable[[Expr, Sequence[Value]], Value]]] = {
+MATRIX_BUILDERS: Final[Mapping[str, Callable[[Expr, Sequence[Value]], Node]]] = {
     "MatAdd": _elementwise("add"), "Add": _elementwise("add"), "MatMul": _multiplied,
     "Mul": _multiplied, "HadamardProduct": _elementwise("mul"), "HadamardPower": _hadamard_power,
     "MatPow": _powered, "Pow": _powered, "Inverse": _inverted, "Transpose": _transposed,

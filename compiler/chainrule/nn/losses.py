@@ -43,6 +43,7 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
     Raises:
         ShapeError: `labels` has neither the shape of `logits` nor one axis fewer.
         DTypeError: Labels of shape S are not integers.
+        IndexError: One is below 0, or not below the number of classes.
 
     >>> logits = np.array([[0.0, 0.0], [1000.0, 0.0]])
     >>> softmax_cross_entropy(logits, np.array([1, 1])).round(4).tolist()
@@ -55,8 +56,15 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
         # Only 0 * -inf is taken out: elsewhere the slope for the labels stays -log p.
         impossible = cnp.logical_and(labels == 0, log_p == -np.inf)
         return -cnp.sum(labels * cnp.where(impossible, 0.0, log_p), axis=-1)
-    picked = cnp.take_along_axis(log_p, cnp.expand_dims(labels, -1), axis=-1)
+    picked = cnp.take_along_axis(log_p, cnp.expand_dims(_from_zero(labels, logits), -1), axis=-1)
     return -cnp.squeeze(picked, axis=-1)
+
+
+def _from_zero(labels: Array, logits: Array) -> Array:
+    """Return labels of which none counts from the end: those below 0 are no class either."""
+    if np.issubdtype(labels.dtype, np.unsignedinteger):
+        return labels
+    return cnp.where(labels < 0, logits.shape[-1], labels.astype(np.int64))
 
 
 def _check_labels(logits: Array, labels: Array) -> None:
@@ -104,10 +112,11 @@ def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
 
     With p = sigmoid(logits) it is -q log p - (1 - q) log(1 - p) for labels q in [0, 1]; the slope
     for the logits is p - q.  Both logarithms are taken without cancellation, so a confident right
-    answer has its true small loss rather than 0.
+    answer has its true small loss rather than 0.  An outcome of probability 0 contributes 0, even
+    where the logit is infinite.
 
     Args:
-        logits: An array of any finite values.
+        logits: An array of any real values.
         labels: Numbers or Booleans in [0, 1], of the shape of `logits`; or one of the two is
             copied along axes that it lacks.
 
@@ -126,7 +135,12 @@ def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
     # Integer labels become the logits' type: int64 * float32 would be float64.
     if not np.issubdtype(labels.dtype, np.floating):
         labels = labels.astype(logits.dtype)
-    return labels * special.softplus(-logits) + (1 - labels) * special.softplus(logits)
+    # Only 0 * inf is taken out: elsewhere the slope for the labels stays -logits.
+    no = cnp.logical_and(labels == 0, logits == -np.inf)
+    yes = cnp.logical_and(labels == 1, logits == np.inf)
+    of_yes = cnp.where(no, 0.0, special.softplus(-logits))
+    of_no = cnp.where(yes, 0.0, special.softplus(logits))
+    return labels * of_yes + (1 - labels) * of_no
 
 
 def _difference(name: str, predictions: Array, targets: Array) -> Array:

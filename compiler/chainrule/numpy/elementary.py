@@ -14,13 +14,13 @@ from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import (
     Operand,
     as_operand,
+    cast,
     graph_of,
     node_of,
-    resolve,
 )
 from chainrule.frontend.options import refuse_out
 from chainrule.ir.graph import Node, constant_value
-from chainrule.ir.types import I64
+from chainrule.ir.types import BOOL, F16, F64, I64
 from chainrule.numpy.pointwise import aligned, named_like, pointwise
 
 __all__ = [
@@ -123,6 +123,8 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     refuse_out(np.round, out)
     operand = as_operand(a)
     node = node_of(operand, graph_of([operand]))
+    if node.dtype is BOOL and decimals == 0:
+        return Array(cast(node, F16))  # as NumPy has it
     if not node.dtype.is_float:
         if decimals < 0:
             return (
@@ -299,5 +301,6 @@ def imag(val: Any) -> Array:
 def sinc(x: Any) -> Array:
     """Return sin(πx)/(πx), 1 at 0, as `numpy.sinc`; every derivative is right at and near 0."""
     operand = as_operand(x)
-    node = node_of(operand, graph_of([operand]), resolve(np.sin, [operand])[-1])
-    return Array(node.graph.call("sinc", node, order=0))
+    node = node_of(operand, graph_of([operand]))
+    # Unlike sine's, NumPy's sinc of whole numbers and truth values is float64.
+    return Array(node.graph.call("sinc", node if node.dtype.is_float else cast(node, F64), order=0))

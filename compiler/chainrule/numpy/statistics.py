@@ -32,7 +32,7 @@ from chainrule.numpy.nodes import (
     normalized_axes,
     to_node,
 )
-from chainrule.numpy.reductions import count_nonzero, max, min, sum
+from chainrule.numpy.reductions import any, count_nonzero, max, min, sum
 
 __all__ = [
     "average", "mean", "nanmax", "nanmean", "nanmin", "nansum", "std", "trapezoid", "var",
@@ -227,6 +227,15 @@ def _without_nan(a: Any, instead: float, *others: Any) -> Array:
     return Array(node.graph.select(node.equals(node), node, instead))
 
 
+def _nan_of_nothing(a: Any, found: Array, axis: Axis, keepdims: bool) -> Array:
+    """Put NaN where every element is NaN."""
+    node = to_node(a, found)
+    if not node.dtype.is_float:
+        return found
+    there = any(Array(node.equals(node)), axis, keepdims=keepdims)
+    return Array(node.graph.select(there.node, found.node, math.nan))
+
+
 @array_function(np.nansum)
 def nansum(
     a: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False,
@@ -258,9 +267,10 @@ def nanmax(
     a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
     where: Any = None,
 ) -> Any:  # fmt: skip
-    """Return the largest that is not NaN, as `numpy.nanmax`; -inf where there is nothing."""
+    """Return the largest that is not NaN, as `numpy.nanmax`; NaN where there is nothing."""
     clean = _without_nan(a, -math.inf, where, initial)
-    return max(clean, axis, out, keepdims, initial=initial, where=where)
+    found = max(clean, axis, out, keepdims, initial=initial, where=where)
+    return found if given(initial) else _nan_of_nothing(a, found, axis, keepdims)
 
 
 @array_function(np.nanmin)
@@ -268,9 +278,10 @@ def nanmin(
     a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, initial: Any = None,
     where: Any = None,
 ) -> Any:  # fmt: skip
-    """Return the smallest that is not NaN, as `numpy.nanmin`; inf where there is nothing."""
+    """Return the smallest that is not NaN, as `numpy.nanmin`; NaN where there is nothing."""
     clean = _without_nan(a, math.inf, where, initial)
-    return min(clean, axis, out, keepdims, initial=initial, where=where)
+    found = min(clean, axis, out, keepdims, initial=initial, where=where)
+    return found if given(initial) else _nan_of_nothing(a, found, axis, keepdims)
 
 
 @array_function(newer("trapezoid"))

@@ -81,7 +81,7 @@ remainder: Final[Op] = binary(
 )  # fmt: skip
 fmod: Final[Op] = binary(
     "fmod", oracle.fmod, lambda y, a, b: (1, -trunc(a / b)), Arithmetic("fmod"),
-    takes="number", sympy="x - y*floor(x/y)", flops=4,
+    takes="number", sympy="x - y*sign(x/y)*floor(Abs(x/y))", flops=4,
 )  # fmt: skip
 floor_divide: Final[Op] = binary(
     "floor_divide", oracle.floor_divide, None, Arithmetic("floor_divide"), takes="number",
@@ -138,8 +138,14 @@ ceil: Final[Op] = unary(
     "ceil", np.ceil, None, Arithmetic("ceil"), sympy="ceiling(x)",
     notation=Notation("ceil({0})", r"\lceil {0} \rceil"),
 )  # fmt: skip
-trunc: Final[Op] = unary("trunc", np.trunc, None, Arithmetic("trunc"), sympy="floor(x)")
-rint: Final[Op] = unary("rint", np.rint, None, Arithmetic("rint"), sympy="floor(x + 1/2)")
+trunc: Final[Op] = unary(
+    "trunc", np.trunc, None, Arithmetic("trunc"), sympy="sign(x)*floor(Abs(x))",
+)  # fmt: skip
+rint: Final[Op] = unary(
+    "rint", np.rint, None, Arithmetic("rint"),
+    # Halves go to the even neighbour.
+    sympy="Piecewise((2*floor(x/2 + 1/4), Eq(x - floor(x), 1/2)), (floor(x + 1/2), True))",
+)  # fmt: skip
 stop_gradient: Final[Op] = unary(
     "stop_gradient", np.positive, None, Arithmetic("copy"), takes="number", flops=0,
     notation=Notation("stop_gradient({0})", r"\operatorname{{stop}}({0})"),

@@ -88,7 +88,8 @@ log_ndtr_slope: Final[Op] = _slope_of(
 )  # fmt: skip
 cbrt_slope: Final[Op] = _slope_of(
     "cbrt", oracle.cbrt_slope, lambda y, x: y / x * (-2 / 3), (1.0, 4.0),
-    sympy="x**Rational(-2, 3)/3", domain=(0.1, 3.0), flops=30, beside="cbrt",
+    sympy="Piecewise((x**Rational(-2, 3)/3, x >= 0), ((-x)**Rational(-2, 3)/3, True))",
+    domain=(0.1, 3.0), flops=30, beside="cbrt",
     written=lambda x: 1 / (3 * (_call("cbrt", x) * _call("cbrt", x))),
 )  # fmt: skip
 

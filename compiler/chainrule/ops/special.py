@@ -48,7 +48,8 @@ log10: Final[Op] = _function(
     sympy="log(x)/log(10)", domain=POSITIVE, latex=r"\log_{{10}}\left({0}\right)",
 )  # fmt: skip
 cbrt: Final[Op] = _function(
-    "cbrt", oracle.cbrt, lambda y, x: cbrt_slope(x), (1.0, 1.0), sympy="x**Rational(1, 3)",
+    "cbrt", oracle.cbrt, lambda y, x: cbrt_slope(x), (1.0, 1.0),
+    sympy="Piecewise((x**Rational(1, 3), x >= 0), (-(-x)**Rational(1, 3), True))",
     domain=POSITIVE, latex=r"\sqrt[3]{{{0}}}",
 )  # fmt: skip
 log_quotient: Final[Op] = binary(

@@ -76,8 +76,8 @@ def minimize(
         says so, where the value fell below -1e15 or x passed 1e30 and the gradient is not small:
         such a function seems to have no minimum.
 
-    On plain arrays the search is compiled once for each `fun` and kept: what `fun` closes over is
-    read when it is first traced, as by `jit`.
+    On plain arrays the search is compiled once for each `fun` and kept.  Each call traces `fun`, so
+    what it closes over is read anew, and where that has changed the search is compiled anew.
 
     Raises:
         StructureError: The method is unknown, or `x0` is not a pytree of arrays.

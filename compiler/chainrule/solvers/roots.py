@@ -50,8 +50,8 @@ def find_root(
         A `Root`: `x`, `fun` (the residual), `nit`, `converged`, `residual_norm`, `status`, and in
         words `message`.  Nothing is raised where the search fails: look at `converged`.
 
-    On plain arrays the search is compiled once for each function and kept: what it closes over is
-    read when it is first traced, as by `jit`.
+    On plain arrays the search is compiled once for each function and kept.  Each call traces the
+    function, so what it closes over is read anew; where that has changed, so is the code.
 
     Raises:
         StructureError: The solver is unknown, or the residual nests otherwise than `x0`.

@@ -12,7 +12,7 @@ from chainrule.frontend.arguments import is_arraylike, name_of, require_function
 from chainrule.frontend.array import Array
 from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import cast, common_dtype
-from chainrule.frontend.pytree import tree_flatten
+from chainrule.frontend.pytree import difference, tree_flatten
 from chainrule.ir.body import Body
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.types import BOOL, I64
@@ -176,7 +176,8 @@ def _agreed(
         if o.tree != first.tree:
             raise StructureError(
                 explain(f"{verb}: the branches return different structures",
-                        f"{names[0]}  {first.tree}", f"{name}  {o.tree}", f"at  {user_line()}")
+                        f"{names[0]}  {first.tree}", f"{name}  {o.tree}",
+                        difference(first.tree, o.tree, names[0], name), f"at  {user_line()}")
             )  # fmt: skip
     outputs = [list(o.outputs) for o in opened]
     weak = []
