@@ -55,6 +55,8 @@ MEANINGS: Final = {
     "log_ndtr": "the logarithm of ndtr",
     "gelu": "x ndtr(x)",
     "silu": "x sigmoid(x)",
+    "pivoted": "triangular factors, pivots and the order of rows and columns, pivots sought in all "
+    "of the rest, side by side in one array",
     "sin_pi": "the sine of πx",
     "cos_pi": "the cosine of πx",
     "sinc_value": "sin(πx)/(πx), 1 at 0",

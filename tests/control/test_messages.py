@@ -142,7 +142,8 @@ cond: the branches return different shapes
     "branches of other structures": (lambda x: cr.cond(x[0] > 0, up, lambda v: (v, v), x), StructureError, """\
 cond: the branches return different structures
   function  (*, *)
-  up  *"""),
+  up  *
+  at the top  function has a tuple of 2, up an array"""),
     "branches of other dtypes": (lambda x: cr.cond(x[0] > 0, lambda v: {"a": v > 0}, lambda v: {"a": v}, x), DTypeError, """\
 cond: the branches return different dtypes in a
   function  f64[5]

@@ -480,7 +480,9 @@ def taking_axes() -> list[tuple[str, Function, str]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "fn", "option"), taking_axes(), ids=lambda x: str(x)[:40])
+@pytest.mark.parametrize(
+    ("name", "fn", "option"), taking_axes(), ids=lambda x: getattr(x, "__name__", x)
+)
 def test_what_is_no_axis(name: str, fn: Function, option: str) -> None:
     """A foreign error is one that is not about how the function is called."""
     del name

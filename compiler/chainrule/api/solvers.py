@@ -10,7 +10,7 @@ from chainrule import solvers
 from chainrule.api.jit import jit, sharing
 from chainrule.api.loading import load_compiler
 from chainrule.api.transforms import without_run
-from chainrule.frontend.arguments import is_arraylike, leaf_type, spec
+from chainrule.frontend.arguments import is_arraylike, leaf_type, require_function, spec
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.settings import setting_key
 from chainrule.frontend.trace import trace
@@ -105,6 +105,7 @@ def _run(verb: Callable[P, Any]) -> Callable[P, Any]:
     """Make a solver on plain values compile, remember its code, and run."""
 
     def called(fn: Any, x0: Any, *args: Any, **options: Any) -> Any:
+        require_function(fn, verb.__name__)
         if has_traced((x0, args)):
             return verb(fn, x0, *args, **options)
         return _solve(verb, fn, x0, args, options)

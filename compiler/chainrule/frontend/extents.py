@@ -162,7 +162,7 @@ class SymbolicExtent(Dim, InGraph):
         if not _is_whole(number):
             return False
         a, b = plain_extent(self), plain_extent(number)
-        self._require_a_call("==", a - b)
+        self._require_a_call("==", a - b - 1, b - a - 1)
         return decide_equal(self.graph, a, b, self._asked("==", b))
 
     def __ne__(self, other: object) -> Any:
@@ -195,15 +195,17 @@ class SymbolicExtent(Dim, InGraph):
             return NotImplemented
         number = rounded(other) if _is_float(other) else plain_extent(other)
         own = plain_extent(self)
-        self._require_a_call(sign, own - number - beyond)
+        reached = own - number - beyond
+        self._require_a_call(sign, reached, reached * -1 - 1)
         why = self._asked(sign, plain_extent(other))
         return decide(self.graph, own, number + beyond, why) is reaching
 
-    def _require_a_call(self, sign: str, difference: Extent) -> None:
-        """Refuse what is not certain of symbols: which call a comparison is for is not known."""
-        settled = isinstance(difference, int) or any(
-            never_negative(e) for e in (difference, difference * -1 - 1)
-        )
+    def _require_a_call(self, sign: str, *answers: Extent) -> None:
+        """Refuse what is not certain of symbols: which call a comparison is for is not known.
+
+        An answer is certain if its extent is never negative, or a number.
+        """
+        settled = any(isinstance(e, int) or never_negative(e) for e in answers)
         if not settled and current_graph() is not self.graph:
             self._unknown(f"cannot decide {sign} of")
 

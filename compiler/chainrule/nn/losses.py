@@ -13,6 +13,7 @@ import chainrule.numpy as cnp
 from chainrule import special
 from chainrule.errors import DTypeError, ShapeError, explain
 from chainrule.frontend.locate import user_line
+from chainrule.numpy.indexing import refuse_negative
 from chainrule.typing import Array
 
 __all__ = [
@@ -56,15 +57,9 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> Array:
         # Only 0 * -inf is taken out: elsewhere the slope for the labels stays -log p.
         impossible = cnp.logical_and(labels == 0, log_p == -np.inf)
         return -cnp.sum(labels * cnp.where(impossible, 0.0, log_p), axis=-1)
-    picked = cnp.take_along_axis(log_p, cnp.expand_dims(_from_zero(labels, logits), -1), axis=-1)
+    refuse_negative(labels, "a label is below 0")
+    picked = cnp.take_along_axis(log_p, cnp.expand_dims(labels, -1), axis=-1)
     return -cnp.squeeze(picked, axis=-1)
-
-
-def _from_zero(labels: Array, logits: Array) -> Array:
-    """Return labels of which none counts from the end: those below 0 are no class either."""
-    if np.issubdtype(labels.dtype, np.unsignedinteger):
-        return labels
-    return cnp.where(labels < 0, logits.shape[-1], labels.astype(np.int64))
 
 
 def _check_labels(logits: Array, labels: Array) -> None:
@@ -112,11 +107,10 @@ def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
 
     With p = sigmoid(logits) it is -q log p - (1 - q) log(1 - p) for labels q in [0, 1]; the slope
     for the logits is p - q.  Both logarithms are taken without cancellation, so a confident right
-    answer has its true small loss rather than 0.  An outcome of probability 0 contributes 0, even
-    where the logit is infinite.
+    answer has its true small loss rather than 0.
 
     Args:
-        logits: An array of any real values.
+        logits: An array of any finite values.
         labels: Numbers or Booleans in [0, 1], of the shape of `logits`; or one of the two is
             copied along axes that it lacks.
 
@@ -135,12 +129,7 @@ def sigmoid_binary_cross_entropy(logits: Array, labels: Array) -> Array:
     # Integer labels become the logits' type: int64 * float32 would be float64.
     if not np.issubdtype(labels.dtype, np.floating):
         labels = labels.astype(logits.dtype)
-    # Only 0 * inf is taken out: elsewhere the slope for the labels stays -logits.
-    no = cnp.logical_and(labels == 0, logits == -np.inf)
-    yes = cnp.logical_and(labels == 1, logits == np.inf)
-    of_yes = cnp.where(no, 0.0, special.softplus(-logits))
-    of_no = cnp.where(yes, 0.0, special.softplus(logits))
-    return labels * of_yes + (1 - labels) * of_no
+    return labels * special.softplus(-logits) + (1 - labels) * special.softplus(logits)
 
 
 def _difference(name: str, predictions: Array, targets: Array) -> Array:

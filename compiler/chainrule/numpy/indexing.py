@@ -31,7 +31,10 @@ from chainrule.ir.types import I32, I64
 from chainrule.numpy.keys import Picked, parse
 from chainrule.numpy.nodes import normalized_axes, permuted, shifted, sliced
 
-__all__ = ["diag", "diag_indices_from", "diagflat", "diagonal", "take", "take_along_axis", "trace"]
+__all__ = [
+    "diag", "diag_indices_from", "diagflat", "diagonal", "refuse_negative", "take",
+    "take_along_axis", "trace",
+]  # fmt: skip
 
 
 # Indices
@@ -69,6 +72,27 @@ def checked(index: Any, extent: Extent, graph: Graph, axis: int) -> Node:
     count = cast(outside, I64)
     graph.check(graph.call("sum", count, axes=axes) > 0 if axes else outside, message)
     return node if node.dtype in (I32, I64) else wide
+
+
+def refuse_negative(index: Any, what: str) -> None:
+    """Refuse an index that counts from the end, here if its numbers are known, else at the call.
+
+    Raises:
+        IndexError: A known index is negative.
+    """
+    message = f"{what}, at {user_line()}"
+    known = known_index(index)
+    if known is not None:
+        if known.size and known.min() < 0:
+            raise OutOfRangeError(message)
+        return
+    node = index.node
+    if node.dtype.kind != "int":
+        return
+    graph, negative = node.graph, node < 0
+    axes = tuple(range(negative.type.rank))
+    count = graph.call("sum", cast(negative, I64), axes=axes) > 0 if axes else negative
+    graph.check(count, message)
 
 
 def _check_known(known: np.ndarray[Any, Any], extent: Extent, graph: Graph, message: str) -> None:

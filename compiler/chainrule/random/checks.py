@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.errors import DTypeError, OutOfRangeError, ShapeError, StructureError, explain
 from chainrule.frontend.arguments import is_arraylike
 from chainrule.frontend.extents import SymbolicExtent, plain_extent
+from chainrule.frontend.locate import user_line
 from chainrule.frontend.operands import as_operand, shape_of
 from chainrule.frontend.value import Value
 from chainrule.ir.dims import Dim, show_extent
@@ -71,7 +72,7 @@ def _extent(n: Any, shape: Any, verb: str) -> Any:
         hint = "an extent, as x.shape[0], is known when the function is compiled"
         raise ShapeError(
             explain(f"{verb}: a shape holds integers", f"shape  {_shown(shape)}",
-                    hint=hint if isinstance(n, Value) else "")
+                    f"at  {user_line()}", hint=hint if isinstance(n, Value) else "")
         )  # fmt: skip
     if operator.index(n) < 0:
         raise ShapeError(explain(f"{verb}: an extent is negative", f"shape  {_shown(shape)}"))
