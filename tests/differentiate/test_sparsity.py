@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.ops.samples import ALL, Sample, array_for, call, inputs_for, samples
 from tests.random_programs import random_program
+from tests.transform.cases import differentiated
 
 from chainrule.differentiate.dependence import Known
 from chainrule.differentiate.pattern import Pattern, from_pairs, identity, union
@@ -24,7 +25,7 @@ from chainrule.ops import OPS
 
 CASES = [
     (op, sample)
-    for op in ALL if op.name != "pivoted"  # which is not differentiated
+    for op in ALL if differentiated(op)
     for sample in samples(op, shapes=[(), (5,), (2, 3)])
 ]  # fmt: skip
 

@@ -12,20 +12,26 @@ from tests.ops.samples import ALL, Sample, array_for, samples
 from chainrule.frontend.array import Array
 from chainrule.frontend.operands import node_of
 from chainrule.ir.dims import Dim, evaluate_extent, named
-from chainrule.ir.op import Op
+from chainrule.ir.op import Kind, Op
 from chainrule.ir.program import Program
 from chainrule.ir.types import DType, Type
 from chainrule.ir.walk import substitute
 
-__all__ = ["BLOCKS", "OF_USUAL_FORM", "Case", "Plain", "cases", "function_of", "sized"]
+__all__ = ["BLOCKS", "OF_USUAL_FORM", "Case", "Plain", "cases", "differentiated", "function_of",
+           "sized"]  # fmt: skip
 
 Plain = np.ndarray[Any, Any]
 SHAPES: Final = [(5,), (2, 3)]
 "What pointwise ops are called with."
-# Made of derivatives and not differentiated themselves: tested with determinants.
-LATE: Final = {"pivoted"}
 # Ops of control flow hold programs, and have tests of their own.
-OF_USUAL_FORM: Final = [op for op in ALL if op.kind.name != "CONTROL" and op.name not in LATE]
+OF_USUAL_FORM: Final = [op for op in ALL if op.kind.name != "CONTROL"]
+
+
+def differentiated(op: Op) -> bool:
+    """Tell whether an op has a derivative, be it 0: not what derivatives alone are made of."""
+    return op.kind is Kind.POINTWISE or op.pull is not None or op.slopes is not None
+
+
 COUNT: Final = 8
 BLOCKS: Final = [OF_USUAL_FORM[i::COUNT] for i in range(COUNT)]
 "What is compiled as one program: each block has ops of many kinds."
@@ -107,12 +113,12 @@ def _numbers(value: Any, dims: dict[str, int]) -> Any:
 def cases(op: Op, dtype: DType, *, name: bool = False, derivable: bool = True) -> Iterator[Case]:
     """Yield calls of an op in `dtype`, with `name` one extent of each known only at the call.
 
-    With `derivable`, those that have a floating-point argument and result.
+    With `derivable`, those that have a floating-point argument and result, and a derivative.
     """
     for number, sample in enumerate(samples(op, dtype, SHAPES)):
         floats = [t for t in sample.types if t.dtype.is_float]
         result = op.infer(*sample.types, **sample.attributes)
-        if derivable and not (floats and result.dtype is dtype):
+        if derivable and not (differentiated(op) and floats and result.dtype is dtype):
             continue
         random = np.random.default_rng([number, len(op.name), 1])
         arrays = [array_for(op, i, t, random) for i, t in enumerate(sample.types)]
