@@ -116,6 +116,15 @@ def test_what_other_expressions_rely_on_is_not_asked_of_a_function() -> None:
         fn(np.ones(2))
 
 
+def test_what_an_expression_relies_on_that_is_its_own_argument_is_asked() -> None:
+    x = cr.symbol("x", ("n",))
+    last = x[-3_000_000:]
+    assert last.node is x.node, "it is all of what symbols are taken to be"
+    fn = cr.function([x], {"y": last})
+    with pytest.raises(ShapeError, match="a slice bound of -3000000"):
+        fn(np.ones(3_000_001))
+
+
 def test_sizes_of_symbols_are_not_compared() -> None:
     x = cr.symbol("x", ("n",))
     assert x.shape[0] >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Final
 
 import mpmath
@@ -13,6 +14,7 @@ from tests.optimizers.mgh import PROBLEMS, Problem
 import chainrule as cr
 import chainrule.numpy as cnp
 from chainrule.errors import DTypeError, ShapeError, StructureError
+from chainrule.link.libraries import libraries
 from chainrule.solvers import METHODS, JacobianOperator
 
 GRADIENT: Final = ("lbfgs", "bfgs", "newton-cg")
@@ -209,9 +211,13 @@ def test_a_function_is_compiled_once() -> None:
         calls.append(1)
         return cnp.sum((x - a) ** 2)
 
+    loaded = []
     for k in range(4):
         found = cr.minimize(bowl, np.zeros(2), np.array([k, 1.0]))
         assert found.x[0] == pytest.approx(k)
+        gc.collect()
+        loaded.append(libraries())
+    assert loaded == loaded[:1] * 4
     # Each call looks at what the function reads; the first one also traces it to compile.
     assert len(calls) == 5
     cr.minimize(bowl, np.zeros(2), np.ones(2), method="bfgs")

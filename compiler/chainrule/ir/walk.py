@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from chainrule.ir.body import Body, bodies_of, with_bodies
-from chainrule.ir.graph import Check, Graph, Node
+from chainrule.ir.graph import Check, Graph, Node, Origin
 from chainrule.ir.op import Kind
 
 __all__ = [
@@ -174,12 +174,17 @@ def substitute(outputs: Sequence[Node], graph: Graph, values: Mapping[Node, Node
             if inside:
                 del graph.checks[check]
     if not inside:
-        # Constants are those of every line that mentions the number.
-        lines = {o for n in new if n.args for o in source.origins.get(n, ())}
+        lines, others = _lines(new, source), _lines(source.origins, source)
         for guard, asked in source.guards.items():
-            if None in asked or not lines.isdisjoint(asked):
+            # A line that made no node gave back one that was there: whoever has it may rely on it.
+            if not (others - lines).issuperset(asked):
                 graph.rely(guard)
     return found
+
+
+def _lines(nodes: Iterable[Node], source: Graph) -> set[Origin | None]:
+    """Return the lines that made nodes; constants are those of each line with that number."""
+    return {o for n in nodes if n.args for o in source.origins.get(n, ())}
 
 
 def _copied(body: Body, graph: Graph) -> Body:

@@ -31,10 +31,7 @@ from chainrule.ir.types import I32, I64
 from chainrule.numpy.keys import Picked, parse
 from chainrule.numpy.nodes import normalized_axes, permuted, shifted, sliced
 
-__all__ = [
-    "diag", "diag_indices_from", "diagflat", "diagonal", "refuse_negative", "take",
-    "take_along_axis", "trace",
-]  # fmt: skip
+__all__ = ["diag", "diag_indices_from", "diagflat", "diagonal", "take", "take_along_axis", "trace"]
 
 
 # Indices
