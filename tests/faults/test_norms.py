@@ -145,6 +145,26 @@ ROOTS: dict[str, tuple[Callable[[Any], Any], float]] = {
     "(x**0.5)**2": (lambda x: (x**0.5) ** 2, 1.0),
     "square(sqrt(x))": (lambda x: cnp.square(cnp.sqrt(x)), 1.0),
 }
+# Roots of what is 0 with its slope: the exponent of the whole is 1 or more.
+ROOTED: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "((x-1)**2)**.75": (lambda x: ((x - 1) ** 2) ** 0.75, 1.0),
+    "(3*x*x)**.75": (lambda x: (3 * x * x) ** 0.75, 0.0),
+    "(x**4)**.25": (lambda x: (x**4) ** 0.25, 0.0),
+    "cbrt(x**4)": (lambda x: cnp.cbrt(x**4), 0.0),
+    "cbrt(x**5)": (lambda x: cnp.cbrt(x**5), 0.0),
+    "cbrt(8*x**6)": (lambda x: cnp.cbrt(8 * x**6), 0.0),
+    "(1-cos(x))**.75": (lambda x: (1 - cnp.cos(x)) ** 0.75, 0.0),
+    "sqrt(1-cos(x))": (lambda x: cnp.sqrt(1 - cnp.cos(x)), 0.0),
+    "(x*x+(2*x)**2)**.6": (lambda x: (x * x + (2 * x) ** 2) ** 0.6, 0.0),
+}
+FORMS: dict[str, Callable[[Any], Any]] = {
+    "matmul": lambda v: (v @ v) ** 0.75,
+    "sum": lambda v: cnp.sum(v**2) ** 0.6,
+    "mean": lambda v: cnp.mean(v * v) ** 0.75,
+    "variance": lambda v: cnp.var(v) ** 0.75,
+    "form": lambda v: (v @ (np.diag([1.0, 2.0, 3.0]) @ v)) ** 0.75,
+    "rows": lambda v: cnp.sum(cnp.sum(cnp.stack([v, 2 * v]) ** 2, axis=1) ** 0.75),
+}
 
 
 @pytest.mark.parametrize("name", ROOTS)
@@ -156,4 +176,39 @@ def test_powers_of_roots(name: str) -> None:
     np.testing.assert_allclose(cr.vmap(cr.grad(function))(np.zeros(2)), slope)
     # The root of a negative number is none, whatever is made of it.
     assert np.isnan(cr.jit(function)(-2.0))
+    assert np.isnan(cr.grad(function)(-2.0))
     np.testing.assert_allclose(cr.jit(function)(2.25), function(np.float64(2.25)), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ROOTED)
+def test_roots_of_powers(name: str) -> None:
+    function, at = ROOTED[name]
+    step = lambda x: cr.scan(lambda c, _: (function(c), None), x, None, length=1)[0]  # noqa: E731
+    strict = cr.jit(cr.grad(function), numerics="strict")
+    for verb in (cr.grad(function), cr.jacfwd(function), cr.grad(step), strict):
+        assert verb(at) == 0
+    np.testing.assert_allclose(cr.vmap(cr.grad(function))(np.full(2, at)), 0)
+    for x in (0.7, -1.3, 2.0):
+        h = 1e-6
+        slope = (function(np.float64(x + h)) - function(np.float64(x - h))) / (2 * h)
+        np.testing.assert_allclose(cr.grad(function)(x), slope, rtol=1e-8)
+        np.testing.assert_allclose(cr.jit(function)(x), function(np.float64(x)), rtol=1e-14)
+
+
+def test_roots_of_odd_powers() -> None:
+    third = lambda x: (x**3) ** (1 / 3)  # noqa: E731
+    assert cr.grad(third)(0.0) == cr.grad(lambda x: cnp.cbrt(x**3))(0.0) == 1
+    assert cr.grad(lambda x: cnp.cbrt(x**3))(-2.0) == 1
+    # A broken power of a negative number is none, whatever is made of it.
+    assert np.isnan(cr.jit(cr.grad(third))(-2.0))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_powers_of_squared_norms(name: str) -> None:
+    function = FORMS[name]
+    strict = cr.jit(cr.grad(function), numerics="strict")
+    for verb in (cr.grad(function), cr.jacfwd(function), strict):
+        np.testing.assert_array_equal(verb(np.zeros(3)), np.zeros(3))
+    x, h = np.array([1.0, 2.5, -2.0]), 1e-6
+    slopes = [(function(x + h * e) - function(x - h * e)) / (2 * h) for e in np.eye(3)]
+    np.testing.assert_allclose(cr.grad(function)(x), slopes, rtol=1e-7)

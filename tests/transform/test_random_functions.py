@@ -18,6 +18,7 @@ LENGTHS: Final = ((2, 3), (0, 2), (1, 1), (3, 0), (5, 4))
 "What n and m are, one call after the other."
 MODES: Final = ("fast", "strict", "reproducible")
 LARGE: Final = 1e6
+STEPS: Final = (1e-4, 1e-6)
 
 
 def _loss(program: Program, *values: Any) -> Any:
@@ -60,9 +61,8 @@ def agree(got: Any, expected: Any, what: str, loose: float = 1e-8) -> None:
             np.testing.assert_allclose(a, b, loose, loose * scale, err_msg=what)
 
 
-def _difference(run: Any, xs: Sequence[Any], ts: Sequence[Any]) -> float:
+def _difference(run: Any, xs: Sequence[Any], ts: Sequence[Any], step: float) -> float:
     """Return the slope along a direction, to fourth order."""
-    step = 1e-4
 
     def at(k: float) -> float:
         moved = [x + k * step * t for x, t in zip(xs, ts, strict=True)]
@@ -97,8 +97,9 @@ def compare(seed: int, *, compiled: bool = True, batched: bool = True) -> None:
             f"forward is {slope}, not {pulled}: {what}"
         )
         if program.smooth and (n, m) == LENGTHS[0]:
-            found = _difference(traced.run, xs, ts)
-            assert abs(found - pulled) <= 1e-5 * size, (
+            # Where a function is steep, long steps leave out too much; short ones round.
+            found = [_difference(traced.run, xs, ts, step) for step in STEPS]
+            assert min(abs(d - pulled) for d in found) <= 1e-5 * size, (
                 f"differences are {found}, not {pulled}: {what}"
             )
     if batched:

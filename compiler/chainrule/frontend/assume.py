@@ -27,6 +27,7 @@ from chainrule.ir.sizes import facts_of, not_negative
 
 __all__ = [
     "at_least", "at_most", "clamped", "counted", "decide", "decide_equal", "divisible", "equal",
+    "never_fewer",
 ]  # fmt: skip
 
 _LARGE: Final = 1 << 20
@@ -102,6 +103,18 @@ def at_least(
         facts = () if isinstance(extent, int) else (f"extent  {show_extent(extent)}",)
         raise error(explain(why, *facts, *_numbers(graph, rest), f"at  {user_line()}"))
     graph.rely(not_negative(rest, why))
+
+
+def never_fewer(graph: Graph, extent: Extent, why: str) -> Extent:
+    """Require that what is counted is not negative; return how many there are.
+
+    As of `counted`, that is 0 where there can be no more, such as in -n.
+
+    Raises:
+        ShapeError: It is negative, in the call under way or whatever the dims are.
+    """
+    at_least(graph, extent, 0, why)
+    return 0 if never_negative(extent * -1) else extent
 
 
 def at_most(graph: Graph, extent: Extent, number: int, why: str) -> None:

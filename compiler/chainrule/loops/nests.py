@@ -18,7 +18,7 @@ from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 from chainrule.loops.ir import Accumulator, Combine
 from chainrule.loops.values import Place, Scratch, Values
-from chainrule.schedule.access import Index, flat_offset, squeeze
+from chainrule.schedule.access import Index, flat_offset, peel, squeeze
 from chainrule.schedule.fuse import local_member
 from chainrule.schedule.steps import Nest, Role, Schedule
 
@@ -187,8 +187,11 @@ class _Nest:
         return name
 
     def _source_is_row(self, node: Node) -> bool:
+        """Tell whether a total adds one term a row, not a row's value once for each column."""
         member = local_member(self.nest, node.args[0])
-        return member is not None and self.nest.members[member] is not Role.FULL
+        if member is None or self.nest.members[member] is Role.FULL:
+            return False
+        return peel(node.args[0]) is member
 
     def _run_pass(self) -> None:
         values, nest = self.values, self.nest

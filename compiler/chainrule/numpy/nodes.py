@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import DTypeError, ShapeError, StructureError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least
+from chainrule.frontend.assume import never_fewer
 from chainrule.frontend.context import current_graph
 from chainrule.frontend.dispatch import first_traced
 from chainrule.frontend.extents import SymbolicExtent, plain_shape
@@ -100,9 +100,9 @@ def asked_shape(shape: Any, graph: Graph) -> Shape:
         ShapeError: One is, in the call under way or whatever the dims are.
     """
     found = plain_shape(tuple(shape) if isinstance(shape, Sequence) else (shape,))
-    for extent in found:
-        at_least(graph, extent, 0, f"an extent is negative: {show_extent(extent)}")
-    return found
+    return tuple([
+        never_fewer(graph, e, f"an extent is negative: {show_extent(e)}") for e in found
+    ])  # fmt: skip
 
 
 def to_node(x: Any, *others: Any) -> Node:

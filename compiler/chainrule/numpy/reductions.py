@@ -20,6 +20,7 @@ from chainrule.frontend.operands import (
 )
 from chainrule.frontend.options import refuse_out
 from chainrule.frontend.value import describe
+from chainrule.ir.dims import size_of
 from chainrule.ir.graph import Node
 from chainrule.ir.types import BOOL, I64, DType, dtype_of
 from chainrule.numpy.nodes import Axis, given, joined, kept, masked, normalized_axes, to_node
@@ -129,8 +130,11 @@ def _extreme(
             )
         )
     node = masked(node, where, neutral(name, node.dtype))
+    like, reduced = node, axes
     if given(initial):
-        # One more element along an axis, so that an axis without any has an extreme too.
+        # One more element along the axis, so that an axis without any has an extreme too.
+        if len(axes) > 1:
+            node, axes = _one_axis(node, axes)
         first = _first(name, node, initial)
         if not axes:
             first = node.graph.broadcast(first, node.shape, ())
@@ -151,7 +155,15 @@ def _extreme(
                 )
             )
         at_least(node.graph, node.shape[i], 1, f"{name} needs at least one element")
-    return kept(node.graph.call(name, node, axes=axes), node, axes, keepdims)
+    return kept(node.graph.call(name, node, axes=axes), like, reduced, keepdims)
+
+
+def _one_axis(node: Node, axes: tuple[int, ...]) -> tuple[Node, tuple[int]]:
+    """Lay several axes out as one, the last."""
+    left = [i for i in range(node.type.rank) if i not in axes]
+    moved = node.graph.call("transpose", node, axes=(*left, *axes))
+    size = size_of(node.shape[i] for i in axes)
+    return reshape(moved, (*(node.shape[i] for i in left), size)), (len(left),)
 
 
 @array_function(np.max, np.amax)

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
-from chainrule.frontend.assume import at_least, decide
+from chainrule.frontend.assume import decide, never_fewer
 from chainrule.frontend.dispatch import array_function
 from chainrule.frontend.extents import plain_extent
 from chainrule.frontend.locate import user_line
@@ -123,8 +123,7 @@ def _times(name: str, count: Any, graph: Graph) -> Extent:
         ShapeError: The number is negative.
     """
     times: Extent = plain_extent(count) if isinstance(count, Dim) else int(count)
-    at_least(graph, times, 0, f"{name}: a number of repetitions is negative")
-    return times
+    return never_fewer(graph, times, f"{name}: a number of repetitions is negative")
 
 
 @array_function(np.tile)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from chainrule.errors import ShapeError, explain
+from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Arithmetic, Kind, Notation, Op, Special
@@ -233,8 +234,21 @@ logsumexp: Final[Op] = _reduction(
 )  # fmt: skip
 
 
+def _total_of_some(total: Node, x: Node, axes: Axes) -> Node:
+    """Return 1 for the total of nothing: what it divides may come to stand outside of a sum of 0."""
+    graph, lengths = x.graph, [x.shape[a] for a in axes]
+    if 0 in lengths:
+        return graph.full_like(total, 1)
+    for length in lengths:
+        if not never_negative(length - 1):
+            empty = graph.call("extent", extent=length).equals(0)
+            total = select(graph.broadcast(empty, total.shape, ()), graph.full_like(total, 1), total)
+    return total
+
+
 def _expand_softmax(x: Node, *, axes: Axes) -> Node:
     _, e, total, _ = _exponentials(x, axes)
+    total = _total_of_some(total, x, axes)
     # An infinite entry leaves no defined weight anywhere.
     share = select(total < math.inf, 1 / total, total.graph.full_like(total, math.nan))
     return e * spread(share, x, axes)

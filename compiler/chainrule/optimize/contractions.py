@@ -6,18 +6,21 @@ only changes its names; writing the contraction anew then is one function, `eins
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import Extent
-from chainrule.ir.graph import Graph, Node
+from chainrule.ir.graph import Graph, Node, constant_value
 from chainrule.ir.types import DType
 from chainrule.ops.contract import free_axes
 from chainrule.optimize.ranges import may_move
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
-__all__ = ["CONTRACTIONS", "count", "einsum", "peeled", "spread_to", "without_identity"]
+__all__ = ["CONTRACTIONS", "count", "einsum", "peeled", "repeated", "spread_to",
+           "without_identity"]  # fmt: skip
 
 Names = tuple[int, ...]
 
@@ -30,6 +33,22 @@ def count(graph: Graph, extents: Sequence[Extent], dtype: DType) -> Node:
     if isinstance(total, int):
         return graph.constant(total, dtype)
     return graph.call("cast", graph.call("extent", extent=total), dtype=dtype)
+
+
+def repeated(x: Node, extents: Sequence[Extent]) -> Node:
+    """Return the sum of as many copies of `x` as there are elements: of none it is 0.
+
+    Times 0 it would be NaN where `x` is infinite or NaN.
+    """
+    graph = x.graph
+    number = graph.broadcast(count(graph, extents, x.dtype), x.shape, ())
+    if 0 in extents:
+        return graph.full_like(x, 0)
+    known = constant_value(x)
+    safe = not x.dtype.is_float or (known is not None and math.isfinite(known))
+    if safe or all(never_negative(e - 1) for e in extents):
+        return x * number
+    return graph.select(number.equals(0), 0, x * number)
 
 
 def peeled(x: Node, names: Names) -> tuple[Node, Names]:
@@ -94,8 +113,7 @@ def einsum(
         )  # fmt: skip
         product = spread_to(product, (*batch, *first, *second), out, sizes)
     if alone:
-        number = count(graph, alone, dtype)
-        product = product * graph.broadcast(number, product.shape, ())
+        product = repeated(product, alone)
     return product
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
-from chainrule.optimize.contractions import count, einsum, named_axes, peeled, spread_to
+from chainrule.optimize.contractions import (
+    count,
+    einsum,
+    named_axes,
+    peeled,
+    repeated,
+    spread_to,
+)
 from chainrule.optimize.ranges import may_move
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
@@ -57,7 +64,7 @@ def _sum_of_copies(node: Node) -> Node | None:
     inner = tuple(i for i, a in enumerate(own) if a in axes)
     if inner:
         source = node.graph.call("sum", source, axes=inner)
-    scaled = source * node.graph.broadcast(count(node.graph, copied, node.dtype), source.shape, ())
+    scaled = repeated(source, copied)
     left = _left(node)
     kept = tuple(left.index(a) for a in own if a not in axes)
     return node.graph.broadcast(scaled, node.shape, kept)

@@ -106,8 +106,14 @@ def _power(base: Node, group: Sequence[_Factor]) -> Node | None:
         size = _to_the(graph.call("abs", base), exponent)
         return graph.call("sign", base) * size if thirds % 2 else size
     if exponent.is_integer():
-        return graph.select(base < 0, math.nan, whole)
+        return _where_rooted(whole, base)
     return whole
+
+
+def _where_rooted(power: Node, base: Node) -> Node:
+    """Return a power, NaN with its slope where the base has no root."""
+    graph = base.graph
+    return power * graph.select(base < 0, math.nan, graph.full_like(base, 1))
 
 
 def _to_the(base: Node, exponent: float) -> Node:
@@ -138,32 +144,101 @@ def _multiplied(nodes: list[Node], factors: Sequence[_Factor]) -> Node:
     return product
 
 
+def _exponent_of(node: Node) -> float | None:
+    """Return what exponent a root or a power with a broken constant exponent is of."""
+    if node.op.name == "pow":
+        exponent = constant_value(node.args[1])
+        broken = exponent is not None and 0 < exponent < math.inf and exponent % 1
+        return float(exponent) if exponent is not None and broken else None
+    return {"sqrt": 0.5, "cbrt": 1 / 3}[node.op.name]
+
+
 def _root_of_power(node: Node) -> Node | None:
     """Return the root of a power, perhaps scaled, as a power."""
-    factors = _factors(node.args[0]) if node.args[0].op.name in ("mul", "pow") else []
+    root, inner = _exponent_of(node), node.args[0]
+    factors = _factors(inner) if inner.op.name in ("mul", "pow") else []
     constants = [f for f in factors if (constant_value(f.node) or 0) > 0]
     powers = [f for f in factors if f not in constants]
     bases = dict.fromkeys(f.base for f in powers)
-    exponent = sum((f.exponent for f in powers), Fraction(0))
-    if len(bases) != 1 or exponent <= 1 or any(f.root == "odd root" for f in powers):
+    given = sum((f.exponent for f in powers), Fraction(0))
+    if root is None or len(bases) != 1 or any(f.root == "odd root" for f in powers):
+        return None
+    # Rounded once, so that (x**3)**(1/3) is x.
+    exponent = float(given) / 3 if node.op.name == "cbrt" else float(given) * root
+    if given <= 1 or exponent < 1:
         return None
     (base,) = bases
-    positive = any(f.root for f in powers)
-    if not positive and exponent % 4 == 2:
-        base = base.graph.call("abs", base)
-    power = _to_the(base, float(exponent / 2))
-    if (positive or exponent % 2) and float(exponent / 2).is_integer():
-        power = base.graph.select(base < 0, math.nan, power)
-    roots = [node.graph.call("sqrt", _to_the(f.node, f.times)) for f in constants]
-    for root in roots:
-        power = power * root
+    positive, even = any(f.root for f in powers), given % 2 == 0
+    if node.op.name == "cbrt" and not even and not positive:
+        power = base if exponent == 1 else _odd_power(base, exponent)
+    else:
+        if even and not positive and exponent % 2:
+            base = base.graph.call("abs", base)
+        power = _to_the(base, exponent)
+        if (positive or not even) and exponent.is_integer():
+            power = _where_rooted(power, base)
+    for f in constants:
+        scale = _to_the(f.node, f.times)
+        power = power * node.graph.apply(node.op, (scale, *node.args[1:]), node.attrs)
     return power
 
 
+def _odd_power(base: Node, exponent: float) -> Node:
+    """Return the power that has the sign of its base."""
+    if exponent.is_integer() and exponent % 2:
+        return _to_the(base, exponent)
+    return base.graph.call("sign", base) * _to_the(base.graph.call("abs", base), exponent)
+
+
 POWERS: Final = (
-    Step(("mul", "pow"), _one_power, Keeps.REALS), Step(("sqrt",), _root_of_power, Keeps.REALS),
-)  # fmt: skip
+    Step(("mul", "pow"), _one_power, Keeps.REALS),
+    Step(("sqrt", "cbrt", "pow"), _root_of_power, Keeps.REALS),
+)
 "Steps that make one power of powers of one base."
+
+
+def _power_of_form(node: Node) -> Node | None:
+    """Write a power between a half and 1 of what is 0 with its slope by the root of that.
+
+    The root is a norm, whose slope is bounded, and the power of it more than 1.
+    """
+    exponent = constant_value(node.args[1])
+    if exponent is None or not 0.5 < exponent < 1 or not _is_form(node.args[0]):
+        return None
+    root = node.graph.call("sqrt", node.args[0])
+    return _to_the(root, 2 * float(exponent))
+
+
+def _is_form(node: Node) -> bool:
+    """Tell whether the root of a node is one that the other rules know."""
+    node = _unscaled(node)
+    match node.op.name:
+        case "sum":
+            return _is_square(node.args[0])
+        case "add":
+            terms = [_unscaled(a) for a in node.args]
+            return all(_is_square(a) or _is_form(a) for a in terms)
+        case "sub":
+            return constant_value(node.args[0]) == 1 and node.args[1].op.name == "cos"
+        case "contract":
+            a, b = node.args
+            return _leads(a, b) or _leads(b, a)
+    return False
+
+
+def _unscaled(node: Node) -> Node:
+    """Look through reshapes and factors that are no squares."""
+    while node.op.name in ("reshape", "mul", "div") and not _is_square(node):
+        first = node.op.name == "mul" and constant_value(node.args[0]) is not None
+        node = node.args[1] if first else node.args[0]
+    return node
+
+
+def _is_square(node: Node) -> bool:
+    if node.op.name == "mul":
+        return node.args[0] is node.args[1]
+    exponent = constant_value(node.args[1]) if node.op.name == "pow" else None
+    return exponent == 2
 
 
 def _norm_of_contraction(node: Node) -> Node | None:
@@ -270,6 +345,7 @@ def _leads(x: Node, image: Node) -> bool:
 
 
 SQUARES: Final = (
+    Step(("pow",), _power_of_form, Keeps.REALS),
     Step(("sqrt",), _norm_of_contraction, Keeps.REALS),
     Step(("sqrt",), _root_of_form, Keeps.REALS),
 )

@@ -59,6 +59,10 @@ def _positive(bound: Binding) -> bool:
     return 0 < _value(bound, "c") < math.inf
 
 
+def _both_positive(bound: Binding) -> bool:
+    return _positive(bound) and 0 < _value(bound, "d") < math.inf
+
+
 def _is_pi(bound: Binding) -> bool:
     """Tell whether c is pi and d, if there is one, its inverse, in either precision."""
     inverse = 1 / _value(bound, "d") if "d" in bound else math.pi
@@ -171,12 +175,14 @@ EXPONENTIALS: Final = (
 )
 
 
-def _norms(square: Callable[[Pattern], Pattern]) -> tuple[Rule, ...]:
+Square = Callable[[Pattern], Pattern]
+
+
+def _norms(square: Square) -> tuple[Rule, ...]:
     return (
         becomes(log(square(x)), 2 * log(abs_(x))),
         becomes(square(abs_(x)), square(x)),
         becomes(sqrt(square(x)), abs_(x)),
-        becomes(sqrt(square(x) + square(y)), call("hypot", x, y)),
         becomes(
             sqrt((square(x) + square(y)) + square(z)), call("hypot", call("hypot", x, y), z)
         ),
@@ -191,10 +197,22 @@ def _norms(square: Callable[[Pattern], Pattern]) -> tuple[Rule, ...]:
     )  # fmt: skip
 
 
-# Squares are written as powers before differentiation and as products after it.
+def _hypotenuses(one: Square, other: Square) -> tuple[Rule, ...]:
+    return (
+        becomes(sqrt(one(x) + other(y)), call("hypot", x, y)),
+        becomes(sqrt(one(x) + other(y) * c), call("hypot", x, y * sqrt(c)), _positive),
+        becomes(
+            sqrt(one(x) * d + other(y) * c), call("hypot", x * sqrt(d), y * sqrt(c)),
+            _both_positive,
+        ),
+    )  # fmt: skip
+
+
+# Squares are written as powers before differentiation and as products after it; people write both.
+SQUARES: Final[tuple[Square, ...]] = (lambda a: a * a, lambda a: a**2)
 NORMS: Final = (
-    *_norms(lambda a: a * a),
-    *_norms(lambda a: a**2),
+    *(rule for square in SQUARES for rule in _norms(square)),
+    *(rule for one in SQUARES for other in SQUARES for rule in _hypotenuses(one, other)),
     becomes(reduced("norm", abs_(x)), reduced("norm", x)),
     becomes(reduced("norm", -x), reduced("norm", x)),
     becomes(call("hypot", abs_(x), y), call("hypot", x, y)),
@@ -228,8 +246,8 @@ def _of_other_power(bound: Binding) -> bool:
 
 
 def _where_rooted(a: Pattern) -> Pattern:
-    """Return a term, but NaN where x has no root."""
-    return call("select", x < 0, math.nan, a)
+    """Return a term, but NaN with its slope where x has no root."""
+    return a * call("select", x < 0, math.nan, 1)
 
 
 # Powers of roots: the slope of the root is infinite at 0, the slope of the whole is not.  Only
@@ -240,6 +258,7 @@ ROOTS: Final = (
     becomes(sqrt(x) ** c, x ** (c * 0.5), _of_other_power),
     becomes(x * sqrt(x), x**1.5),
     becomes(x**0.5, sqrt(x)),
+    becomes(sqrt(1 - call("cos", x)), abs_(sin(x * 0.5)) * math.sqrt(2)),
 )
 
 
