@@ -165,13 +165,15 @@ def silu(x: Any) -> Any:
 
 
 @_function
-def gelu(x: Any) -> Any:
+def gelu(x: Any, approximate: bool = False) -> Any:
     """Return x Φ(x), where Φ is the normal distribution function; no cancellation at negative x.
+
+    With `approximate`, x (1 + tanh u) / 2 with u = sqrt(2/π) (x + 0.044715 x³), as accurately.
 
     >>> gelu(np.array([-1.0, 2.0])).round(4).tolist()
     [-0.1587, 1.9545]
     """
-    return _call("gelu", x)
+    return _call("gelu_tanh" if approximate else "gelu", x)
 
 
 @_function

@@ -44,7 +44,8 @@ BOUNDED = frozenset({"asin", "acos", "atanh"})
 EXPONENTIAL = frozenset(
     {"exp", "expm1", "sinh", "cosh", "softplus", "erfc", "sigmoid", "tanh", "tanh_slope", "erf",
      "erf_slope", "sigmoid_slope", "silu", "silu_slope", "ndtr", "ndtr_slope", "gelu",
-     "gelu_slope", "logaddexp"}
+     "gelu_slope", "gelu_tanh",
+     "gelu_tanh_weight", "logaddexp"}
 )  # fmt: skip
 EDGES = (0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0,
          2.5, -2.5, 1e-320, -1e-320, 1e-40, -1e-40, 1e300, -1e300, 1e38, -1e38, 1e15, 1e20,
@@ -59,10 +60,17 @@ def _density(x: mpmath.mpf) -> mpmath.mpf:
     return mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi)
 
 
+def _gelu_tanh_weight(x: mpmath.mpf) -> mpmath.mpf:
+    argument = 2 * mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf(44715) / 10**6 * x**3)
+    return 1 / (1 + mpmath.exp(-argument))
+
+
 # Functions that mpmath has not by that name.
 EXACT: dict[str, Callable[..., mpmath.mpf]] = {
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "sigmoid_slope": lambda x: 1 / (1 + mpmath.exp(-x)) / (1 + mpmath.exp(x)),
+    "gelu_tanh": lambda x: x * _gelu_tanh_weight(x),
+    "gelu_tanh_weight": _gelu_tanh_weight,
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "silu_slope": lambda x: (1 + x / (1 + mpmath.exp(x))) / (1 + mpmath.exp(-x)),
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),

@@ -160,7 +160,8 @@ def as_sympy(node: Node) -> Any:
     return done[node]
 
 
-SKIPPED = {"log2", "log10", "sin_pi", "cos_pi"}  # their slopes hold 1/log(2), pi, ... as floats
+# Their slopes hold 1/log(2), pi, sqrt(2/pi), ... as floats.
+SKIPPED = {"log2", "log10", "sin_pi", "cos_pi", "gelu_tanh_weight"}
 
 
 @pytest.mark.parametrize("op", [o for o in SMOOTH if o.name not in SKIPPED], ids=repr)

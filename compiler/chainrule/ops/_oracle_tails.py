@@ -17,9 +17,10 @@ import numpy as np
 from chainrule.ir.types import Array
 
 __all__ = ["atan2_slope", "cbrt", "cbrt_slope", "cos_pi", "entr", "erf_slope", "gelu",
-           "gelu_slope", "log2", "log10", "log_ndtr", "log_ndtr_slope", "log_quotient", "logit",
-           "ndtr", "ndtr_slope", "rel_entr", "sigmoid_slope", "silu", "silu_slope", "sin_pi",
-           "sinc_value", "tan_slope", "tanh_slope"]  # fmt: skip
+           "gelu_slope", "gelu_tanh", "gelu_tanh_weight", "log2", "log10", "log_ndtr",
+           "log_ndtr_slope", "log_quotient", "logit", "ndtr", "ndtr_slope", "rel_entr",
+           "sigmoid_slope", "silu", "silu_slope", "sin_pi", "sinc_value", "tan_slope",
+           "tanh_slope"]  # fmt: skip
 
 Real = Callable[[Array], Array]
 
@@ -29,6 +30,10 @@ _ROOT_HALF: Final = (0.7071067811865476, -4.833646656726457e-17)
 _GELU_ROOT: Final = (0.7517915246935645, -1.4956759177009883e-17)
 _SILU_ROOT: Final = (1.2784645427610737, 1.0946994183093437e-16)
 "Minus where the slopes of gelu and silu are 0, in two parts."
+_GELU_TANH: Final = (
+    (1.5957691216057308, -9.96930880911092e-17), (0.044715, 2.1960211427085595e-18),
+)  # fmt: skip
+"The argument of gelu by tanh is (first) x (1 + second x^2): both factors, in two parts."
 _FRACTION_FROM: Final = 5.0
 _FRACTION_TERMS: Final = 60
 
@@ -182,6 +187,41 @@ def _silu_second(x: Array) -> Array:
     return np.asarray(_sigmoid_slope(x) * (2 + x * (_logistic(-x) - _logistic(x))))
 
 
+def _gelu_tanh_argument(a: Array) -> tuple[Array, Array]:
+    """Return what gelu by tanh takes the logistic function of, in two parts, for a >= 0."""
+    square, left = _product(a, a)
+    term, lost = _product(square, _GELU_TANH[1][0])
+    lost = lost + left * _GELU_TANH[1][0] + square * _GELU_TANH[1][1]
+    factor = 1 + term
+    more = np.where(term < 1, term - (factor - 1), 1 - (factor - term)) + lost
+    product, error = _product(a, factor)
+    head, rest = _product(product, _GELU_TANH[0][0])
+    return head, rest + (error + a * more) * _GELU_TANH[0][0] + product * _GELU_TANH[0][1]
+
+
+def _gelu_tanh_weight(x: Array) -> Array:
+    head, rest = _gelu_tanh_argument(np.minimum(np.abs(x), 30.0))
+    e = np.exp(-head) * (1 - rest)
+    return np.asarray(np.where(x < 0, e, 1) / (1 + e))
+
+
+def _gelu_tanh_weight_slope(x: Array) -> Array:
+    slope = _GELU_TANH[0][0] * (1 + 3 * _GELU_TANH[1][0] * np.minimum(x * x, 900.0))
+    return np.asarray(_gelu_tanh_weight(x) * _gelu_tanh_weight(-x) * slope)
+
+
+def _gelu_tanh(x: Array) -> Array:
+    a = np.minimum(np.abs(x), 30.0)
+    head, rest = _gelu_tanh_argument(a)
+    half = np.exp(-head / 2)
+    e = half * half * (1 - rest)
+    return np.asarray(np.where(x < 0, -(half * (a * (1 - rest) / (1 + e)) * half), x / (1 + e)))
+
+
+gelu_tanh_weight: Final = _real(_gelu_tanh_weight, _gelu_tanh_weight_slope)
+gelu_tanh: Final = _real(
+    _gelu_tanh, lambda x: _gelu_tanh_weight(x) + x * _gelu_tanh_weight_slope(x)
+)
 silu: Final = _real(_silu, lambda x: _logistic(x) + x * _sigmoid_slope(x))
 silu_slope: Final = _real(_silu_slope, _silu_second)
 sigmoid_slope: Final = _real(

@@ -235,14 +235,15 @@ logsumexp: Final[Op] = _reduction(
 
 
 def _total_of_some(total: Node, x: Node, axes: Axes) -> Node:
-    """Return 1 for the total of nothing: what it divides may come to stand outside of a sum of 0."""
+    """Return 1 for the total of nothing: the quotient may be taken out of a sum, which is 0."""
     graph, lengths = x.graph, [x.shape[a] for a in axes]
     if 0 in lengths:
         return graph.full_like(total, 1)
+    one = graph.full_like(total, 1)
     for length in lengths:
         if not never_negative(length - 1):
             empty = graph.call("extent", extent=length).equals(0)
-            total = select(graph.broadcast(empty, total.shape, ()), graph.full_like(total, 1), total)
+            total = select(graph.broadcast(empty, total.shape, ()), one, total)
     return total
 
 

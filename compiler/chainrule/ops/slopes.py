@@ -15,8 +15,9 @@ from chainrule.ir.op import Notation, Op, VectorMath
 from chainrule.ops import _oracle_tails as oracle
 from chainrule.ops._declare import REALS, binary, unary
 
-__all__ = ["atan2_slope", "cbrt_slope", "erf_slope", "gelu_slope", "log_ndtr_slope", "ndtr_slope",
-           "sigmoid_slope", "silu_slope", "tan_slope", "tanh_slope"]  # fmt: skip
+__all__ = ["atan2_slope", "cbrt_slope", "erf_slope", "gelu_argument_slope", "gelu_slope",
+           "gelu_tanh_weight", "log_ndtr_slope", "ndtr_slope", "sigmoid_slope", "silu_slope",
+           "tan_slope", "tanh_slope"]  # fmt: skip
 
 
 def _call(name: str, *args: Node) -> Node:
@@ -71,6 +72,15 @@ gelu_slope: Final[Op] = _slope_of(
 )  # fmt: skip
 
 
+def _gelu_argument(x: Node) -> Node:
+    return math.sqrt(2 / math.pi) * (x * (2 + 2 * 0.044715 * (x * x)))
+
+
+def gelu_argument_slope(x: Node) -> Node:
+    """Return the slope of what gelu by tanh takes the logistic function of."""
+    return math.sqrt(2 / math.pi) * (2 + 6 * 0.044715 * (x * x))
+
+
 def _silu_second(y: Node, x: Node) -> Node:
     s = _call("sigmoid", x)
     return _call("sigmoid_slope", x) * (2 + x * (1 - 2 * s))
@@ -85,6 +95,14 @@ log_ndtr_slope: Final[Op] = _slope_of(
     "log_ndtr", oracle.log_ndtr_slope, lambda y, x: -(y * (x + y)), (1.0, 4.0),
     sympy="sqrt(2)*exp(-x**2/2)/sqrt(pi)/erfc(-x/sqrt(2))", domain=REALS, flops=80,
     written=lambda x: _call("ndtr_slope", x) / _call("ndtr", x),
+)  # fmt: skip
+gelu_tanh_weight: Final[Op] = unary(
+    "gelu_tanh_weight", oracle.gelu_tanh_weight,
+    lambda y, x: y * _call("gelu_tanh_weight", -x) * gelu_argument_slope(x),
+    VectorMath("gelu_tanh_weight", 2.0, 2.5), domain=REALS, flops=40,
+    sympy="1/(1 + exp(-2*sqrt(2/pi)*(x + 44715*x**3/1000000)))",
+    notation=Notation("gelu_tanh_weight({0})", r"\operatorname{{gelu\_tanh\_weight}}({0})"),
+    written=lambda x: _call("sigmoid", _gelu_argument(x)),
 )  # fmt: skip
 cbrt_slope: Final[Op] = _slope_of(
     "cbrt", oracle.cbrt_slope, lambda y, x: y / x * (-2 / 3), (1.0, 4.0),

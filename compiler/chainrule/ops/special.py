@@ -10,10 +10,18 @@ from chainrule.ir.op import Arithmetic, Notation, Op, VectorMath
 from chainrule.ops import _oracle_tails as oracle
 from chainrule.ops._declare import REALS, binary, unary
 from chainrule.ops.pointwise import sinc
-from chainrule.ops.slopes import cbrt_slope, gelu_slope, log_ndtr_slope, ndtr_slope, silu_slope
+from chainrule.ops.slopes import (
+    cbrt_slope,
+    gelu_argument_slope,
+    gelu_slope,
+    gelu_tanh_weight,
+    log_ndtr_slope,
+    ndtr_slope,
+    silu_slope,
+)
 
-__all__ = ["cbrt", "cos_pi", "entr", "gelu", "log2", "log10", "log_ndtr", "log_quotient", "logit",
-           "ndtr", "rel_entr", "silu", "sin_pi", "sinc_value"]  # fmt: skip
+__all__ = ["cbrt", "cos_pi", "entr", "gelu", "gelu_tanh", "log2", "log10", "log_ndtr",
+           "log_quotient", "logit", "ndtr", "rel_entr", "silu", "sin_pi", "sinc_value"]  # fmt: skip
 
 POSITIVE: Final = (0.1, 3.0)
 
@@ -73,6 +81,21 @@ log_ndtr: Final[Op] = _function(
 gelu: Final[Op] = _function(
     "gelu", oracle.gelu, lambda y, x: gelu_slope(x), (2.0, 2.5),
     sympy="x*erfc(-x/sqrt(2))/2", domain=REALS, flops=40,
+)  # fmt: skip
+
+
+def _gelu_tanh_slope(y: Node, x: Node) -> Node:
+    # Where it is constant, infinite factors are kept from what is 0.
+    bounded = x.graph.call("clip", x, x.graph.full_like(x, -30.0), x.graph.full_like(x, 30.0))
+    weight = gelu_tanh_weight(bounded)
+    rest = weight * gelu_tanh_weight(-bounded) * gelu_argument_slope(bounded)
+    return weight + bounded * rest
+
+
+gelu_tanh: Final[Op] = _function(
+    "gelu_tanh", oracle.gelu_tanh, _gelu_tanh_slope, (2.0, 2.5), domain=REALS, flops=40,
+    sympy="x/(1 + exp(-2*sqrt(2/pi)*(x + 44715*x**3/1000000)))",
+    written=lambda x: x * gelu_tanh_weight(x),
 )  # fmt: skip
 silu: Final[Op] = _function(
     "silu", oracle.silu, lambda y, x: silu_slope(x), (1.5, 2.0), sympy="x/(1 + exp(-x))",

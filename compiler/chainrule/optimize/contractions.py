@@ -90,7 +90,7 @@ def einsum(
 
     Over an axis that neither operand has, the sum is a product with its extent.
     """
-    graph, dtype = a.graph, a.dtype
+    graph = a.graph
     both = {*a_names, *b_names}
     alone = [sizes[n] for n in sizes if n not in both and n not in out]
     a, a_names = _without(a, a_names, {*out, *b_names})

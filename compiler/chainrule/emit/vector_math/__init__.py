@@ -28,6 +28,8 @@ from chainrule.emit.vector_math.inverse_trigonometric import acos, asin, atan, a
 from chainrule.emit.vector_math.lanes import Lanes
 from chainrule.emit.vector_math.logarithm import log, log1p
 from chainrule.emit.vector_math.logistic import (
+    gelu_tanh,
+    gelu_tanh_weight,
     logaddexp,
     sigmoid,
     sigmoid_slope,
@@ -108,6 +110,8 @@ FUNCTIONS: Final[Mapping[str, Emitter]] = {
     "log_ndtr_slope": _on_values(log_ndtr_slope),
     "sigmoid_slope": _on_values(sigmoid_slope),
     "silu": _on_values(silu),
+    "gelu_tanh": _on_values(gelu_tanh),
+    "gelu_tanh_weight": _on_values(gelu_tanh_weight),
     "silu_slope": _on_values(silu_slope),
     "atan2_slope": _on_values(atan2_slope),
 }
