@@ -296,7 +296,7 @@ def _addressed(values: Values, x: Node) -> tuple[Node, list[Extent], Extent]:
     """Return in which array the elements of `x` lie, at what strides, from where on."""
     variables = loop_variables("x", x.type.rank)
     base, offset = follow(x, tuple(named(v) for v in variables), values.in_memory)
-    if isinstance(offset, tuple):
+    if isinstance(offset, tuple) and base.op.name == "cast":
         # Elements of 16 bits, which the product itself converts.
         base, offset = follow(base.args[0], offset, values.in_memory)
     assert not isinstance(offset, tuple), f"{x} is an operand in memory"

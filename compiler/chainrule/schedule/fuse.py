@@ -86,6 +86,8 @@ class _Fusion:
         self.stored: dict[Node, None] = {}
         self.floor = 0
         self._ready: dict[Node, int] = {}
+        # What contractions read, as found when they were placed: views may be copied later on.
+        self._addressed: dict[Node, list[Node]] = {}
         self._users = users(program.nodes)
         self._outputs = set(program.results)
         self.reuse = planned_reuse(program)
@@ -150,8 +152,9 @@ class _Fusion:
         level = self.floor
         for x in node.args:
             if node.op.kind is Kind.CONTRACT:
-                x = self._strided(x, node)  # noqa: PLW2901  (the operand as it can be addressed)
-                level = max(level, self._kept_level(x))
+                base = self._strided(x, node)
+                self._addressed.setdefault(node, []).append(base)
+                level = max(level, self._kept_level(base))
             else:
                 level = max(level, self.ready(x))
         level = max(level, self._after_readers(node))
@@ -429,16 +432,16 @@ class _Fusion:
     def _require_operands(self, step: Single) -> None:
         node = step.node
         self.stored[step.made] = None
-        for x in node.args:
-            if node.op.kind is not Kind.CONTRACT:
-                if x is not self.reuse.within.get(node):
-                    self.require(x, step.level)
-                elif x.op.name != "input":
-                    self.stored[x] = None
-                continue
-            base = self._strided(x, node)
+        for base in self._addressed.get(node, ()):
             if base.op.name not in ("input", "data"):
                 self.stored[base] = None
+        if node in self._addressed:
+            return
+        for x in node.args:
+            if x is not self.reuse.within.get(node):
+                self.require(x, step.level)
+            elif x.op.name != "input":
+                self.stored[x] = None
 
     def _require_from_nest(self, nest: Nest, x: Node) -> None:
         if local_member(nest, x) is None:
