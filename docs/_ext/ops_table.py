@@ -54,6 +54,8 @@ MEANINGS: Final = {
     "ndtr": "the distribution function of the standard normal distribution",
     "log_ndtr": "the logarithm of ndtr",
     "gelu": "x ndtr(x)",
+    "gelu_tanh": "x times the weight that gelu by tanh gives it",
+    "gelu_tanh_weight": "the logistic function of 2 √(2/π) (x + 0.044715 x³)",
     "silu": "x sigmoid(x)",
     "pivoted": "triangular factors, pivots and the order of rows and columns, pivots sought in all "
     "of the rest, side by side in one array",

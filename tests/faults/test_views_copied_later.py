@@ -1,4 +1,4 @@
-"""A view that a product reads in place, and that something after it needs as an array of its own."""
+"""Views that a product reads in place and that something after it needs as arrays of their own."""
 
 from __future__ import annotations
 
