@@ -44,6 +44,7 @@ def _softmax(xp: Any, x: Any) -> Any:
     return scipy.special.softmax(x, axis=0) if len(x) else x
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", TOTALS)
 def test_as_numpy(name: str, mode: str) -> None:

@@ -32,6 +32,7 @@ def _users(v: Any, chosen: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("user", _users(None, None))
 @pytest.mark.parametrize("view", VIEWS)
