@@ -44,8 +44,7 @@ BOUNDED = frozenset({"asin", "acos", "atanh"})
 EXPONENTIAL = frozenset(
     {"exp", "expm1", "sinh", "cosh", "softplus", "erfc", "sigmoid", "tanh", "tanh_slope", "erf",
      "erf_slope", "sigmoid_slope", "silu", "silu_slope", "ndtr", "ndtr_slope", "gelu",
-     "gelu_slope", "gelu_tanh",
-     "gelu_tanh_weight", "logaddexp"}
+     "gelu_slope", "gelu_tanh", "gelu_tanh_weight", "logaddexp"}
 )  # fmt: skip
 EDGES = (0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0,
          2.5, -2.5, 1e-320, -1e-320, 1e-40, -1e-40, 1e300, -1e300, 1e38, -1e38, 1e15, 1e20,

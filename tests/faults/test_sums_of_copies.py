@@ -66,7 +66,10 @@ def test_as_numpy(name: str, mode: str) -> None:
 @pytest.mark.parametrize("name", ["sum", "product", "both", "products"])
 def test_slopes(name: str, mode: str) -> None:
     function = TOTALS[name]
-    loss = lambda x: cnp.sum(function(cnp, x))  # noqa: E731
+
+    def loss(x: Any) -> Any:
+        return cnp.sum(function(cnp, x))
+
     x, h = np.random.default_rng(1).uniform(0.1, 1, (3, 2)), 1e-6
     named = cr.jit(cr.grad(loss), dims={"x": ("n", "m")}, numerics=mode)
     slopes = [

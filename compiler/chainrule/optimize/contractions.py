@@ -41,9 +41,9 @@ def repeated(x: Node, extents: Sequence[Extent]) -> Node:
     Times 0 it would be NaN where `x` is infinite or NaN.
     """
     graph = x.graph
-    number = graph.broadcast(count(graph, extents, x.dtype), x.shape, ())
     if 0 in extents:
         return graph.full_like(x, 0)
+    number = graph.broadcast(count(graph, extents, x.dtype), x.shape, ())
     known = constant_value(x)
     safe = not x.dtype.is_float or (known is not None and math.isfinite(known))
     if safe or all(never_negative(e - 1) for e in extents):

@@ -432,10 +432,10 @@ class _Fusion:
     def _require_operands(self, step: Single) -> None:
         node = step.node
         self.stored[step.made] = None
-        for base in self._addressed.get(node, ()):
-            if base.op.name not in ("input", "data"):
-                self.stored[base] = None
-        if node in self._addressed:
+        addressed = self._addressed.get(node)
+        if addressed is not None:
+            inner = [x for x in addressed if x.op.name not in ("input", "data")]
+            self.stored.update(dict.fromkeys(inner))
             return
         for x in node.args:
             if x is not self.reuse.within.get(node):
