@@ -193,7 +193,7 @@ SHAPING = _all(
     "x[m.arange(x.shape[0]), j % 3]", "m.take(x, j, axis=0)", "m.take(x, j)",
     "m.take_along_axis(x, i % 3, 1)", "m.take_along_axis(x, i % 3, axis=0)",
     "m.take_along_axis(x, j, None)", "m.zeros_like(x) + x", "m.ones_like(x) * x",
-    "m.full_like(x, z)", "m.empty_like(x) * 0 + x", "m.linspace(z, z + 2, 7)",
+    "m.full_like(x, z)", "m.where(x == x, x, m.empty_like(x))", "m.linspace(z, z + 2, 7)",
     "m.linspace(u, 2.0, 5, axis=-1)", "m.linspace(z, 3.0, 4, endpoint=False)",
     "m.linspace(z, 2.0, 5, retstep=True)", "m.logspace(z, 1.0, 4)", "m.geomspace(p[0, 0], 8.0, 4)",
     "m.array([z, 1.0])", "m.array([[x[0, 0], 1.0], [2.0, z]])", "m.asarray([x, y])",
