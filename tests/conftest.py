@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark cases of the tests that are marked `share`, all but one in so many.
 
-    `share(n)`: the others are broad; `share(n, broad=m)`: m of them are, the rest exhaustive.
+    `share(n)`: of the others one in n is broad, or m in n by `share(n, broad=m)`; the rest are
+    exhaustive.
     """
     cases: dict[object, list[pytest.Item]] = {}
     for item in items:
@@ -28,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = same[0].get_closest_marker("share")
         assert mark is not None, "that is what was looked for"
         for i, item in enumerate(sorted(same, key=lambda one: one.nodeid)):
-            at, most = i % mark.args[0], mark.kwargs.get("broad", mark.args[0])
+            at, most = i % mark.args[0], mark.kwargs.get("broad", 1)
             if at:
                 item.add_marker(pytest.mark.broad if at <= most else pytest.mark.exhaustive)
 
@@ -46,3 +48,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return check
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves, hundreds of megabytes of objects, to no garbage collection."""
+    gc.collect()
+    gc.freeze()

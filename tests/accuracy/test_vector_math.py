@@ -189,7 +189,7 @@ def _precision() -> Any:
         yield
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(4)
 @pytest.mark.parametrize("scalar", SCALARS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_is_within_the_budget(name: str, scalar: str) -> None:
@@ -274,7 +274,7 @@ def test_special_arguments(name: str, scalar: str, machine: Machine) -> None:
             assert abs(float(got) - wide) <= slack, where
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(4)
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("scalar", SCALARS)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -306,6 +306,7 @@ def test_machines_with_fused_arithmetic_agree(name: str, scalar: str) -> None:
         np.testing.assert_array_equal(other, results[0])
 
 
+@pytest.mark.share(6)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nothing_outside_the_module_is_called(machine: Machine) -> None:
     for name, scalar, lanes in itertools.product(FUNCTIONS, SCALARS, (0, 8)):

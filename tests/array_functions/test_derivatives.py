@@ -32,6 +32,7 @@ def loss_of(case: Case) -> Callable[..., Any]:
     return loss
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("case", SMOOTH, ids=str)
 def test_gradient_matches_differences(case: Case) -> None:
     values = arrays(case.names, seed=3)
@@ -67,6 +68,7 @@ def test_gradient_matches_differences(case: Case) -> None:
 BATCHED = [c for c in CASES if c.batched and c.names] + [Case(t) for t in UPDATES]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("case", BATCHED, ids=str)
 @pytest.mark.parametrize("mapped", ["all", "first"])
 def test_vmap_equals_a_loop(case: Case, mapped: str) -> None:

@@ -60,7 +60,7 @@ def run_seed(seed: int, dtype: DType, target: str = "host") -> None:
     compare(program, compiled, case.arrays, dtype, f"seed {seed}")
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_values_and_gradients(seed: int) -> None:
     run_seed(seed, F64)
@@ -81,6 +81,7 @@ def test_many_values_and_gradients(seed: int) -> None:
     run_seed(seed, F64)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", range(100, 112))
 def test_kinks_and_selections(seed: int) -> None:
     for dtype in (F32, F64):
@@ -89,6 +90,7 @@ def test_kinks_and_selections(seed: int) -> None:
         compare(case.program, compiled, case.arrays, dtype, f"seed {seed}")
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", range(200, 215))
 def test_one_compilation_serves_every_size(seed: int) -> None:
     case = random_program(seed, nodes=12, dims=True, smooth=True)

@@ -92,7 +92,7 @@ def same(case: Case, what: str, got: Any, want: Any) -> None:
         )
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(20, broad=20)
 @pytest.mark.parametrize("first", range(0, PROGRAMS, CHUNK))
 def test_sizes_are_those_of_numpy_at_every_length(first: int) -> None:
     for seed in range(first, first + CHUNK):
@@ -106,6 +106,7 @@ def test_sizes_of_a_hundred_thousand_programs(first: int) -> None:
         compare(seed)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", range(30))
 def test_calls_choose_or_compile_the_program_that_a_length_needs(seed: int) -> None:
     case = random_case(seed)

@@ -118,7 +118,7 @@ def arrays(name: str, rows: int) -> list[Any]:
     return [*weights(), x, y]
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("extra", [False, True], ids=["loss", "rows returned"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_strips_change_nothing(name: str, extra: bool) -> None:

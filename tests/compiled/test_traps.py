@@ -11,6 +11,7 @@ from tests.differentiate.traps import TRAPS, Trap
 from chainrule.ir.types import F32, F64, DType
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda t: t.name)

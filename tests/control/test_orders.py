@@ -33,6 +33,7 @@ def few(cases: list[Case], every: int, start: int = 0) -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("case", few(SMALL, 2), ids=names(SMALL))
 def test_orders_of_modes_agree(case: Case) -> None:
     wrt = floats(case)

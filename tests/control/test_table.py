@@ -69,7 +69,7 @@ def test_values(case: Case) -> None:
     check_stages(trace(function(case), *case.args, dims=case.dims), case, want)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 @smooth
 def test_compiled_values_and_gradients(case: Case) -> None:
     want = function(case, PLAIN)(*case.args)

@@ -53,6 +53,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], float]] = {
 TAKEN = {"three rows": np.exp(-0.6) * np.ones(4), "quotient": np.array([0, -1 / 3, 0, 0])}
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", CASES)
 def test_derivatives_of_what_was_taken(name: str, order: int) -> None:

@@ -72,12 +72,14 @@ def compare(seed: int, *, dims: bool, smooth: bool) -> None:
     assert slope == pytest.approx(pulled, rel=1e-5, abs=1e-6 * (1 + size)), show(reverse)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("dims", [False, True], ids=["static", "named"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_reverse_forward_and_differences_agree(seed: int, dims: bool) -> None:
     compare(seed, dims=dims, smooth=True)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_reverse_and_forward_agree_where_there_are_kinks(seed: int) -> None:
     compare(5000 + seed, dims=bool(seed % 2), smooth=False)

@@ -215,7 +215,7 @@ def joined(blocks: Any, sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate(rows, axis=0)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda t: t.name)
 def test_second_derivatives_are_exact_in_each_order(trap: Trap, dtype: DType) -> None:

@@ -67,7 +67,7 @@ def program(trap: Trap, mode: str, dtype: DType) -> tuple[Program, list[Array]]:
     return Program(trap.name, tuple(inputs), tuple(gradient), names, results), arrays
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(6)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda t: t.name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.replay.tape import recorded
 
 from chainrule.ir.op import VectorMath
 from chainrule.ops import OPS
@@ -43,8 +44,10 @@ def code_of_the_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("code_of_the_pages")
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
-def test_blocks_print_what_the_page_shows(page: Path) -> None:
-    assert not extension("blocks").failures(page)
+def test_blocks_print_what_the_page_shows(page: Path, golden: Callable[[str, str], None]) -> None:
+    with recorded() as code:
+        assert not extension("blocks").failures(page)
+    golden(f"replay/page-{page.stem}", f"{code}\n")
 
 
 def test_the_list_of_ops_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:

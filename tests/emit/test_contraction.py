@@ -311,7 +311,7 @@ def spec_for(
 EDGES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33, 47, 67)
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I32, I64], ids=lambda t: t.mangled)
 def test_run_time_extents_over_a_grid(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
@@ -331,7 +331,7 @@ def test_run_time_extents_over_a_grid(arenas: list[Arena], machine: Machine, dty
     run_cases(arenas, machine, cases)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(9)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I32], ids=lambda t: t.mangled)
 def test_static_extents(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
@@ -378,6 +378,7 @@ def test_operands_far_apart_are_copied(arenas: list[Arena], machine: Machine) ->
     run_cases(arenas, machine, cases)
 
 
+@pytest.mark.share(9)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 def test_long_sums_of_operands_far_apart(machine: Machine) -> None:
     arenas = [Arena(900 * PAGE) for _ in range(4)]
@@ -391,7 +392,7 @@ def test_long_sums_of_operands_far_apart(machine: Machine) -> None:
     run_cases(arenas, machine, cases)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(9)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I32], ids=lambda t: t.mangled)
 def test_one_wide_row(arenas: list[Arena], machine: Machine, dtype: LType) -> None:

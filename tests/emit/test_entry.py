@@ -538,6 +538,7 @@ def test_keys_need_not_be_text() -> None:
     assert {key: value[0] for key, value in result.items()} == {1: 2, "1": 3, -2: 4}
 
 
+@pytest.mark.broad
 def test_deep_nesting_needs_no_recursion() -> None:
     tree: Tree = 0
     value: Any = np.zeros(2, F32)

@@ -94,6 +94,7 @@ TAILS: dict[str, tuple[Any, Exact, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", TAILS)

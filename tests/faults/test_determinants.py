@@ -127,6 +127,7 @@ def second(a: Any, t: Any) -> Any:
 RANKS = [(9, 9), (9, 8), (9, 7), (9, 5), (9, 0), (12, 11), (12, 10), (20, 19), (33, 32), (33, 31)]
 
 
+@pytest.mark.share(5)
 @pytest.mark.parametrize(("n", "rank"), RANKS)
 def test_second_derivatives_of_larger_matrices(n: int, rank: int) -> None:
     random = np.random.default_rng([n, rank])
@@ -149,6 +150,7 @@ def test_second_derivatives_of_larger_matrices(n: int, rank: int) -> None:
     np.testing.assert_allclose(pulled, expected, rtol=1e-10, atol=rounding(1e-16))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("n", [3, 8, 9, 10, 17])
 def test_slopes_of_slopes_of_characteristic_polynomials(n: int) -> None:
     a = np.diag([1.0] * (n - 1) + [0.0])
@@ -157,6 +159,7 @@ def test_slopes_of_slopes_of_characteristic_polynomials(n: int) -> None:
     assert found == pytest.approx(2 * (n - 1), rel=1e-13)
 
 
+@pytest.mark.broad
 def test_hessians_and_stacks_of_larger_matrices() -> None:
     random = np.random.default_rng(2)
     stack = np.stack([random.normal(size=(9, r)) @ random.normal(size=(r, 9)) for r in (7, 8, 9)])

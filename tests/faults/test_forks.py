@@ -59,6 +59,7 @@ AT_RANDOM = """
 """
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_child_forked_at_any_moment_of_a_compilation_compiles(seed: int) -> None:
     done = run(AT_RANDOM, seed, 6)

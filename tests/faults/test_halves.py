@@ -92,6 +92,7 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_nothing_is_rounded_in_between(name: str, dtype: str) -> None:

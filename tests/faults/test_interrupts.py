@@ -61,7 +61,7 @@ PROGRAM = """
 """
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(2)
 @pytest.mark.parametrize("route", ["native", "ctypes"])
 @pytest.mark.parametrize("name", LOOPS)
 def test_an_interrupted_loop_raises_and_can_be_run_again(name: str, route: str) -> None:
@@ -224,6 +224,7 @@ def test_programs_without_loops_do_not_look() -> None:
     assert "look" not in compiled.lower(np.ones(4)).as_text("llvm")
 
 
+@pytest.mark.share(8)
 @pytest.mark.parametrize("seed", range(2))
 def test_interrupts_at_any_moment_of_compilations_and_calls_do_no_harm(seed: int) -> None:
     done = run(f"""

@@ -49,6 +49,7 @@ KINDS: dict[str, Callable[[int], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("name", KINDS)
 def test_functions_compiled_and_freed_leave_no_library(name: str) -> None:
     make = KINDS[name]
@@ -103,6 +104,7 @@ def test_libraries_of_many_functions_share_linkers() -> None:
     del kept
 
 
+@pytest.mark.broad
 def test_equal_code_is_loaded_once() -> None:
     code = tiny(7)
     first = load(code, ("f",), shared=True)
@@ -120,6 +122,7 @@ def test_equal_code_is_loaded_once() -> None:
     assert settled()[0] - one == one - before - 1
 
 
+@pytest.mark.broad
 def test_functions_freed_in_any_thread_and_in_cycles() -> None:
     def cycle(i: int) -> None:
         fn = cr.jit(lambda x: x * (i + 0.25), cache=False)
@@ -188,6 +191,7 @@ CYCLES = """
 ON_LINUX = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")  # noqa: PTH110
 
 
+@pytest.mark.broad
 @ON_LINUX
 @pytest.mark.parametrize(
     ("count", "most"), [(100, 8192), pytest.param(20_000, 64, marks=pytest.mark.exhaustive)]

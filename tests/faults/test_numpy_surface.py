@@ -245,7 +245,7 @@ def test_a_traced_count_works_or_is_refused_in_the_users_words(call: Callable[..
 # Kind: padding of arrays with an axis that has no elements, or fewer than are asked for.
 
 
-@pytest.mark.share(5)
+@pytest.mark.share(10)
 @pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric", "wrap", "constant"])
 @pytest.mark.parametrize(
     ("shape", "width"),

@@ -43,6 +43,7 @@ def _compare(seed: int, numerics: str) -> None:
     assert reverse == pytest.approx(float(forward), rel=1e-9, abs=1e-11)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_random_updates(seed: int) -> None:
     _compare(seed, "strict" if seed % 2 else "fast")

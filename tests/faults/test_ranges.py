@@ -56,6 +56,7 @@ DTYPES = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-10}
 STEPS = {"damped": (damped, 1.0), "driven": (driven, 0.3)}
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", STEPS)
 def test_gradients_of_long_unrolled_chains(name: str, dtype: str) -> None:
@@ -68,7 +69,7 @@ def test_gradients_of_long_unrolled_chains(name: str, dtype: str) -> None:
     )
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(9)
 @pytest.mark.parametrize("count", [1200, 1800])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", STEPS)

@@ -290,6 +290,7 @@ BOTTOMLESS: dict[str, Function] = {
 }  # fmt: skip
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", BOTTOMLESS)
 def test_what_has_no_minimum_is_not_converged_and_said_so(name: str, method: str) -> None:

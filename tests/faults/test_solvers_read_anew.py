@@ -12,6 +12,7 @@ import chainrule as cr
 DATA = np.array([1.0])
 
 
+@pytest.mark.broad
 def test_closures() -> None:
     data = np.array([1.0])
 

@@ -454,6 +454,7 @@ def _unrolled(n: int) -> Mapping[str, Fn]:
     return {"written": written, "chained": chained, "shuffled": shuffled}
 
 
+@pytest.mark.share(6)
 @pytest.mark.parametrize("numerics", ["fast", "strict"])
 @pytest.mark.parametrize("kind", ["written", "chained", "shuffled"])
 def test_c3_unrolled_updates_are_linear(kind: str, numerics: str) -> None:
@@ -473,6 +474,7 @@ def test_c3_unrolled_updates_are_linear(kind: str, numerics: str) -> None:
         assert all(b <= 6 * a for a, b in zip(small, large, strict=True)), (small, large)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("kind", ["written", "chained", "shuffled"])
 def test_c3_unrolled_updates_are_right(kind: str) -> None:
     n = 12

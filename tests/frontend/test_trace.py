@@ -345,6 +345,7 @@ def test_arrays_on_the_left() -> None:
         np.testing.assert_allclose(a, b)
 
 
+@pytest.mark.broad
 def test_a_long_chain_is_traced() -> None:
     def fn(x: Any) -> Any:
         for _ in range(20_000):

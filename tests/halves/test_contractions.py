@@ -41,6 +41,7 @@ def numbers(shape: tuple[int, ...], dtype: DType, seed: int) -> Any:
     return np.random.default_rng(seed).normal(size=shape).astype(dtype.numpy)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("numerics", ["fast", "strict", "reproducible"])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("half", HALVES, ids=repr)

@@ -77,6 +77,7 @@ def run_seed(seed: int) -> None:
             compare(one, wide, PLACES[half])
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("seed", range(30))
 def test_values_and_gradients_of_random_programs(seed: int) -> None:
     run_seed(seed)

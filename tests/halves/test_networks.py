@@ -47,6 +47,7 @@ def distances(found: Any, exact: Any) -> list[float]:
     return [float(np.abs(a.astype(np.float64) - b).max() / np.abs(b).max()) for a, b in pairs]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("numerics", NUMERICS)
 @pytest.mark.parametrize(("half", "unit"), HALVES)
 def test_gradients_are_those_of_float64_up_to_rounding(
@@ -63,6 +64,7 @@ def test_gradients_are_those_of_float64_up_to_rounding(
     assert max(distances(found, exact)) < (1 if numerics == "fast" else 6) * unit
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(("half", "unit"), HALVES)
 def test_named_batches_run_in_strips(half: str, unit: float) -> None:
     """Gradients add up in float32 over all strips, whatever their number."""

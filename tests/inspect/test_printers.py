@@ -70,6 +70,7 @@ def test_given_names_win() -> None:
     assert formula(y, names={x: "signal"}).text() == "signal + exp(signal + 1)"
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("op", PRINTED, ids=lambda op: op.name)
 def test_sympy_reads_the_latex(op: Op) -> None:
     pytest.importorskip("lark")

@@ -60,6 +60,7 @@ def test_softmax_regression() -> None:
     assert check(gradient(loss, b)).text() == ("meanᵢ (p − onehot(y))ᵢ\nwhere p = softmax(x W + b)")
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "huber"])
 def test_two_layers(activation: str, loss: str) -> None:
@@ -104,6 +105,7 @@ def test_three_layers() -> None:
 POINTWISE = [op for op in OPS.values() if op.kind is Kind.POINTWISE and op.name != "cast"]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("op", POINTWISE, ids=lambda op: op.name)
 def test_every_pointwise_op_and_its_slopes(op: Op) -> None:
     graph = Graph(OPS)
@@ -309,6 +311,7 @@ def _inputs(node: Node) -> list[Node]:
     return [n for n in topological([node]) if n.op.name == "input"]
 
 
+@pytest.mark.broad
 def test_a_long_chain_is_cut_into_definitions() -> None:
     graph = Graph(OPS)
     x = y = graph.input("x", Type(F64, (3,)))

@@ -36,7 +36,7 @@ solve_triangular: Final = cnp.linalg.solve_triangular
 # Values
 
 
-@pytest.mark.share(5, broad=2)
+@pytest.mark.share(8, broad=2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -54,7 +54,7 @@ def test_systems_of_any_size_by_one_compilation(name: str, dtype: str, target: s
             close(compiled(x, y)[0], theirs(x, y), dtype, f"{n}, {columns} columns")
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("numerics", ["fast", "strict", "reproducible"])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_systems_of_known_size(name: str, numerics: str) -> None:
@@ -78,7 +78,7 @@ def test_systems_of_known_size(name: str, numerics: str) -> None:
         close(compiled(x, y)[0], theirs(x, y), "float64", f"{n}, {columns} columns")
 
 
-@pytest.mark.share(5, broad=2)
+@pytest.mark.share(8, broad=2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", MATRICES)
@@ -209,6 +209,7 @@ def test_mapped_systems_equal_a_loop_bit_for_bit(name: str, axes: tuple[int | No
         np.testing.assert_allclose(got, evaluate(program, a, b)[0], rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.share(8)
 @pytest.mark.parametrize("name", MATRICES)
 def test_mapped_factors_equal_a_loop_bit_for_bit(name: str) -> None:
     ours, _ = MATRICES[name]

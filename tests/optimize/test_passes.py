@@ -36,6 +36,7 @@ def with_gradient(program: Program) -> Program:
                            tuple(f"y{i}" for i in range(len(results)))))  # fmt: skip
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("dims", [False, True], ids=["static", "named"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fast_mode_keeps_the_real_numbers(seed: int, dims: bool) -> None:
@@ -49,6 +50,7 @@ def test_fast_mode_keeps_the_real_numbers(seed: int, dims: bool) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-8, atol=1e-9, err_msg=show(before))
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_strict_mode_keeps_the_bits(seed: int, dtype: DType) -> None:
@@ -119,6 +121,7 @@ def test_tries_grow_linearly() -> None:
     assert tries[2] - tries[1] == pytest.approx(2 * (tries[1] - tries[0]), rel=0.05)
 
 
+@pytest.mark.broad
 @pytest.mark.usefixtures("shallow_stack")
 @pytest.mark.parametrize("length", [30_000, pytest.param(100_000, marks=pytest.mark.broad)])
 def test_a_long_chain_needs_no_stack(length: int) -> None:

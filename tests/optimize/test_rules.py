@@ -132,6 +132,7 @@ def masks(rule: Rule) -> bool:
     return rule.before.op == "mul" and rule.result.op == "select"
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 @pytest.mark.parametrize("rule", REALS, ids=repr)
 def test_rule_keeps_the_real_number(rule: Rule, dtype: DType) -> None:

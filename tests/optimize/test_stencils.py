@@ -39,6 +39,7 @@ def summed(
     return program_of(nodes, [laid[0] + laid[1]])
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(("axis", "rank"), [(0, 1), (0, 2), (1, 2), (1, 3)])
 def test_every_way_two_pieces_may_lie(axis: int, rank: int) -> None:
     rng, extent = np.random.default_rng(3), 4

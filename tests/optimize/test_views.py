@@ -49,6 +49,7 @@ def assert_equal(outputs: list[Node], maker: Maker, *, exact: bool) -> None:
                 np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9, err_msg=show(before))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dims", [False, True], ids=["static", "named"])
 @pytest.mark.parametrize("seed", range(80))
 def test_chains_of_views(seed: int, dims: bool) -> None:

@@ -77,7 +77,7 @@ MODES: Final[dict[str, tuple[int, Callable[[Any], Any]]]] = {
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(12)
 @each_way
 def test_derivatives_of_any_order_and_mode(way: str) -> None:
     for name, (order, mode) in MODES.items():
@@ -86,7 +86,7 @@ def test_derivatives_of_any_order_and_mode(way: str) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(12)
 @each_way
 def test_vmap_equals_a_loop(way: str) -> None:
     many = np.array([0.1, 0.7, 30.0])
@@ -99,6 +99,7 @@ def test_vmap_equals_a_loop(way: str) -> None:
     np.testing.assert_allclose(slopes, expected, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.broad
 def test_examples_stop_at_their_own_steps() -> None:
     def bowl(x: Any, a: Any) -> Any:
         return a * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
@@ -176,6 +177,7 @@ def test_roots_of_trees_against_central_differences() -> None:
     assert slopes["b"][0] == pytest.approx(central, rel=1e-7)
 
 
+@pytest.mark.broad
 def test_a_fixed_point_against_its_unrolled_iteration() -> None:
     w = 0.4 * np.random.default_rng(1).normal(size=(4, 4)) / 2
 
@@ -210,6 +212,7 @@ def test_acceleration_takes_fewer_steps() -> None:
     np.testing.assert_allclose(fast.x, 1 / np.arange(1.0, 31.0), rtol=1e-7)
 
 
+@pytest.mark.broad
 def test_bilevel() -> None:
     """The weight of the penalty that is best on other data, found by an outer minimisation."""
     rng = np.random.default_rng(5)
@@ -288,6 +291,7 @@ def test_conjugate_gradients() -> None:
         np.testing.assert_array_equal(solve(np.zeros(N)), np.zeros(N))
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_systems_by_products_differentiate_as_dense_ones(symmetric: bool) -> None:
     matrix = SPD if symmetric else LEFT

@@ -74,7 +74,7 @@ def cases(first: bool) -> list[Any]:
     return chosen
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(9)
 @pytest.mark.parametrize(("method", "problem"), cases(first=True))
 def test_a_published_minimum_is_reached(method: str, problem: Problem) -> None:
     value = found_by(problem, method)
@@ -147,6 +147,7 @@ def by_hand(x: Any, stiffness: Any) -> JacobianOperator:
     return JacobianOperator(matvec, rmatvec, squares + cnp.pad(0 * x[1:] + stiffness**2, (1, 0)))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     "options",
     [{}, {"linear_solver": "qr"}, {"linear_solver": "cg"},

@@ -25,6 +25,7 @@ def arguments(rows: int = ROWS) -> tuple[list[Any], Any]:
     return weights, random.normal(size=(rows, WIDTH))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("share", [0.95, 0.75, 0.62])
 def test_values_are_computed_again_until_the_arena_fits(share: float) -> None:
     args = arguments()
@@ -39,6 +40,7 @@ def test_values_are_computed_again_until_the_arena_fits(share: float) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+@pytest.mark.broad
 def test_what_cannot_fit_is_told_with_what_is_large() -> None:
     with pytest.raises(cr.UnsupportedError) as caught:
         cr.jit(cr.value_and_grad(loss), memory_budget=1000)(*arguments())

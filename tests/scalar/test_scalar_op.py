@@ -94,6 +94,7 @@ def nested(function: Callable[..., Any], order: int) -> Callable[..., Any]:
 SMOOTH = [f for f in FORMULAS if f.name not in ("saw_", "mod_")]
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("order", range(4))
 @pytest.mark.parametrize("formula", SMOOTH, ids=lambda f: f.name)
 def test_derivatives_are_those_of_sympy(formula: Formula, order: int) -> None:

@@ -63,7 +63,7 @@ def test_steps_read_only_what_lower_levels_made(seed: int) -> None:
     assert max(limits, default=0) <= fusion.MEMBERS
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 @pytest.mark.parametrize("limits", [(1, 0, 0), (1, 6, 3), (2, 1, 1), (3, 1000, 1000), (64, 0, 0)])
 def test_limits_change_no_result(
     limits: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch

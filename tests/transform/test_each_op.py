@@ -159,7 +159,7 @@ def share() -> Iterator[tuple[str, int, DType, bool]]:
             yield (name, number, *KINDS[(i + number) % len(KINDS)])
 
 
-@pytest.mark.share(6)
+@pytest.mark.share(12)
 @pytest.mark.parametrize(("name", "number", "dtype", "extents"), list(share()))
 def test_compiled_code_equals_the_evaluator(
     name: str, number: int, dtype: DType, extents: bool
@@ -253,7 +253,7 @@ def check_mapped(case: Case, found: Sequence[Any]) -> None:
         np.testing.assert_allclose(got, np.stack(ends, axis=-1), 1e-12, 1e-14, err_msg=str(case))
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(9)
 @pytest.mark.parametrize("op", [op for op in OF_USUAL_FORM if any(cases(op, F64))], ids=repr)
 def test_the_evaluator_agrees_with_differences(op: Op) -> None:
     calls = calls_of([op], F64, name=False)

@@ -119,6 +119,7 @@ def overlays(f: Function, x: Any, **options: Any) -> int:
     return sum(n.op.name == "overlay" for n in lowered.lowered.optimized.nodes)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("f", [*SPARSE, *DENSE], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_entries_are_those_of_one_product_each(f: Function, dtype: Any) -> None:
@@ -134,7 +135,7 @@ def test_entries_are_those_of_one_product_each(f: Function, dtype: Any) -> None:
     np.testing.assert_allclose(got, evaluated, loose, loose * scale)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(2)
 @pytest.mark.parametrize("f", SPARSE, ids=lambda f: f.__name__)
 def test_transformed_again(f: Function) -> None:
     x, t = point(), np.cos(np.arange(N))

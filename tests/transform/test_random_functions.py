@@ -136,6 +136,7 @@ def test_batched_programs() -> None:
     assert not (found := _failing([f"{s}*" for s in range(100, 110)])), found
 
 
+@pytest.mark.broad
 def test_evaluated_programs() -> None:
     assert not (found := _failing([f"{s}" for s in range(1000, 1050)])), found
 

@@ -302,6 +302,7 @@ def test_hessians(fn: Function, args: tuple[Any, ...], most: int) -> None:
     assert not np.any((expected != 0) & ~hessian.pattern(*args).todense())
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("sweeps", [0, 1_000])
 @pytest.mark.parametrize("seed", range(15))
 def test_random_programs(seed: int, sweeps: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def split(function: Callable[..., Any], counts: Sequence[int], flat: Sequence[An
     return [function(i, [next(given) for _ in range(n)]) for i, n in enumerate(counts)]
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(9)
 @pytest.mark.parametrize("dtype", [F64, F32, I64], ids=str)
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_each_op(number: int, dtype: DType) -> None:
@@ -152,6 +152,7 @@ def run_seed(seed: int, dtype: DType) -> None:
     compare(gradient, arrays, flags, f"gradient of seed {seed}")
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 @pytest.mark.parametrize("seed", range(300, 306))
 def test_random_programs_and_their_gradients(seed: int, dtype: DType) -> None:
@@ -165,6 +166,7 @@ def test_many_random_programs(seed: int) -> None:
         run_seed(seed, dtype)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("length", [1, 7, 64, 1000, 5000])
 def test_long_sums_and_contractions(length: int) -> None:
     random = np.random.default_rng(length)
@@ -195,6 +197,7 @@ def reductions_of_reductions(x: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(
     "shape", [(3, 5, 7), (2, 3, 2), (4, 17, 6), (9, 1, 33), (1, 1, 1), (3, 40, 3)]
 )

@@ -7,6 +7,7 @@ rewritten to a form that no rule changes, within a bound, so the work is linear 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from chainrule.ir.graph import Graph, Node, Origin, constant_value
@@ -142,6 +143,41 @@ class _Entry(NamedTuple):
     integers: bool
 
 
+class _Selection:
+    """The rules and steps that may fit a node, by its op and the heads of its arguments."""
+
+    def __init__(self, rules: tuple[Rule, ...], steps: tuple[Step, ...], reals: bool) -> None:
+        self.steps: Final[dict[str, tuple[Step, ...]]] = {}
+        self._rules: Final[dict[str, list[_Entry]]] = {}
+        self._fitting: Final[dict[tuple[str, tuple[str, ...]], tuple[_Entry, ...]]] = {}
+        for rule in rules:
+            integers = rule.integers
+            # On integers a ring's rules are exact, so strict compilation runs those as well.
+            if reals or rule.keeps is Keeps.BITS or integers:
+                heads = tuple(map(_head, rule.before.args))
+                self._rules.setdefault(rule.before.op, []).append(_Entry(heads, rule, integers))
+        for step in steps:
+            if reals or step.keeps is Keeps.BITS:
+                for name in step.ops:
+                    self.steps[name] = (*self.steps.get(name, ()), step)
+
+    def fitting(self, node: Node) -> tuple[_Entry, ...]:
+        """Return the rules that the heads of the arguments leave, which are few."""
+        name = node.op.name
+        if name not in self._rules:
+            return ()
+        heads = tuple(map(_node_head, node.args))
+        found = self._fitting.get((name, heads))
+        if found is None:
+            found = tuple(e for e in self._rules[name] if _may_fit(e.heads, heads))
+            self._fitting[name, heads] = found
+        return found
+
+
+# Every compilation asks for the same few sets of rules.
+_selection: Final = lru_cache(16)(_Selection)
+
+
 class Rewriter:
     """Applies rules and steps until none fits; keeps what it has found for every node.
 
@@ -157,20 +193,7 @@ class Rewriter:
         self.attempts = 0
         self._reals: Final = reals
         self._normal: Final[dict[Node, Node]] = {}
-        self._rules: Final[dict[str, list[_Entry]]] = {}
-        self._fitting: Final[dict[tuple[str, tuple[str, ...]], tuple[_Entry, ...]]] = {}
-        self._steps: Final[dict[str, list[Step]]] = {}
-        for rule in rules:
-            # On integers a ring's rules are exact, so strict compilation runs those as well.
-            if reals or rule.keeps is Keeps.BITS or rule.integers:
-                heads = tuple(map(_head, rule.before.args))
-                self._rules.setdefault(rule.before.op, []).append(
-                    _Entry(heads, rule, rule.integers)
-                )
-        for step in steps:
-            if reals or step.keeps is Keeps.BITS:
-                for name in step.ops:
-                    self._steps.setdefault(name, []).append(step)
+        self._selection: Final = _selection(tuple(rules), tuple(steps), reals)
 
     def run(self, outputs: Sequence[Node]) -> list[Node]:
         """Return the outputs rewritten."""
@@ -223,23 +246,15 @@ class Rewriter:
 
     def _better(self, node: Node) -> Node | None:
         # Steps come first: they fold constants and shrink shapes, which the rules need not repeat.
-        name: str = node.op.name
+        steps = self._selection.steps
         kind = "pointwise" if node.op.kind is Kind.POINTWISE else ""
-        for step in (*self._steps.get(name, ()), *self._steps.get(kind, ())):
+        for step in (*steps.get(node.op.name, ()), *steps.get(kind, ())):
             self.attempts += 1
             better: Node | None = step.apply(node)
             if better is not None and better is not node:
                 assert better.type == node.type, f"{node} became {better}"
                 return better
-        if name not in self._rules:
-            return None
-        # The heads of the arguments rule out nearly all rules, so what is left is remembered.
-        heads = tuple(map(_node_head, node.args))
-        fitting = self._fitting.get((name, heads))
-        if fitting is None:
-            fitting = tuple(e for e in self._rules[name] if _may_fit(e.heads, heads))
-            self._fitting[name, heads] = fitting
-        for entry in fitting:
+        for entry in self._selection.fitting(node):
             self.attempts += 1
             rule = entry.rule
             bound = match(rule.before, node, {}) if self._allowed(entry, node) else None
