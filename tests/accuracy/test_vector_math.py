@@ -274,7 +274,7 @@ def test_special_arguments(name: str, scalar: str, machine: Machine) -> None:
             assert abs(float(got) - wide) <= slack, where
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("scalar", SCALARS)
 @pytest.mark.parametrize("name", FUNCTIONS)

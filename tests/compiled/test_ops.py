@@ -91,7 +91,7 @@ def run_samples(op: Op, cases: Sequence[Sample], target: str) -> None:
         assert_agrees(op, sample, arrays, value)
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("op", ALL, ids=repr)
 def test_static_extents(op: Op, target: str) -> None:
@@ -108,7 +108,7 @@ def row_counts(dtype: DType, target: str) -> list[int]:
     return sorted({0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2})
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("op", POINTWISE, ids=repr)
 def test_named_extents_of_pointwise_ops(op: Op, target: str) -> None:
@@ -163,7 +163,7 @@ def with_named_axis(op: Op, sample: Sample, extent: int) -> Sample | None:
     return Sample(types, attributes) if any(n in t.shape for t in types) else None
 
 
-@pytest.mark.share(5)
+@pytest.mark.share(10)
 @pytest.mark.parametrize("op", OTHERS, ids=repr)
 def test_named_extents_of_other_ops(op: Op) -> None:
     """Every dtype that the op takes, each extent of each sample named in turn."""

@@ -100,6 +100,7 @@ def test_counts_are_those_known_to_be_fewest(full: Array, rows: int, star: int) 
     assert star_color(pattern_of(full)).max(initial=-1) + 1 == star
 
 
+@pytest.mark.broad
 def test_many_rows_take_seconds_at_most() -> None:
     # Linear, so that this many are no matter: 100,000 rows of 15 entries.
     rows = np.repeat(np.arange(100_000), 15)

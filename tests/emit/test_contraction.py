@@ -311,7 +311,7 @@ def spec_for(
 EDGES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 31, 32, 33, 47, 67)
 
 
-@pytest.mark.share(8)
+@pytest.mark.share(16)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I32, I64], ids=lambda t: t.mangled)
 def test_run_time_extents_over_a_grid(arenas: list[Arena], machine: Machine, dtype: LType) -> None:
@@ -350,6 +350,7 @@ def test_static_extents(arenas: list[Arena], machine: Machine, dtype: LType) -> 
     run_cases(arenas, machine, cases)
 
 
+@pytest.mark.share(8)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 def test_long_sums_are_split(arenas: list[Arena], machine: Machine) -> None:
     cases = []
@@ -365,6 +366,7 @@ def test_long_sums_are_split(arenas: list[Arena], machine: Machine) -> None:
     run_cases(arenas, machine, cases)
 
 
+@pytest.mark.share(8)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 def test_operands_far_apart_are_copied(arenas: list[Arena], machine: Machine) -> None:
     cases = []
@@ -407,7 +409,7 @@ def test_one_wide_row(arenas: list[Arena], machine: Machine, dtype: LType) -> No
     run_cases(arenas, machine, cases)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 @pytest.mark.parametrize("dtype", [F32, F64, I64], ids=lambda t: t.mangled)
 def test_random_strides(arenas: list[Arena], machine: Machine, dtype: LType) -> None:

@@ -61,7 +61,7 @@ PROGRAM = """
 """
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(4)
 @pytest.mark.parametrize("route", ["native", "ctypes"])
 @pytest.mark.parametrize("name", LOOPS)
 def test_an_interrupted_loop_raises_and_can_be_run_again(name: str, route: str) -> None:

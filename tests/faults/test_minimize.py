@@ -30,6 +30,7 @@ def likelihood(p: Any, x: Any, y: Any) -> Any:
     return 0.5 * y @ cnp.linalg.solve(k, y) + cnp.sum(cnp.log(cnp.diagonal(factor)))
 
 
+@pytest.mark.broad
 @pytest.mark.share(3)
 @pytest.mark.parametrize("method", METHODS)
 def test_likelihoods_of_gaussian_processes_converge(method: str) -> None:

@@ -242,7 +242,7 @@ def test_the_page_and_this_table_have_the_same_rows() -> None:
     assert rows() == list(POINTS)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 @pytest.mark.parametrize("mode", ["fast", "strict", "reproducible"])
 @pytest.mark.parametrize("row", POINTS, ids=" at ".join)
 def test_row(row: tuple[str, str], mode: str) -> None:

@@ -83,7 +83,7 @@ def test_evaluator_rounds_float32_arithmetic(op: Op, half: DType) -> None:
         same_float(value, by_hand(op, arrays, sample, node))
 
 
-@pytest.mark.share(8)
+@pytest.mark.share(16)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("half", HALVES, ids=repr)
 @pytest.mark.parametrize("op", FLOATS, ids=repr)

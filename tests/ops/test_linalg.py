@@ -36,7 +36,7 @@ solve_triangular: Final = cnp.linalg.solve_triangular
 # Values
 
 
-@pytest.mark.share(8, broad=2)
+@pytest.mark.share(16, broad=2)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -194,7 +194,7 @@ def mapped(fn: Function, axes: tuple[int | None, ...], arrays: Sequence[Array]) 
     return np.stack([compiled(*given)[0] for given in each])
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_mapped_systems_equal_a_loop_bit_for_bit(name: str, axes: tuple[int | None, ...]) -> None:

@@ -37,6 +37,7 @@ def scales(dtype: DType, *, margin: int = 0) -> list[float]:
     return [math.ldexp(1.5 if e < last else 1.0, int(e)) for e in exponents]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_what_the_written_order_reaches_is_reached(rule: Rule, dtype: DType) -> None:

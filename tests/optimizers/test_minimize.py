@@ -74,7 +74,7 @@ def cases(first: bool) -> list[Any]:
     return chosen
 
 
-@pytest.mark.share(9)
+@pytest.mark.share(18)
 @pytest.mark.parametrize(("method", "problem"), cases(first=True))
 def test_a_published_minimum_is_reached(method: str, problem: Problem) -> None:
     value = found_by(problem, method)

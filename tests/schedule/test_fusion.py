@@ -141,7 +141,7 @@ def work(make: Callable[[Graph, Node, int], Node], count: int) -> tuple[int, int
     return len(lowered.schedule.steps), len(found), total
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 @pytest.mark.parametrize("make", SHAPES, ids=lambda f: f.__name__)
 @pytest.mark.usefixtures("shallow_stack")
 def test_long_chains_are_lowered_in_linear_work_without_recursion(

@@ -159,7 +159,7 @@ def share() -> Iterator[tuple[str, int, DType, bool]]:
             yield (name, number, *KINDS[(i + number) % len(KINDS)])
 
 
-@pytest.mark.share(12)
+@pytest.mark.share(24)
 @pytest.mark.parametrize(("name", "number", "dtype", "extents"), list(share()))
 def test_compiled_code_equals_the_evaluator(
     name: str, number: int, dtype: DType, extents: bool

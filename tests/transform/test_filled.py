@@ -135,7 +135,7 @@ def test_entries_are_those_of_one_product_each(f: Function, dtype: Any) -> None:
     np.testing.assert_allclose(got, evaluated, loose, loose * scale)
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(4)
 @pytest.mark.parametrize("f", SPARSE, ids=lambda f: f.__name__)
 def test_transformed_again(f: Function) -> None:
     x, t = point(), np.cos(np.arange(N))
