@@ -104,6 +104,8 @@ class Module:
     """Functions, globals and declarations of one LLVM module, in order of definition."""
 
     def __init__(self) -> None:
+        self.in_line = 0
+        "uses of vector functions so far, which decides whether the next is in line"
         self._declared: dict[str, str] = {}
         self._globals: dict[str, str] = {}
         self._functions: dict[str, list[str]] = {}
