@@ -129,7 +129,7 @@ def test_rule_keeps_every_bit_it_promises(rule: Rule, dtype: DType) -> None:
 
 def masks(rule: Rule) -> bool:
     """A factor behind a mask that is off is dropped with its NaN: the documented exception."""
-    return rule.before.op == "mul" and rule.result.op == "select"
+    return rule.before.op in ("mul", "div") and rule.result.op == "select"
 
 
 @pytest.mark.share(3)

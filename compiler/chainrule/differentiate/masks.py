@@ -55,16 +55,30 @@ def core_of(mask: Node) -> Core:
 def split(g: Node) -> tuple[list[Node], Node]:
     """Return the masks that a cotangent is zero outside of, outermost first, and the rest."""
     masks: list[Node] = []
-    while g.op.name == "select":
+    while True:
+        condition = truth_of(g)
+        if condition is not None:
+            return [*masks, *(m for m in _parts(condition) if m not in masks)], g.graph.full_like(
+                g, 1
+            )
+        if g.op.name != "select":
+            return masks, g
         condition, a, b = g.args
         if constant_value(b) == 0:
             mask, g = condition, a
         elif constant_value(a) == 0:
             mask, g = _logic("bit_not", condition), b
         else:
-            break
+            return masks, g
         masks += [m for m in _parts(mask) if m not in masks]
-    return masks, g
+
+
+def truth_of(x: Node) -> Node | None:
+    """Return the condition that a float is 1 and 0 for, copied along axes or not."""
+    core = core_of(x)
+    if core.node.op.name != "cast" or core.node.args[0].dtype is not BOOL:
+        return None
+    return Core(core.node.args[0], core.axes).over(x)
 
 
 def _parts(mask: Node) -> list[Node]:

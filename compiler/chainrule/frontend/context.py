@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, NamedTuple, TypeVar
 
+from chainrule.errors import ChainruleError
 from chainrule.ir.graph import Graph
 
 __all__ = ["Tracing", "current_graph", "is_tracing", "stable_forms", "trace_into", "tracing"]
@@ -55,6 +56,11 @@ def trace_into(graph: Graph, body: Callable[[], T], *, stable: bool) -> T:
     try:
         _CURRENT.set(Tracing(graph, stable))
         return body()
+    except ValueError as error:
+        # What NumPy makes of a traced number that is stored in an array of its own.
+        if isinstance(error.__cause__, ChainruleError):
+            raise error.__cause__ from None
+        raise
     finally:
         _CURRENT.set(before)
 

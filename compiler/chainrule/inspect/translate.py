@@ -152,6 +152,8 @@ def _select(node: Node, args: Sequence[Placed]) -> Placed:
     condition, a, b = (aligned(v, axes) for v in args)
     if a == b:
         return place(a, axes)
+    if b == algebra.ZERO and (shared := _shared(condition, a)) is not None:
+        return place(shared, axes)
     if b == algebra.ZERO and _is_total(a):
         return place(algebra.multiply(a, _indicator(condition)), axes)
     if a == algebra.ZERO and _is_total(b):
@@ -160,6 +162,23 @@ def _select(node: Node, args: Sequence[Placed]) -> Placed:
     if _excludes(condition, b) and _is_total(a):
         return place(algebra.add(algebra.multiply(a, _indicator(condition)), b), axes)
     return place(Cases(condition, a, b), axes)
+
+
+def _shared(condition: Tree, tree: Tree) -> Tree | None:
+    """Return what an extreme's winner or, at a tie, half of it gets: [z > 0] + [z = 0] / 2."""
+    if not isinstance(condition, Compared) or condition.sign not in ("≤", "≥", "<=", ">="):
+        return None
+    parts = algebra.split(tree)
+    for share in parts.factors:
+        match share:
+            case Cases(Compared("=", left, right) as tie, Number(half), Number(whole)):
+                if whole != 1 or {left, right} != {condition.left, condition.right}:
+                    continue
+                others = [f for f in parts.factors if f is not share]
+                wins = Compared(condition.sign[0], condition.left, condition.right)
+                each = algebra.add(Indicator(wins), algebra.multiply(Number(half), Indicator(tie)))
+                return algebra.multiply(Number(parts.coefficient), *others, each, over=parts.over)
+    return None
 
 
 def _excludes(condition: Tree, other: Tree) -> bool:

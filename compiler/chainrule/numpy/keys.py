@@ -145,7 +145,8 @@ def _converted(item: Any, node: Node) -> list[Any]:
                     "a mask as an index makes an array whose shape depends on values",
                     f"mask  {describe(item.node)}",
                     f"at  {user_line()}",
-                    hint="keep the shape with cnp.where(mask, x, 0), then reduce",
+                    hint="keep the shape with cnp.where(mask, x, 0), then reduce; "
+                    "x.at[mask].set(0) changes elements",
                 )
             )
         if item.node.dtype.is_float:

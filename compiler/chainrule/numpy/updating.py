@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 import chainrule.frontend.known  # noqa: F401  (gives arrays known in a trace `.at`, too)
-from chainrule.errors import UnsupportedError, explain
+from chainrule.errors import ShapeError, UnsupportedError, explain
 from chainrule.frontend.array import Array
 from chainrule.frontend.dispatch import IMPLEMENTATIONS
 from chainrule.frontend.locate import user_line
@@ -18,9 +18,11 @@ from chainrule.frontend.operands import (
     broadcast_shape,
     broadcast_to_shape,
     cast,
+    node_of,
     reshape,
     stored,
 )
+from chainrule.frontend.value import describe
 from chainrule.ir.dims import Shape, size_of
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.types import BOOL, F32, I32
@@ -48,9 +50,13 @@ def updated(x: Array, key: Any, how: str, value: Any) -> Array:
 
     Raises:
         IndexError: An index is out of range.
-        UnsupportedError: A product, quotient, power or extreme at indices that may be equal.
+        ShapeError: A mask does not have the leading axes of `x`.
+        UnsupportedError: A product, quotient, power or extreme at indices that may be equal, or
+            values of the elements' own at those of a mask.
     """
     node = x.node
+    if isinstance(key, Array) and key.node.dtype is BOOL and key.node.type.rank:
+        return _where_held(x, key, how, value)
     picked = parse(key, node)
     old = getitem(x, key)
     if how in _CHANGES:
@@ -65,6 +71,32 @@ def updated(x: Array, key: Any, how: str, value: Any) -> Array:
 
 
 IMPLEMENTATIONS["at"] = updated
+
+
+def _where_held(x: Array, mask: Array, how: str, value: Any) -> Array:
+    """Change the elements (or rows) that a mask over the leading axes holds for, all to one value.
+
+    NumPy also takes a value for each of them: how many there are is not known here.
+    """
+    node, rank = x.node, mask.node.type.rank
+    leading, rest = node.shape[:rank], node.shape[rank:]
+    facts = (
+        f"mask   {describe(mask.node)}", f"array  {describe(node)}", f"at     {user_line()}",
+    )  # fmt: skip
+    if mask.node.shape != leading:
+        raise ShapeError(explain("a mask as an index has the leading axes of the array", *facts))
+    if node_of(as_operand(value), node.graph).type.rank > len(rest):
+        raise UnsupportedError(
+            explain(
+                f".at[mask].{how} takes one value for all elements of the mask", *facts,
+                hint="for a value of each element's own, cnp.where(mask, value, x)",
+            )
+        )  # fmt: skip
+    changes = {**_CHANGES, "add": operator.add, "set": lambda _old, new: new}
+    changed = changes[how](x, value)
+    new = broadcast_to_shape(stored(as_operand(changed), node.graph, node.dtype), node.shape)
+    held = node.graph.broadcast(mask.node, node.shape, tuple(range(rank)))
+    return Array(node.graph.select(held, new, node))
 
 
 def _refuse_repeats(picked: Picked, how: str) -> None:

@@ -89,21 +89,22 @@ floor_divide: Final[Op] = binary(
 )  # fmt: skip
 maximum: Final[Op] = binary(
     "maximum", np.maximum,
-    lambda y, a, b: (_tie(a > b, a, b), _tie(b > a, a, b)), Arithmetic("maximum"),
+    lambda y, a, b: (_tie(a >= b, a, b), _tie(b >= a, a, b)), Arithmetic("maximum"),
     takes="any", sympy="Max(x, y)", domain=REALS,
     notation=Notation("max({0}, {1})", r"\max({0}, {1})"),
 )  # fmt: skip
 minimum: Final[Op] = binary(
     "minimum", np.minimum,
-    lambda y, a, b: (_tie(a < b, a, b), _tie(b < a, a, b)), Arithmetic("minimum"),
+    lambda y, a, b: (_tie(a <= b, a, b), _tie(b <= a, a, b)), Arithmetic("minimum"),
     takes="any", sympy="Min(x, y)", domain=REALS,
     notation=Notation("min({0}, {1})", r"\min({0}, {1})"),
 )  # fmt: skip
 
 
-def _tie(wins: Node, a: Node, b: Node) -> Node:
-    """Return 1 for the winner, one half each for a tie, 0 for the loser."""
-    return _where(wins, a.graph.full_like(a, 1), _where(a.equals(b), a.graph.full_like(a, 0.5), 0))
+def _tie(taken: Node, a: Node, b: Node) -> Node:
+    """Return 1 for the winner, one half each for a tie, 0 (as a mask) for the loser."""
+    share = _where(a.equals(b), a.graph.full_like(a, 0.5), a.graph.full_like(a, 1))
+    return _where(taken, share, 0)
 
 
 clip: Final[Op] = ternary(

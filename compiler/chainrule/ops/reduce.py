@@ -139,19 +139,27 @@ prod: Final[Op] = _reduction(
 # Extremes: ties share the cotangent evenly
 
 
-def _winners(y: Node, x: Node, axes: Axes) -> Node:
-    """Return the share of each element in the extreme: 1/k for each of k equal winners."""
+def _winners(y: Node, x: Node, axes: Axes) -> tuple[Node, Node]:
+    """Return which elements equal the extreme, and how many do: each has an equal share."""
     wins = x.equals(spread(y, x, axes))
-    count = sum_(x.graph.call("cast", wins, dtype=x.dtype), axes=axes)
-    return x.graph.select(wins, spread(1 / count, x, axes), 0.0)
+    return wins, sum_(x.graph.call("cast", wins, dtype=x.dtype), axes=axes)
+
+
+def _pull_extreme(g: Node, y: Node, x: Node, *, axes: Axes) -> tuple[Node]:
+    wins, count = _winners(y, x, axes)
+    return (x.graph.select(wins, spread(g / count, x, axes), 0.0),)
+
+
+def _push_extreme(tangents: Sequence[Node], y: Node, x: Node, *, axes: Axes) -> Node:
+    wins, count = _winners(y, x, axes)
+    return sum_(x.graph.select(wins, tangents[0], 0.0), axes=axes) / count
 
 
 def _extreme(name: str, value: Callable[..., Any], latex: str) -> Op:
     return _reduction(
         name, lambda x, *, axes: np.asarray(value(x, axis=axes)),
-        lambda g, y, x, *, axes: (spread(g, x, axes) * _winners(y, x, axes),),
-        lambda tangents, y, x, *, axes: sum_(tangents[0] * _winners(y, x, axes), axes=axes),
-        takes="any", notation=Notation(f"{name}({{0}})", rf"{latex} {{0}}"),
+        _pull_extreme, _push_extreme, takes="any",
+        notation=Notation(f"{name}({{0}})", rf"{latex} {{0}}"),
     )  # fmt: skip
 
 

@@ -93,6 +93,22 @@ def _thin(bound: Binding) -> bool:
     return len(axes) < int(a.type.rank)
 
 
+def _directions(bound: Binding) -> bool:
+    """Tell whether p picks one element each, as the directions of a Jacobian do."""
+    condition: Node = bound["p"]
+    while condition.op.name in ("reshape", "broadcast", "transpose"):
+        condition = condition.args[0]
+    if condition.op.name != "equal":
+        return False
+    return all(_bare(side).op.name == "iota" for side in condition.args)
+
+
+def _bare(x: Node) -> Node:
+    while x.op.name in ("reshape", "broadcast", "transpose"):
+        x = x.args[0]
+    return x
+
+
 SIGNS: Final = (
     Rule(x * 1, x),
     Rule(x * -1, -x),
@@ -201,9 +217,9 @@ SELECTIONS: Final = (
     Rule(call("select", p, x, y) + call("select", p, z, w), call("select", p, x + z, y + w)),
     Rule(call("select", p, x, y) - call("select", p, z, w), call("select", p, x - z, y - w)),
     Rule(call("select", p, x, y) * call("select", p, z, w), call("select", p, x * z, y * w)),
-    # Where the mask is off the factor is dropped with its NaN: select before multiplying.
-    Rule(call("select", p, c, 0) * x, call("select", p, c * x, 0), REALS),
-    Rule(call("select", p, 0, c) * x, call("select", p, 0, c * x), REALS),
+    # Not of any mask: where a mask is off, 0 times NaN or infinity is NaN.
+    Rule(call("select", p, c, 0) * x, call("select", p, c * x, 0), REALS, when=_directions),
+    Rule(call("select", p, c, 0) / x, call("select", p, c / x, 0), REALS, when=_directions),
     Rule(call("select", p, x, 0) * c, call("select", p, x * c, 0), REALS, when=_numbers("c")),
     Rule(call("select", p, 0, x) * c, call("select", p, 0, x * c), REALS, when=_numbers("c")),
     Rule(-call("select", p, x, 0), call("select", p, -x, 0), REALS),

@@ -13,14 +13,14 @@ from typing import Final
 from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import Extent
 from chainrule.ir.graph import Graph, Node, constant_value
-from chainrule.ir.types import DType
+from chainrule.ir.types import I64, DType
 from chainrule.ops.contract import free_axes
 from chainrule.optimize.ranges import may_move
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
 __all__ = ["CONTRACTIONS", "count", "einsum", "peeled", "repeated", "spread_to",
-           "without_identity"]  # fmt: skip
+           "unless_empty", "without_identity"]  # fmt: skip
 
 Names = tuple[int, ...]
 
@@ -49,6 +49,33 @@ def repeated(x: Node, extents: Sequence[Extent]) -> Node:
     if safe or all(never_negative(e - 1) for e in extents):
         return x * number
     return graph.select(number.equals(0), 0, x * number)
+
+
+def unless_empty(total: Node, extents: Sequence[Extent], taken_out: Node) -> Node:
+    """Return a sum that a factor was taken out of: 0 where nothing was summed, whatever that is."""
+    graph = total.graph
+    doubtful = [e for e in extents if not never_negative(e - 1)]
+    if not doubtful or not total.dtype.is_float or _is_finite(taken_out):
+        return total
+    if 0 in extents:
+        return graph.full_like(total, 0)
+    empty = count(graph, doubtful, I64).equals(0)
+    return graph.select(graph.broadcast(empty, total.shape, ()), 0, total)
+
+
+def _is_finite(factor: Node) -> bool:
+    """Tell whether a factor is a finite constant, or made of one and of extents.
+
+    A mean over an empty axis is NaN as it is written: its 1/0 needs no guard.
+    """
+    number = constant_value(factor)
+    if number is not None:
+        return math.isfinite(number)
+    if factor.op.name in ("broadcast", "reshape", "cast"):
+        return _is_finite(factor.args[0])
+    if factor.op.name in ("mul", "div"):
+        return all(map(_is_finite, factor.args))
+    return factor.op.name == "extent"
 
 
 def peeled(x: Node, names: Names) -> tuple[Node, Names]:
@@ -93,8 +120,11 @@ def einsum(
     graph = a.graph
     both = {*a_names, *b_names}
     alone = [sizes[n] for n in sizes if n not in both and n not in out]
+    gone = [[sizes[n] for n in own if n not in out and n not in others]
+            for own, others in ((a_names, b_names), (b_names, a_names))]  # fmt: skip
     a, a_names = _without(a, a_names, {*out, *b_names})
     b, b_names = _without(b, b_names, {*out, *a_names})
+    taken_out = (b, a)
     shared = [n for n in a_names if n in b_names]
     summed = [n for n in shared if n not in out]
     if not summed:
@@ -112,9 +142,9 @@ def einsum(
             summed=(tuple(map(a_names.index, summed)), tuple(map(b_names.index, summed))),
         )  # fmt: skip
         product = spread_to(product, (*batch, *first, *second), out, sizes)
-    if alone:
-        product = repeated(product, alone)
-    return product
+    for extents, factor in zip(gone, taken_out, strict=True):
+        product = unless_empty(product, extents, factor)
+    return repeated(product, alone) if alone else product
 
 
 def named_axes(node: Node) -> tuple[Names, Names, Names, dict[int, Extent]]:
@@ -207,7 +237,8 @@ def _one_term(node: Node) -> Node | None:
 
 def _is_identity(x: Node) -> bool:
     """Tell whether a node is the identity matrix: 1 where a row's number is its column's."""
-    if x.op.name != "cast" or x.args[0].op.name != "equal" or x.type.rank != 2:
+    held = x.op.name == "select" and [constant_value(a) for a in x.args[1:]] == [1, 0]
+    if not (held or x.op.name == "cast") or x.args[0].op.name != "equal" or x.type.rank != 2:
         return False
     (a, a_names), (b, b_names) = (peeled(side, (0, 1)) for side in x.args[0].args)
     return a is b and a.op.name == "iota" and {a_names, b_names} == {(0,), (1,)}

@@ -133,27 +133,11 @@ def _select_constant(node: Node) -> Node | None:
     return None if known is None else a if known else b
 
 
-def _mask(node: Node) -> Node | None:
-    """Make the product with a cast truth value a selection: the mask comes before the product."""
-    for mask, other in (node.args, node.args[::-1]):
-        if mask.op.name == "cast" and mask.args[0].dtype is BOOL and node.dtype.is_float:
-            return node.graph.select(mask.args[0], other, 0)
-        # The mask may be copied along axes: then the condition is.
-        if mask.op.name == "broadcast" and mask.args[0].op.name == "cast":
-            condition = mask.args[0].args[0]
-            if condition.dtype is BOOL and node.dtype.is_float:
-                axes = mask.attributes["axes"]
-                wide = node.graph.broadcast(condition, mask.shape, axes)
-                return node.graph.select(wide, other, 0)
-    return None
-
-
 _OTHERS: Final = (
     Step(("extent",), _fold_extent),
     Step(("iota",), _fold_counter),
     Step(("select",), _select_constant),
     Step(("cast",), _merge_casts),
-    Step(("mul",), _mask, Keeps.REALS),
     Step(("pointwise",), sink_broadcast),
 )
 

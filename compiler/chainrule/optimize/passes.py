@@ -17,7 +17,7 @@ from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter, Step
-from chainrule.optimize.roots import POWERS, SQUARES
+from chainrule.optimize.roots import POWERS, SQUARES, flat_cusps
 from chainrule.optimize.rule import Keeps, Rule
 from chainrule.optimize.stable import ROOTS, STABLE
 from chainrule.optimize.stencils import STENCILS
@@ -73,4 +73,8 @@ def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
         rules = (*STABLE, *bits, *ROOTS)
         steps = (*[s for s in (*UNROUNDED, *shapes) if s.keeps is Keeps.BITS], *own)
     rewriter = Rewriter(outputs[0].graph, rules, steps)
-    return rewriter.run(in_bodies(outputs, rewriter.run, ruled=numerics == "fast"))
+
+    def stable(outputs: Sequence[Node]) -> list[Node]:
+        return flat_cusps(rewriter.run(outputs))
+
+    return stable(in_bodies(outputs, stable, ruled=numerics == "fast"))

@@ -12,6 +12,7 @@ from chainrule.optimize.contractions import (
     peeled,
     repeated,
     spread_to,
+    unless_empty,
 )
 from chainrule.optimize.ranges import may_move
 from chainrule.optimize.rewrite import Step
@@ -129,7 +130,8 @@ def _sum_of_product(node: Node) -> Node | None:
         if any(n in axes for n in b_names):
             return None
         inner = node.graph.call("sum", x.args[0], axes=axes)
-        return inner / spread_to(b, b_names, out, sizes)
+        quotient = inner / spread_to(b, b_names, out, sizes)
+        return unless_empty(quotient, [x.shape[i] for i in axes], b)
     shared = [n for n in axes if n in a_names and n in b_names]
     blown_up = len(a_names) < len(everything) and len(b_names) < len(everything)
     if shared and not (blown_up and node.dtype.is_float):

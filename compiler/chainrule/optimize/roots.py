@@ -13,10 +13,11 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from chainrule.ir.graph import Node, constant_value
+from chainrule.ir.walk import rebuild
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
-__all__ = ["POWERS", "SQUARES"]
+__all__ = ["POWERS", "SQUARES", "flat_cusps"]
 
 MOST: Final = 16
 "Factors of a product that are looked at together."
@@ -59,22 +60,50 @@ def _factors(product: Node) -> list[_Factor]:
 
 
 def _one_power(node: Node) -> Node | None:
-    """Write a product in which a root meets its own base, or other powers of it, with one power."""
+    """Write a product in which a root meets its own base, or other powers of it, with one power.
+
+    Among other factors only where the base is 0: elsewhere these may be what keeps the product in
+    range, and it stays as it is written.
+    """
     if not _has_root(node):
         return None
     factors = _factors(node)
     bases = dict.fromkeys(f.base for f in factors if f.root)
     groups = [[f for f in factors if f.base is base] for base in bases]
     for group in groups:
-        if sum(f.times for f in group) > 1:
-            merged = _power(group[0].base, group)
+        base = group[0].base
+        if sum(f.times for f in group) > 1 and not _is_kept_from_0(base):
+            merged = _power(base, group)
+            others = [f for f in factors if f not in group]
+            if merged is not None and others:
+                zero = base.equals(0)
+                kept = base.graph.select(zero, base.graph.full_like(base, 1), base)
+                written = _with_base(node, base, kept)
+                return node.graph.select(zero, _multiplied([merged], others), written)
             if merged is not None:
-                return _multiplied([merged], [f for f in factors if f not in group])
+                return merged
         merged = _signed(group, factors)
         if merged is not None:
             signs = [f for f in factors if f in group or f.node.op.name == "sign"]
             return _multiplied([merged], [f for f in factors if f not in signs])
     return None
+
+
+def _is_kept_from_0(base: Node) -> bool:
+    if base.op.name != "select":
+        return False
+    condition, one, given = base.args
+    return condition is given.equals(0) and constant_value(one) == 1
+
+
+def _with_base(node: Node, base: Node, other: Node) -> Node:
+    """Return a product with another base for its powers; a few nodes deep, see `MOST`."""
+    if node is base:
+        return other
+    if node.op.name not in ("mul", "pow", "sqrt", "cbrt"):
+        return node
+    args = tuple([_with_base(a, base, other) for a in node.args])
+    return node if args == node.args else node.graph.apply(node.op, args, node.attrs)
 
 
 def _has_root(node: Node) -> bool:
@@ -94,7 +123,8 @@ def _has_root(node: Node) -> bool:
 
 
 def _power(base: Node, group: Sequence[_Factor]) -> Node | None:
-    graph, exponent = base.graph, float(sum(f.exponent for f in group))
+    # In float32, a third and two thirds add up to 1.
+    graph, exponent = base.graph, base.dtype.rounded(float(sum(f.exponent for f in group)))
     roots = {f.root for f in group} - {""}
     whole = _to_the(base, exponent)
     if roots == {"odd root"}:
@@ -165,10 +195,12 @@ def _root_of_power(node: Node) -> Node | None:
         return None
     # Rounded once, so that (x**3)**(1/3) is x.
     exponent = float(given) / 3 if node.op.name == "cbrt" else float(given) * root
-    if given <= 1 or exponent < 1:
+    exponent = node.dtype.rounded(exponent)
+    positive, even = any(f.root for f in powers), given % 2 == 0
+    # A power of |x| below 1 has a cusp at 0, and slope 0 there; one of x has an infinite slope.
+    if given <= 1 or (exponent < 1 and (positive or not even)):
         return None
     (base,) = bases
-    positive, even = any(f.root for f in powers), given % 2 == 0
     if node.op.name == "cbrt" and not even and not positive:
         power = base if exponent == 1 else _odd_power(base, exponent)
     else:
@@ -189,6 +221,28 @@ def _odd_power(base: Node, exponent: float) -> Node:
         return _to_the(base, exponent)
     return base.graph.call("sign", base) * _to_the(base.graph.call("abs", base), exponent)
 
+
+def flat_cusps(outputs: Sequence[Node]) -> list[Node]:
+    """Take roots of lengths as constants where these are 0: the slopes of the sides cancel there.
+
+    Run it when powers have been merged: sign(x) times such a root has an infinite slope.
+    """
+
+    def change(node: Node, args: tuple[Node, ...]) -> Node | None:
+        if node.op.name not in ("sqrt", "cbrt", "pow") or args[0].op.name not in LENGTHS:
+            return None
+        base, exponent, graph = args[0], _exponent_of(node), node.graph
+        if exponent is None or exponent >= 1:
+            return None
+        zero = base.equals(0)
+        kept = graph.select(zero, graph.full_like(base, 1), base)
+        return graph.select(zero, 0.0, graph.apply(node.op, (kept, *args[1:]), node.attrs))
+
+    return rebuild(outputs, outputs[0].graph, change)[0] if outputs else []
+
+
+LENGTHS: Final = frozenset({"abs", "hypot", "norm"})
+"Ops whose roots have a cusp where they are 0."
 
 POWERS: Final = (
     Step(("mul", "pow"), _one_power, Keeps.REALS),

@@ -118,6 +118,29 @@ def _holds_top(node: Node, x_: Node, axes: tuple[int, ...]) -> bool:
     return False
 
 
+def _softplus_in_parts(top: Pattern) -> tuple[Rule, ...]:
+    """Put softplus together that was written as max(x, 0) + log(1 + exp(-|x|)), term by term.
+
+    Both parts have a kink at 0, where their second derivatives say nothing of the whole's.
+    """
+    rest = softplus(-abs_(x))
+    return (
+        becomes(top + rest, softplus(x)),
+        becomes((top + y) + rest, softplus(x) + y),
+        becomes((top - y) + rest, softplus(x) - y),
+        becomes(top + (rest + y), softplus(x) + y),
+        becomes(top + (rest - y), softplus(x) - y),
+        becomes(top - (y - rest), softplus(x) - y),
+        becomes((y - top) - rest, y - softplus(x)),
+    )
+
+
+SOFTPLUS: Final = (
+    *_softplus_in_parts(call("maximum", x, 0)),
+    *_softplus_in_parts(call("maximum", 0, x)),
+    *_softplus_in_parts(call("relu", x)),
+)
+
 LOGARITHMS: Final = (
     becomes(log(total(exp(x))), reduced("logsumexp", x)),
     becomes(log(total(exp(x)) * c), reduced("logsumexp", x) + log(c), _positive),
@@ -262,4 +285,4 @@ ROOTS: Final = (
 )
 
 
-STABLE: Final = (*LOGARITHMS, *EXPONENTIALS, *NORMS, *MISCELLANEOUS)
+STABLE: Final = (*LOGARITHMS, *SOFTPLUS, *EXPONENTIALS, *NORMS, *MISCELLANEOUS)

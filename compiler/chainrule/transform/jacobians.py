@@ -31,7 +31,9 @@ def _basis(graph: Graph, type_: Type) -> Node:
     counter = graph.call("iota", length=size, dtype=I64)
     square = (size, size)
     same = graph.broadcast(counter, square, (0,)).equals(graph.broadcast(counter, square, (1,)))
-    return reshape(cast(same, type_.dtype), (size, *type_.shape))
+    held = reshape(same, (size, *type_.shape))
+    # A selection, so that an infinite slope meets no zero of another direction.
+    return graph.select(held, graph.full(held.shape, 1.0, type_.dtype), 0.0)
 
 
 def _zero(graph: Graph, type_: Type) -> Array:

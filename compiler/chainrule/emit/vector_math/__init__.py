@@ -120,7 +120,7 @@ FUNCTIONS: Final[Mapping[str, Emitter]] = {
 IN_LINE: Final = 256
 """Uses of these functions that a module holds in line; later ones are calls.
 
-In line is up to a tenth faster to run; thousands are most of what LLVM takes to compile a program."""
+In line is up to a tenth faster to run; thousands are most of what compiling a program takes."""
 
 
 def emit_function(name: str, b: Builder, machine: Machine, *args: Value) -> Value:
