@@ -177,7 +177,12 @@ def test_powers_of_roots(name: str) -> None:
     # The root of a negative number is none, whatever is made of it.
     assert np.isnan(cr.jit(function)(-2.0))
     assert np.isnan(cr.grad(function)(-2.0))
-    np.testing.assert_allclose(cr.jit(function)(2.25), function(np.float64(2.25)), rtol=1e-14)
+    # Beside a derivative, where powers are merged, as well.
+    for numerics in ("fast", "strict", "reproducible"):
+        value, _ = cr.jit(cr.value_and_grad(function), numerics=numerics)(2.25)
+        np.testing.assert_allclose(value, function(np.float64(2.25)), rtol=1e-14)
+        value, _ = cr.jit(cr.value_and_grad(function), numerics=numerics)(-2.0)
+        assert np.isnan(value)
 
 
 @pytest.mark.parametrize("name", ROOTED)
@@ -195,7 +200,9 @@ def test_roots_of_powers(name: str) -> None:
         h = 1e-6
         slope = (function(np.float64(x + h)) - function(np.float64(x - h))) / (2 * h)
         np.testing.assert_allclose(cr.grad(function)(x), slope, rtol=1e-8)
-        np.testing.assert_allclose(cr.jit(function)(x), function(np.float64(x)), rtol=1e-14)
+        for numerics in ("fast", "strict", "reproducible"):
+            value, _ = cr.jit(cr.value_and_grad(function), numerics=numerics)(x)
+            np.testing.assert_allclose(value, function(np.float64(x)), rtol=1e-14)
 
 
 def test_roots_of_odd_powers() -> None:

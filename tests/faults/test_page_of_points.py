@@ -154,6 +154,13 @@ POINTS: Final[dict[tuple[str, str], list[Point]]] = {
     ("`abs(x)**c`, 1 < c < 2: second derivative", "0"): [
         Point(cr.grad(lambda x, c=c: cnp.abs(x) ** c), (0.0,), (INF,)) for c in (1.25, 1.5)
     ],
+    ("`abs(x)**c`, `norm(x)**c`, 0 < c < 1", "0"): [
+        *[Point(lambda x, c=c: cnp.abs(x) ** c, (0.0,), (0,)) for c in (0.25, 0.5, 0.75)],
+        *[
+            Point(lambda x, c=c: cnp.linalg.norm(x) ** c, (np.zeros(3),), (np.zeros(3),))
+            for c in (0.25, 0.5, 0.75)
+        ],
+    ],
     ("`norm(x)`, `sqrt(x @ x)`, `sqrt(sum(x*x))`", "0"): [
         Point(f, (np.zeros(3),), (np.zeros(3),)) for f in NORMS
     ],

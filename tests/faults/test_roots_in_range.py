@@ -14,7 +14,7 @@ MODES = ("fast", "strict", "reproducible")
 
 # Written so that no intermediate overflows or underflows, at arguments of float32 and float64.
 SCALED: dict[str, tuple[Any, tuple[float, ...], tuple[float, ...]]] = {
-    "constant": (lambda x: x**6 * 1e-10 * cnp.sqrt(x), (1e6,), (1e48,)),
+    "constant": (lambda x: x**6 * 1e-20 * cnp.sqrt(x), (1e6,), (1e48,)),
     "constants": (
         lambda x: (x**3 * 1e-25) * (x**3 * cnp.sqrt(x) * 1e-10), (1e6,), (1e50,),
     ),

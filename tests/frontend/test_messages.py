@@ -81,7 +81,7 @@ len() of an axis of extent n, which is known only when the compiled function is 
 hint: use x.shape[0] in arithmetic, or give the extent as a number in dims="""),
     (in_trace(lambda x: range(x.shape[0]), X, dims={"x": ("n", 4)}), UnsupportedError, """\
 cannot use as a Python number the extent n, which is known only when the compiled function is called
-hint: compute with the extent itself, use array functions instead of a Python loop, or give the extent as a number in dims="""),
+hint: compute with the extent itself; functions of chainrule.numpy take it, cr.fori_loop and cr.scan loop over it; or give the extent as a number in dims="""),
     (in_trace(lambda x, y: x + y, X, np.zeros(5)), ShapeError, """\
 operands do not broadcast: axis 1 is 4 vs 5
   operand 0  f64[3, 4]  x

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+import chainrule as cr
+import chainrule.numpy as cnp
 from chainrule import nn
 
 X = np.concatenate([np.linspace(-12, 12, 241), [-1000, -100, 100, 1000, 1e-30, -1e-30]])
@@ -67,3 +69,15 @@ def test_one_hot() -> None:
     assert hot.dtype == np.float64
     assert hot.argmax(-1)[hot.any(-1)].tolist() == [0, 2, 1, 2]
     assert nn.one_hot(np.array(1), 2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "softplus", "sigmoid", "tanh"])
+def test_derivatives_of_nan_are_nan(name: str) -> None:
+    f = (
+        (lambda x: nn.gelu(x, approximate=True))
+        if name == "gelu_tanh"
+        else getattr(nn, name, None) or cnp.tanh
+    )
+    for _order in range(3):
+        f = cr.grad(f)
+        assert np.isnan(f(np.nan))

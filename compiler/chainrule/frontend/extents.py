@@ -231,8 +231,9 @@ class SymbolicExtent(Dim, InGraph):
         return apply_ufunc(ufunc, method, inputs, kwargs)
 
     def _unknown(
-        self, what: str, hint: str = "compute with the extent itself, use array functions instead "
-        "of a Python loop, or give the extent as a number in dims=",
+        self, what: str, hint: str = "compute with the extent itself; functions of "
+        "chainrule.numpy take it, cr.fori_loop and cr.scan loop over it; or give the extent as a "
+        "number in dims=",
     ) -> NoReturn:  # fmt: skip
         known = "which is known only when the compiled function is called"
         refuse(f"{what} the extent {self}, {known}", None, hint)

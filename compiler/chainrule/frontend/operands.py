@@ -330,6 +330,13 @@ def broadcast_shape(shapes: Sequence[Shape], nodes: Sequence[Operand] = ()) -> S
     return tuple(result)
 
 
+def _alike(a: Extent, b: Extent) -> str:
+    """Say how two extents that differ here are told to be one."""
+    if any("//" in str(e) for e in (a, b)):
+        return "a named extent may be told to be a multiple: dims={'x': ('2*n',)} has n pairs"
+    return "name both extents alike in dims= if they are equal at every call"
+
+
 def _mismatch(
     axis: int, a: Extent, b: Extent, shapes: Sequence[Shape], operands: Sequence[Operand]
 ) -> str:
@@ -342,7 +349,7 @@ def _mismatch(
         f"operands do not broadcast: axis {axis} is {show_extent(a)} vs {show_extent(b)}",
         *facts,
         f"at  {user_line()}",
-        hint="name both extents alike in dims= if they are equal at every call"
+        hint=_alike(a, b)
         if named
         else "extents must be equal, or 1; insert an axis with expand_dims",
     )

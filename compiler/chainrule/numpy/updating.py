@@ -92,8 +92,7 @@ def _where_held(x: Array, mask: Array, how: str, value: Any) -> Array:
                 hint="for a value of each element's own, cnp.where(mask, value, x)",
             )
         )  # fmt: skip
-    changes = {**_CHANGES, "add": operator.add, "set": lambda _old, new: new}
-    changed = changes[how](x, value)
+    changed = value if how == "set" else _CHANGES.get(how, operator.add)(x, value)
     new = broadcast_to_shape(stored(as_operand(changed), node.graph, node.dtype), node.shape)
     held = node.graph.broadcast(mask.node, node.shape, tuple(range(rank)))
     return Array(node.graph.select(held, new, node))

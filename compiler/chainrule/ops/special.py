@@ -86,7 +86,9 @@ gelu: Final[Op] = _function(
 
 def _gelu_tanh_slope(y: Node, x: Node) -> Node:
     # Where it is constant, infinite factors are kept from what is 0.
-    bounded = x.graph.call("clip", x, x.graph.full_like(x, -30.0), x.graph.full_like(x, 30.0))
+    # Not by clip, whose slope at NaN is 0.
+    bounded = _where(x > 30, x.graph.full_like(x, 30), x)
+    bounded = _where(x < -30, x.graph.full_like(x, -30), bounded)
     weight = gelu_tanh_weight(bounded)
     rest = weight * gelu_tanh_weight(-bounded) * gelu_argument_slope(bounded)
     return weight + bounded * rest
