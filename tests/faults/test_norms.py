@@ -205,6 +205,17 @@ def test_roots_of_powers(name: str) -> None:
             np.testing.assert_allclose(value, function(np.float64(x)), rtol=1e-14)
 
 
+@pytest.mark.parametrize("numerics", ["fast", "strict"])
+def test_the_root_of_a_form_of_nothing_has_no_slope(numerics: str) -> None:
+    def f(x: Any, a: Any) -> Any:
+        return cr.jvp(lambda x: cnp.sqrt(x @ a @ x), (x,), (x,))[1]
+
+    fn = cr.jit(f, dims={"x": ("n",), "a": ("n", "n")}, numerics=numerics)
+    for n in (0, 1, 2):
+        assert fn(np.zeros(n), np.eye(n)) == 0
+        np.testing.assert_allclose(fn(np.ones(n), np.eye(n)), np.sqrt(n))
+
+
 def test_roots_of_odd_powers() -> None:
     def third(x: Any) -> Any:
         return (x**3) ** (1 / 3)

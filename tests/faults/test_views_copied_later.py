@@ -32,19 +32,36 @@ def _users(v: Any, chosen: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
+def _grown(v: Any) -> Any:
+    while v[0, 0] < 9:
+        v = v + 1.5
+    return v
+
+
+EXPECTED: Final[dict[str, Callable[[Any], Any]]] = {
+    "cond": lambda v: v * 2,
+    "while_loop": _grown,
+    "scan": lambda v: v * 0.125 + 1.75,
+    "callback": lambda v: v * 2,
+    "result": lambda v: v,
+}
+
+
 @pytest.mark.share(2)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("user", _users(None, None))
 @pytest.mark.parametrize("view", VIEWS)
 def test_products_of_views(view: str, user: str, mode: str) -> None:
-    x = np.random.default_rng(3).uniform(0.5, 1.5, (3, 3))
-
     def run(x: Any) -> tuple[Any, Any, Any]:
         v = VIEWS[view](cnp, x)
         return v @ v, _users(v, cnp.sum(x) > 0)[user](), x @ v
 
-    dims = {"x": ("n", "n")} if mode == "strict" else None
-    first, _, last = cr.jit(run, dims=dims, numerics=mode)(x)
-    v = VIEWS[view](np, x)
-    np.testing.assert_allclose(first, v @ v, rtol=1e-13)
-    np.testing.assert_allclose(last, x @ v, rtol=1e-13)
+    # Named in one mode; elsewhere a compilation for each size.
+    fn = cr.jit(run, dims={"x": ("n", "n")} if mode == "strict" else None, numerics=mode)
+    for n in (3, 2, 7):
+        x = np.random.default_rng(n).uniform(0.5, 1.5, (n, n))
+        first, used, last = fn(x)
+        v = VIEWS[view](np, x)
+        np.testing.assert_allclose(first, v @ v, rtol=1e-13)
+        np.testing.assert_allclose(used, EXPECTED[user](v), rtol=1e-13)
+        np.testing.assert_allclose(last, x @ v, rtol=1e-13)

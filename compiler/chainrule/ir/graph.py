@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -169,6 +169,8 @@ class Graph:
         "what named dims are in the call that is traced for, where there is one"
         self.imported: Final[dict[Node, Node]] = {}
         "nodes of other graphs, and what they became here"
+        self.needed: Final[dict[tuple[Node, int], Sequence[int]]] = {}
+        "which arguments of a loop or branch one of its items depends on, once it has been asked"
         self.data: Final[dict[tuple[Any, ...], Array]] = {}
         self.bodies: Final[list[tuple[int, int]]] = []
         "ranges of numbers of the nodes made while bodies were traced; none within another"

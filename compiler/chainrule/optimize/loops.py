@@ -182,7 +182,11 @@ def read_by(outputs: Iterable[Node]) -> set[Node]:
         found.add(n)
         if n.op.kind is Kind.ITEM:
             bundle = n.args[0]
-            waiting += [bundle.args[i] for i in _needed(bundle, n.attrs[0])]
+            known = bundle.graph.needed
+            needed = known.get((bundle, n.attrs[0]))
+            if needed is None:
+                needed = known[bundle, n.attrs[0]] = _needed(bundle, n.attrs[0])
+            waiting += [bundle.args[i] for i in needed]
         else:
             waiting.extend(n.args)
     return found

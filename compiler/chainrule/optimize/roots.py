@@ -373,7 +373,8 @@ def _root_of_form(node: Node) -> Node | None:
         if list(batch) != sorted(batch):
             return None
         largest = graph.call("max", graph.call("abs", x), axes=tuple(sorted(summed)))
-        here = largest.equals(0)
+        # The largest of nothing is -inf.
+        here = largest <= 0
         zero = here if zero is None else zero & here
     assert zero is not None, "a contraction has operands"
     zero = graph.call("reshape", zero, shape=node.shape)
