@@ -116,7 +116,7 @@ hint: the extreme of an empty axis is not defined"""),
     (in_trace(lambda x: x[x > 0], X), UnsupportedError, """\
 a mask as an index makes an array whose shape depends on values
   mask  bool[3, 4]
-hint: keep the shape with cnp.where(mask, x, 0), then reduce"""),
+hint: keep the shape with cnp.where(mask, x, 0), then reduce; x.at[mask].set(0) changes elements"""),
     (in_trace(lambda x, n: x[:n], X, 2), UnsupportedError, """\
 a slice bound that is a traced value makes an unknown shape
   bound  i64[]  n

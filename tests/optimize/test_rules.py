@@ -13,7 +13,7 @@ import pytest
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
-from chainrule.ir.types import BOOL, F32, F64, I32, U8, Array, DType, Type
+from chainrule.ir.types import BOOL, F32, F64, I32, I64, U8, Array, DType, Type
 from chainrule.ops import OPS
 from chainrule.optimize.passes import RULES as BOTH
 from chainrule.optimize.rewrite import build, match
@@ -71,6 +71,11 @@ def bindings(
         else:
             inputs[name] = graph.input(name, Type(BOOL if pattern.boolean else dtype, own))
             options = [inputs[name]]
+            if pattern.boolean and len(shape) == 2 and name not in small:
+                # One element of each row, as the directions of a Jacobian.
+                counters = [graph.call("iota", length=n, dtype=I64) for n in shape]
+                rows, columns = (graph.broadcast(c, shape, (i,)) for i, c in enumerate(counters))
+                options.append(rows.equals(columns))
             if name in small and dtype.is_float:
                 options.append(graph.call("max", inputs.get("x", inputs[name]), axes=(1,))
                                if "x" in inputs and name != "x" else inputs[name])  # fmt: skip
