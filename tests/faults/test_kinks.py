@@ -157,3 +157,76 @@ def test_the_logistic_loss_has_its_hessian_at_zero_scores(form: int, numerics: s
     np.testing.assert_allclose(
         cr.jit(loss, numerics=numerics)(w), np.sum(np.logaddexp(0, z) - z * y), 1e-13, 1e-14
     )
+
+
+W = np.array([1.0, 2.0, 3.0])
+FORM = np.diag(W) + 0.1
+LENGTHS: dict[str, Function] = {
+    "keepdims": lambda v: cnp.sum(cnp.sqrt(cnp.sum(v**2, keepdims=True))),
+    "root of a mean": lambda v: cnp.sum(cnp.sqrt(cnp.mean(v**2, axis=-1, keepdims=True))),
+    "an axis more": lambda v: cnp.sqrt((v @ v)[None])[0],
+    "four squares": lambda v: cnp.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2 + v[0] ** 2),
+    "sums of sums": lambda v: cnp.sqrt(cnp.sum(v * v) + cnp.sum((2 * v) ** 2)),
+    "a product and a sum": lambda v: cnp.sqrt(v @ v + cnp.sum(v * v)),
+    "twice a form": lambda v: cnp.sqrt(2 * (v @ FORM @ v)),
+    "a form over a number": lambda v: cnp.sqrt((v @ FORM @ v) / 3),
+    "two forms": lambda v: cnp.sqrt(v @ FORM @ v + v @ v),
+    "weights first": lambda v: cnp.sqrt(cnp.sum(W * v * v)),
+    "weights and squares": lambda v: cnp.sqrt(cnp.sum(W * v**2)),
+    "weights by a product": lambda v: cnp.sqrt(W @ (v * v)),
+    "an average": lambda v: cnp.sqrt(cnp.average(v**2, weights=W)),
+    "scaled squares": lambda v: cnp.sum(cnp.sqrt(v**2 * W)),
+    "Mahalanobis": lambda v: cnp.sqrt(cnp.sum(v**2 / W**2)),
+    "half an angle": lambda v: cnp.sum(cnp.sqrt(2 * (1 - cnp.cos(v)))),
+    "half an angle, expanded": lambda v: cnp.sum(cnp.sqrt(2 - 2 * cnp.cos(v))),
+    "half an angle, over 2": lambda v: cnp.sum(cnp.sqrt((1 - cnp.cos(v)) / 2)),
+    "a power of half an angle": lambda v: cnp.sum((2 * (1 - cnp.cos(v))) ** 0.75),
+    "a power of a form": lambda v: (2 * (v @ FORM @ v)) ** 0.75,
+    "a power of two forms": lambda v: (v @ FORM @ v + v @ v) ** 0.75,
+    "a logarithm": lambda v: cnp.sum(cnp.log1p(v**2) ** 0.75),
+    "powers of two degrees": lambda v: cnp.sum((v**2 + v**4) ** 0.75),
+    "a trace": lambda v: cnp.sqrt(cnp.trace(cnp.outer(v, v))),
+    "a trace of a product": lambda v: _frobenius(cnp.stack([v, 2 * v])),
+    "a quotient": lambda v: cnp.sum(cnp.sqrt(v**2 / (1 + v**2))),
+    "a flat power": lambda v: (v @ v) ** 1.25,
+    "a flat power of a form": lambda v: (v @ FORM @ v) ** 1.1,
+}
+
+
+def _frobenius(m: Any) -> Any:
+    return cnp.sqrt(cnp.trace(m @ m.T))
+
+
+@pytest.mark.share(2)
+@numerics
+@pytest.mark.parametrize("name", LENGTHS)
+def test_lengths_have_slope_0_at_0_however_they_are_written(name: str, numerics: str) -> None:
+    f, zero = LENGTHS[name], np.zeros(3)
+    gradient = cr.jit(cr.grad(f), numerics=numerics)
+    np.testing.assert_array_equal(gradient(zero), zero)
+    assert cr.jit(lambda v: cr.jvp(f, (v,), (W,))[1], numerics=numerics)(zero) == 0
+    rows = np.array([[0.3, -0.7, 1.1], [0, 0, 0]])
+    h = 1e-6 * np.eye(3)
+    slope = [(f(rows[0] + e) - f(rows[0] - e)) / 2e-6 for e in h]
+    np.testing.assert_allclose(gradient(rows[0]), slope, rtol=1e-7)
+    np.testing.assert_allclose(cr.vmap(cr.grad(f))(rows), [slope, zero], rtol=1e-7)
+    if "flat" in name:
+        hessian = cr.jit(cr.hessian(f), numerics=numerics)
+        np.testing.assert_array_equal(hessian(zero), np.zeros((3, 3)))
+
+
+@numerics
+def test_what_is_nan_at_0_stays_nan(numerics: str) -> None:
+    for f in (lambda x: cnp.sqrt(x**2 * cnp.log(x)), lambda x: cnp.sqrt(x**2 / x)):
+        value, slope = cr.jit(cr.value_and_grad(f), numerics=numerics)(0.0)
+        assert np.isnan(value)
+        assert np.isnan(slope)
+
+
+@numerics
+def test_roots_of_what_does_not_vanish_flatly_are_steep(numerics: str) -> None:
+    for f in (lambda x: cnp.sqrt(2 * x), lambda x: cnp.sqrt(cnp.sin(x)), lambda x: x**0.3):
+        assert cr.jit(cr.grad(f), numerics=numerics)(0.0) == np.inf
+    named = cr.jit(cr.grad(lambda v: cnp.sqrt(cnp.sum(W[0] * v * v))), dims={"v": ("n",)})
+    for n in (0, 1, 3):
+        np.testing.assert_array_equal(named(np.zeros(n)), np.zeros(n))

@@ -167,6 +167,14 @@ POINTS: Final[dict[tuple[str, str], list[Point]]] = {
     ("`sqrt(x @ A @ x)`", "0"): [
         Point(f, (np.zeros(3),), (np.zeros(3),)) for f in FORMS
     ],
+    ("roots and powers below 1 of sums of squares, weighted squares, forms, `1 - cos(x)`", "0"): [
+        Point(f, (np.zeros(3),), (np.zeros(3),))
+        for f in (
+            lambda x: cnp.sqrt(cnp.arange(1.0, 4.0) @ (x * x)),
+            lambda x: (x @ WEIGHTS @ x + cnp.sum(x**2)) ** 0.75,
+            lambda x: cnp.sum(cnp.sqrt(2 - 2 * cnp.cos(x))),
+        )
+    ],
     ("`norm(x, p)`, any p", "0"): [
         Point(lambda x, p=p: linalg.norm(x, p), (np.zeros(2),), (np.zeros(2),))
         for p in (1, 3, 1.5, 0.5, -1, INF, -INF)

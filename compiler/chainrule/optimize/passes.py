@@ -11,13 +11,14 @@ from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
 from chainrule.optimize.bodies import everywhere, in_bodies
 from chainrule.optimize.chains import order_chains
 from chainrule.optimize.contractions import CONTRACTIONS
+from chainrule.optimize.cusps import flat_cusps
 from chainrule.optimize.expand import rewired
 from chainrule.optimize.fold import FOLDING, UNROUNDED
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter, Step
-from chainrule.optimize.roots import POWERS, SQUARES, flat_cusps
+from chainrule.optimize.roots import POWERS, SQUARES
 from chainrule.optimize.rule import Keeps, Rule
 from chainrule.optimize.stable import ROOTS, STABLE
 from chainrule.optimize.stencils import STENCILS

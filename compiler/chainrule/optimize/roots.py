@@ -13,11 +13,10 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from chainrule.ir.graph import Node, constant_value
-from chainrule.ir.walk import rebuild
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
-__all__ = ["POWERS", "SQUARES", "flat_cusps"]
+__all__ = ["POWERS", "SQUARES"]
 
 MOST: Final = 16
 "Factors of a product that are looked at together."
@@ -222,77 +221,11 @@ def _odd_power(base: Node, exponent: float) -> Node:
     return base.graph.call("sign", base) * _to_the(base.graph.call("abs", base), exponent)
 
 
-def flat_cusps(outputs: Sequence[Node]) -> list[Node]:
-    """Take roots of lengths as constants where these are 0: the slopes of the sides cancel there.
-
-    Run it when powers have been merged: sign(x) times such a root has an infinite slope.
-    """
-
-    def change(node: Node, args: tuple[Node, ...]) -> Node | None:
-        if node.op.name not in ("sqrt", "cbrt", "pow") or args[0].op.name not in LENGTHS:
-            return None
-        base, exponent, graph = args[0], _exponent_of(node), node.graph
-        if exponent is None or exponent >= 1:
-            return None
-        zero = base.equals(0)
-        kept = graph.select(zero, graph.full_like(base, 1), base)
-        return graph.select(zero, 0.0, graph.apply(node.op, (kept, *args[1:]), node.attrs))
-
-    return rebuild(outputs, outputs[0].graph, change)[0] if outputs else []
-
-
-LENGTHS: Final = frozenset({"abs", "hypot", "norm"})
-"Ops whose roots have a cusp where they are 0."
-
 POWERS: Final = (
     Step(("mul", "pow"), _one_power, Keeps.REALS),
     Step(("sqrt", "cbrt", "pow"), _root_of_power, Keeps.REALS),
 )
 "Steps that make one power of powers of one base."
-
-
-def _power_of_form(node: Node) -> Node | None:
-    """Write a power between a half and 1 of what is 0 with its slope by the root of that.
-
-    The root is a norm, whose slope is bounded, and the power of it more than 1.
-    """
-    exponent = constant_value(node.args[1])
-    if exponent is None or not 0.5 < exponent < 1 or not _is_form(node.args[0]):
-        return None
-    root = node.graph.call("sqrt", node.args[0])
-    return _to_the(root, 2 * float(exponent))
-
-
-def _is_form(node: Node) -> bool:
-    """Tell whether the root of a node is one that the other rules know."""
-    node = _unscaled(node)
-    match node.op.name:
-        case "sum":
-            return _is_square(node.args[0])
-        case "add":
-            terms = [_unscaled(a) for a in node.args]
-            return all(_is_square(a) or _is_form(a) for a in terms)
-        case "sub":
-            return constant_value(node.args[0]) == 1 and node.args[1].op.name == "cos"
-        case "contract":
-            a, b = node.args
-            return _leads(a, b) or _leads(b, a)
-    return False
-
-
-def _unscaled(node: Node) -> Node:
-    """Look through reshapes and factors that are no squares."""
-    while node.op.name in ("reshape", "mul", "div") and not _is_square(node):
-        first = node.op.name == "mul" and constant_value(node.args[0]) is not None
-        node = node.args[1] if first else node.args[0]
-    return node
-
-
-def _is_square(node: Node) -> bool:
-    if node.op.name == "mul":
-        return node.args[0] is node.args[1]
-    exponent = constant_value(node.args[1]) if node.op.name == "pow" else None
-    return exponent == 2
 
 
 def _norm_of_contraction(node: Node) -> Node | None:
@@ -357,51 +290,5 @@ def _sums_in_order(node: Node) -> bool:
     return found[0] == found[1]
 
 
-def _root_of_form(node: Node) -> Node | None:
-    """Take the root of x·Ax as 0 where x and Ax are: its derivative there is 0 times infinity."""
-    inner = node.args[0]
-    while inner.op.name == "reshape" and inner.type.rank == 0:
-        inner = inner.args[0]
-    if inner.op.name != "contract":
-        return None
-    graph, (a, b) = node.graph, inner.args
-    if inner.type.rank != len(inner.attributes["batch"][0]) or not (_leads(a, b) or _leads(b, a)):
-        return None
-    zero = None
-    for x, batch, summed in zip(inner.args, *(inner.attributes[n] for n in ("batch", "summed")),
-                                strict=True):  # fmt: skip
-        if list(batch) != sorted(batch):
-            return None
-        largest = graph.call("max", graph.call("abs", x), axes=tuple(sorted(summed)))
-        # The largest of nothing is -inf.
-        here = largest <= 0
-        zero = here if zero is None else zero & here
-    assert zero is not None, "a contraction has operands"
-    zero = graph.call("reshape", zero, shape=node.shape)
-    return graph.select(zero, 0.0, graph.call("sqrt", graph.select(zero, 1.0, node.args[0])))
-
-
-LINEAR: Final = frozenset({"contract", "reshape", "transpose", "neg", "mul", "broadcast"})
-"Ops that are linear in each of their operands."
-DEEP: Final = 8
-"Nodes that may stand between a vector and its image."
-
-
-def _leads(x: Node, image: Node) -> bool:
-    """Tell whether `image` is A x, of whatever A is made."""
-    x, stack, left = _bare(x), [image], DEEP
-    while stack and left:
-        y, left = stack.pop(), left - 1
-        if _bare(y) is x:
-            return True
-        if y.op.name in LINEAR:
-            stack += y.args
-    return False
-
-
-SQUARES: Final = (
-    Step(("pow",), _power_of_form, Keeps.REALS),
-    Step(("sqrt",), _norm_of_contraction, Keeps.REALS),
-    Step(("sqrt",), _root_of_form, Keeps.REALS),
-)
+SQUARES: Final = (Step(("sqrt",), _norm_of_contraction, Keeps.REALS),)
 "Steps that bring sums of squares into the form that the stable forms' rules know."
