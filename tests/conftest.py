@@ -19,8 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark cases of the tests that are marked `share`, all but one in so many.
 
-    `share(n)`: of the others one in n is broad, or m in n by `share(n, broad=m)`; the rest are
-    exhaustive.
+    `share(n)`: of the others every second n-th is broad, or m in n by `share(n, broad=m)`; the
+    rest are exhaustive.
     """
     cases: dict[object, list[pytest.Item]] = {}
     for item in items:
@@ -30,9 +30,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         mark = same[0].get_closest_marker("share")
         assert mark is not None, "that is what was looked for"
         for i, item in enumerate(sorted(same, key=lambda one: one.nodeid)):
-            at, most = i % mark.args[0], mark.kwargs.get("broad", 1)
-            if at:
-                item.add_marker(pytest.mark.broad if at <= most else pytest.mark.exhaustive)
+            n, most = mark.args[0], mark.kwargs.get("broad")
+            broad = i % n <= most if most is not None else i % (2 * n) == 1
+            if i % n:
+                item.add_marker(pytest.mark.broad if broad else pytest.mark.exhaustive)
 
 
 @pytest.fixture
