@@ -195,11 +195,10 @@ def _root_of_power(node: Node) -> Node | None:
     # Rounded once, so that (x**3)**(1/3) is x.
     exponent = float(given) / 3 if node.op.name == "cbrt" else float(given) * root
     exponent = node.dtype.rounded(exponent)
-    positive, even = any(f.root for f in powers), given % 2 == 0
-    # A power of |x| below 1 has a cusp at 0, and slope 0 there; one of x has an infinite slope.
-    if given <= 1 or (exponent < 1 and (positive or not even)):
+    if given <= 1 or exponent < 1:
         return None
     (base,) = bases
+    positive, even = any(f.root for f in powers), given % 2 == 0
     if node.op.name == "cbrt" and not even and not positive:
         power = base if exponent == 1 else _odd_power(base, exponent)
     else:
