@@ -209,7 +209,7 @@ def test_lengths_have_slope_0_at_0_however_they_are_written(name: str, numerics:
     h = 1e-6 * np.eye(3)
     slope = [(f(rows[0] + e) - f(rows[0] - e)) / 2e-6 for e in h]
     np.testing.assert_allclose(gradient(rows[0]), slope, rtol=1e-7)
-    np.testing.assert_allclose(cr.vmap(cr.grad(f))(rows), [slope, zero], rtol=1e-7)
+    np.testing.assert_allclose(cr.vmap(cr.grad(f))(rows), np.array([slope, zero]), rtol=1e-7)
     if "flat" in name:
         hessian = cr.jit(cr.hessian(f), numerics=numerics)
         np.testing.assert_array_equal(hessian(zero), np.zeros((3, 3)))

@@ -8,6 +8,7 @@ prove is guarded when the compiled function is entered.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from chainrule.ir.dims import (
@@ -37,10 +38,15 @@ def never_negative(extent: Extent, facts: Sequence[Extent] = ()) -> bool:
     Exponential in the number of `min`, `max`, `//` and `%` up to a small depth; of plain
     polynomials without facts it is one look at the signs.
     """
+    # Users hold extents of a class that has no hash.
+    return _certain(*(Dim(e.terms) if isinstance(e, Dim) else e for e in (extent, *facts)))
+
+
+@lru_cache(1 << 14)
+def _certain(extent: Extent, *facts: Extent) -> bool:
     if isinstance(extent, int):
         return extent >= 0
-    given = tuple(facts)
-    return not _refuted(extent, given) and _proved(extent, given, _DEPTH)
+    return not _refuted(extent, facts) and _proved(extent, facts, _DEPTH)
 
 
 def _refuted(extent: Dim, facts: Sequence[Extent]) -> bool:

@@ -12,6 +12,7 @@ variables among the names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
@@ -88,7 +89,9 @@ class Dim:
         total: dict[Monomial, int] = {}
         for m, c in self.terms:
             for n, d in _terms(other):
-                key = tuple(sorted(m + n, key=str))
+                key = m + n
+                if m and n:
+                    key = tuple(sorted(key, key=_text))
                 total[key] = total.get(key, 0) + c * d
         return _normal(total)
 
@@ -153,7 +156,15 @@ def _normal(terms: Mapping[Monomial, int]) -> Extent:
         return 0
     if len(left) == 1 and () in left:
         return left[()]
-    return Dim(tuple(sorted(left.items(), key=lambda t: (len(t[0]), str(t[0])))))
+    if len(left) == 1:
+        return Dim(tuple(left.items()))
+    return Dim(tuple(sorted(left.items(), key=lambda t: (len(t[0]), _text(t[0])))))
+
+
+@lru_cache(1 << 14)
+def _text(part: Factor | Monomial) -> str:
+    """Return what factors and monomials are ordered by: sums are normalised all the time."""
+    return str(part)
 
 
 def _floordiv(a: Extent, b: Extent) -> Extent:
@@ -333,10 +344,13 @@ _SIGNS: Final = {"floordiv": "//", "mod": "%"}
 
 def show_extent(extent: Extent) -> str:
     """Print an extent as Python would read it."""
-    if isinstance(extent, int):
-        return str(extent)
+    return str(extent) if isinstance(extent, int) else _show(extent.terms)
+
+
+@lru_cache(1 << 14)
+def _show(terms: tuple[tuple[Monomial, int], ...]) -> str:
     parts: list[str] = []
-    for monomial, coefficient in sorted(extent.terms, key=lambda t: (-len(t[0]), str(t[0]))):
+    for monomial, coefficient in sorted(terms, key=lambda t: (-len(t[0]), _text(t[0]))):
         alone = coefficient == 1 and len(monomial) == 1
         factors = [f if isinstance(f, str) else _show_atom(f, alone) for f in monomial]
         number = abs(coefficient)
