@@ -191,10 +191,13 @@ CYCLES = """
 ON_LINUX = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads /proc")  # noqa: PTH110
 
 
-@pytest.mark.broad
 @ON_LINUX
 @pytest.mark.parametrize(
-    ("count", "most"), [(100, 8192), pytest.param(20_000, 64, marks=pytest.mark.exhaustive)]
+    ("count", "most"),
+    [
+        pytest.param(100, 8192, marks=pytest.mark.broad),
+        pytest.param(20_000, 64, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_memory_is_flat_over_cycles_of_compiling_and_freeing(count: int, most: int) -> None:
     done = run(CYCLES, count, seconds=7200.0)

@@ -209,7 +209,7 @@ log1mexp: Final[Op] = unary(
     ), notation=Notation("log1mexp({0})", r"\operatorname{{log1mexp}}({0})"),
 )  # fmt: skip
 sigmoid: Final[Op] = _function(
-    "sigmoid", oracle.sigmoid, lambda y, x: sigmoid_slope(x), (2.0, 2.0), sympy="1/(1 + exp(-x))",
+    "sigmoid", oracle.sigmoid, lambda y, x: sigmoid_slope(x), (2.5, 2.5), sympy="1/(1 + exp(-x))",
     domain=REALS, latex=r"\sigma",
 )  # fmt: skip
 softplus: Final[Op] = _function(
