@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+# What a shell runs in the background ignores interrupts, and so would its children.
+START = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,7 +22,8 @@ def environment() -> dict[str, str]:
 def run(program: str, *args: object, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
     """Run a program's text to its end; one that does not end in time fails the test."""
     return subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", textwrap.dedent(program),
+        [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c",
+         START + textwrap.dedent(program),
          *map(str, args)],
         env=environment(), capture_output=True, text=True, timeout=seconds, check=False,
     )  # fmt: skip
