@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from chainrule.ir.graph import Node, constant_value
 from chainrule.optimize.rewrite import Step
@@ -29,7 +29,7 @@ class _Factor(NamedTuple):
     base: Node
     exponent: Fraction
     times: int
-    root: str
+    root: Literal["", "root", "odd root"]
 
 
 def _factors(product: Node) -> list[_Factor]:
@@ -51,8 +51,10 @@ def _factors(product: Node) -> list[_Factor]:
                 power = one * Fraction(float(exponent))
                 found.append(_Factor(y, y.args[0], power, times, "root"))
         elif name in ("sqrt", "cbrt"):
-            root = ("root", 2) if name == "sqrt" else ("odd root", 3)
-            found.append(_Factor(y, y.args[0], one / root[1], times, root[0]))
+            found.append(
+                _Factor(y, y.args[0], one / 2, times, "root") if name == "sqrt"
+                else _Factor(y, y.args[0], one / 3, times, "odd root")
+            )  # fmt: skip
         else:
             found.append(_Factor(y, y, one, times, ""))
     return found
