@@ -155,3 +155,9 @@ def test_more_programs(block: int) -> None:
 def test_many_programs(block: int) -> None:
     seeds = range(10_000 + 100 * block, 10_100 + 100 * block)
     assert not (found := _failing([f"{s}+{'*' * (s % 2)}" for s in seeds])), found
+
+
+@pytest.mark.parametrize("seed", [305_454, 310_252])
+def test_extents_that_a_loop_counts_are_read_when_it_has_run(seed: int) -> None:
+    # Copies along an axis that a loop stacks, made before the loop by number.
+    compare(seed, compiled=False, batched=False)

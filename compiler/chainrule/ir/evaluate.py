@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.errors import OutOfRangeError
 from chainrule.ir.binding import bind
 from chainrule.ir.body import Body
-from chainrule.ir.dims import Dim, evaluate_extent
+from chainrule.ir.dims import Dim, evaluate_extent, names_of
 from chainrule.ir.graph import Node
 from chainrule.ir.halves import widened
 from chainrule.ir.op import Kind
@@ -71,7 +71,7 @@ class _Frame:
         values: dict[Node, Any] = {}
         for node, array in zip(inputs, arrays, strict=True):
             values[node] = np.asarray(array, dtype=node.dtype.numpy)
-        for node in nodes:
+        for node in self._in_turn(nodes):
             if node.op.name == "input":
                 continue
             values[node] = self._value(node, [values[a] for a in node.args])
@@ -82,6 +82,35 @@ class _Frame:
                 if not left[argument]:
                     del values[argument]
         return [values[node] for node in outputs]
+
+    def _in_turn(self, nodes: Sequence[Node]) -> Iterator[Node]:
+        """Yield nodes, those of an extent that a loop counts once the loop has run.
+
+        They need not depend on it otherwise: copies along an axis that it stacks, say.
+        """
+        waiting: list[Node] = []
+        late: set[Node] = set()
+        for node in nodes:
+            if not late.isdisjoint(node.args) or not self._are_known(node):
+                late.add(node)
+                waiting.append(node)
+                continue
+            yield node
+            if node.op.kind is Kind.CONTROL and waiting:
+                again, waiting, late = waiting, [], set()
+                for one in again:
+                    if not late.isdisjoint(one.args) or not self._are_known(one):
+                        late.add(one)
+                        waiting.append(one)
+                    else:
+                        yield one
+        yield from waiting
+
+    def _are_known(self, node: Node) -> bool:
+        if node.op.kind is Kind.CONTROL:
+            return True
+        extents = [e for v in node.attrs for e in (v if isinstance(v, tuple) else (v,))]
+        return all(names_of(e) <= self.dims.keys() for e in extents if isinstance(e, Dim))
 
     def _value(self, node: Node, args: Sequence[Any]) -> Any:
         if node.op.kind is Kind.CONTROL:
