@@ -52,3 +52,15 @@ def test_matrices(name: str, named: bool, numerics: str) -> None:
     for shape in ((3, 0), (0, 3), (0, 0), (1, 1), (2, 3)):
         x = np.arange(1.0, np.prod(shape) + 1).reshape(shape)
         same(MATRICES[name], x, {"x": ("n", "m")} if named else None, numerics)
+
+
+def test_a_factor_of_any_length() -> None:
+    def f(x: Any, y: Any) -> Any:
+        factor = y
+        for _ in range(3_000):
+            factor = factor * cnp.cos(y)
+        return cnp.sum(x / factor)
+
+    fn = cr.jit(f, dims={"x": ("n",)})
+    for n in (0, 2):
+        assert fn(np.ones(n), 1e-9) == np.sum(np.ones(n) / 1e-9)

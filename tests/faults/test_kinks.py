@@ -53,7 +53,10 @@ def test_no_slope_where_another_argument_is_the_extreme(name: str, numerics: str
 
 def test_hessian_of_a_hinge_away_from_its_kinks() -> None:
     rows = np.array([[1.0, 2.0], [3.0, 0.0], [-1.0, -1.0]])
-    loss = lambda w: cnp.sum(cnp.maximum(1 - rows @ w, 0.0) ** 1.5)  # noqa: E731
+
+    def loss(w: Any) -> Any:
+        return cnp.sum(cnp.maximum(1 - rows @ w, 0.0) ** 1.5)
+
     expected = 0.75 / np.sqrt(3) * np.ones((2, 2))
     np.testing.assert_allclose(cr.hessian(loss)(np.ones(2)), expected)
 
@@ -91,7 +94,9 @@ def test_the_sides_of_a_cusp_cancel(name: str, numerics: str) -> None:
 
 @numerics
 def test_what_is_no_cusp_keeps_its_infinite_slope(numerics: str) -> None:
-    signed = lambda x: cnp.sign(x) * cnp.sqrt(abs(x))  # noqa: E731
+    def signed(x: Any) -> Any:
+        return cnp.sign(x) * cnp.sqrt(abs(x))
+
     for f in (signed, cnp.sqrt, cnp.cbrt, lambda x: x**0.75):
         for slope in slopes(f, numerics):
             assert slope(0.0) == np.inf
@@ -148,7 +153,10 @@ def test_the_logistic_loss_has_its_hessian_at_zero_scores(form: int, numerics: s
     rng = np.random.default_rng(0)
     x = rng.normal(size=(20, 3))
     y = (x[:, 0] > 0).astype(float)
-    loss = lambda w: cnp.sum(logistic(form)(x @ w, y))  # noqa: E731
+
+    def loss(w: Any) -> Any:
+        return cnp.sum(logistic(form)(x @ w, y))
+
     np.testing.assert_allclose(
         cr.jit(cr.hessian(loss), numerics=numerics)(np.zeros(3)), x.T @ x / 4, rtol=1e-12
     )

@@ -71,3 +71,13 @@ def test_negative_numbers_have_no_broken_power(name: str, dtype: Any, numerics: 
     value, slope = cr.jit(cr.value_and_grad(BROKEN[name]), numerics=numerics)(dtype(2))
     expected = 2 ** (2.0 if "2/3)**" in name or name == "(x**3)**(2/3)" else 1.0)
     np.testing.assert_allclose(value, expected, rtol=4e-3 if dtype is np.float16 else 1e-6)
+
+
+def test_roots_of_any_depth_beside_a_merged_power() -> None:
+    def f(x: Any, y: Any) -> Any:
+        for _ in range(3_000):
+            y = cnp.sqrt(y * 1.5)
+        return x**2 * y * cnp.sqrt(x)
+
+    assert cr.grad(f)(0.0, 2.0) == 0.0
+    np.testing.assert_allclose(cr.grad(f)(4.0, 2.0), 2.5 * 8 * 1.5, rtol=1e-12)

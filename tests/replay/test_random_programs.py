@@ -1,4 +1,4 @@
-"""The code and the formulas of random programs and their gradients are those of last time.
+"""Code and optimised expressions of random programs and their gradients are those of last time.
 
 A refactoring changes no hash; what changes code writes the new hashes with --update-golden, and the
 difference shows which programs it changed.

@@ -56,11 +56,10 @@ def split(g: Node) -> tuple[list[Node], Node]:
     """Return the masks that a cotangent is zero outside of, outermost first, and the rest."""
     masks: list[Node] = []
     while True:
-        condition = truth_of(g)
+        condition = _truth_of(g)
         if condition is not None:
-            return [*masks, *(m for m in _parts(condition) if m not in masks)], g.graph.full_like(
-                g, 1
-            )
+            masks += [m for m in _parts(condition) if m not in masks]
+            return masks, g.graph.full_like(g, 1)
         if g.op.name != "select":
             return masks, g
         condition, a, b = g.args
@@ -73,7 +72,7 @@ def split(g: Node) -> tuple[list[Node], Node]:
         masks += [m for m in _parts(mask) if m not in masks]
 
 
-def truth_of(x: Node) -> Node | None:
+def _truth_of(x: Node) -> Node | None:
     """Return the condition that a float is 1 and 0 for, copied along axes or not."""
     core = core_of(x)
     if core.node.op.name != "cast" or core.node.args[0].dtype is not BOOL:

@@ -15,6 +15,7 @@ from chainrule.ir.op import Kind
 
 __all__ = [
     "all_nodes",
+    "base_of",
     "by_need",
     "depends_on",
     "reached",
@@ -35,6 +36,13 @@ def reached(outputs: Iterable[Node]) -> set[Node]:
             found.add(node)
             waiting.extend(node.args)
     return found
+
+
+def base_of(x: Node) -> Node:
+    """Return what a node is a reshaped, copied or transposed view of."""
+    while x.op.name in ("reshape", "broadcast", "transpose"):
+        x = x.args[0]
+    return x
 
 
 def topological(outputs: Iterable[Node]) -> list[Node]:

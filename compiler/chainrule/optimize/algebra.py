@@ -12,6 +12,7 @@ from typing import Final
 
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.types import F32
+from chainrule.ir.walk import base_of
 from chainrule.optimize.ranges import carried_past, light, sum_is_kept
 from chainrule.optimize.rule import Binding, Guard, Keeps, Rule, call, constant, wild
 
@@ -95,18 +96,10 @@ def _thin(bound: Binding) -> bool:
 
 def _directions(bound: Binding) -> bool:
     """Tell whether p picks one element each, as the directions of a Jacobian do."""
-    condition: Node = bound["p"]
-    while condition.op.name in ("reshape", "broadcast", "transpose"):
-        condition = condition.args[0]
+    condition = base_of(bound["p"])
     if condition.op.name != "equal":
         return False
-    return all(_bare(side).op.name == "iota" for side in condition.args)
-
-
-def _bare(x: Node) -> Node:
-    while x.op.name in ("reshape", "broadcast", "transpose"):
-        x = x.args[0]
-    return x
+    return all(base_of(side).op.name == "iota" for side in condition.args)
 
 
 SIGNS: Final = (

@@ -68,14 +68,21 @@ def _is_finite(factor: Node) -> bool:
 
     A mean over an empty axis is NaN as it is written: its 1/0 needs no guard.
     """
-    number = constant_value(factor)
-    if number is not None:
-        return math.isfinite(number)
-    if factor.op.name in ("broadcast", "reshape", "cast"):
-        return _is_finite(factor.args[0])
-    if factor.op.name in ("mul", "div"):
-        return all(map(_is_finite, factor.args))
-    return factor.op.name == "extent"
+    stack, left = [factor], FEW
+    while stack:
+        x, left = stack.pop(), left - 1
+        number = constant_value(x)
+        if left < 0 or (number is not None and not math.isfinite(number)):
+            return False
+        if number is None and x.op.name in ("broadcast", "reshape", "cast", "mul", "div"):
+            stack += x.args
+        elif number is None and x.op.name != "extent":
+            return False
+    return True
+
+
+FEW: Final = 16
+"Nodes of a factor that are looked at."
 
 
 def peeled(x: Node, names: Names) -> tuple[Node, Names]:

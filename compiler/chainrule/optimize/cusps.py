@@ -15,7 +15,7 @@ from typing import Final
 from chainrule.ir.graph import Node, constant_value
 from chainrule.ir.op import Kind
 from chainrule.ir.types import I64
-from chainrule.ir.walk import rebuild
+from chainrule.ir.walk import base_of, rebuild
 
 __all__ = ["flat_cusps"]
 
@@ -148,17 +148,11 @@ def _everywhere(condition: Node, axes: Sequence[int]) -> Node:
 
 def _leads(x: Node, image: Node) -> bool:
     """Tell whether `image` is A x, of whatever A is made."""
-    x, stack, left = _bare(x), [image], NEAR
+    x, stack, left = base_of(x), [image], NEAR
     while stack and left:
-        y, left = _bare(stack.pop()), left - 1
+        y, left = base_of(stack.pop()), left - 1
         if y is x:
             return True
         if y.op.name in LINEAR:
             stack += y.args
     return False
-
-
-def _bare(x: Node) -> Node:
-    while x.op.name in ("reshape", "broadcast", "transpose"):
-        x = x.args[0]
-    return x

@@ -101,9 +101,16 @@ def _with_base(node: Node, base: Node, other: Node) -> Node:
     """Return a product with another base for its powers; a few nodes deep, see `MOST`."""
     if node is base:
         return other
-    if node.op.name not in ("mul", "pow", "sqrt", "cbrt"):
+    whole = node.op.name == "pow" and float(constant_value(node.args[1]) or 0.5).is_integer()
+    if node.op.name == "mul":
+        args = tuple([_with_base(a, base, other) for a in node.args])
+    elif whole:
+        args = (_with_base(node.args[0], base, other), node.args[1])
+    elif node.op.name in ("pow", "sqrt", "cbrt") and node.args[0] is base:
+        # Under other roots stand other bases, of any depth.
+        args = (other, *node.args[1:])
+    else:
         return node
-    args = tuple([_with_base(a, base, other) for a in node.args])
     return node if args == node.args else node.graph.apply(node.op, args, node.attrs)
 
 
