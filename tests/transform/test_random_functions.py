@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.isolated import failures
 from tests.random_functions import VERBS, Program, random_function
+from tests.rounded import nudged_runs
 
 import chainrule as cr
 import chainrule.numpy as cnp
@@ -18,7 +19,10 @@ LENGTHS: Final = ((2, 3), (0, 2), (1, 1), (3, 0), (5, 4))
 "What n and m are, one call after the other."
 MODES: Final = ("fast", "strict", "reproducible")
 LARGE: Final = 1e6
-STEPS: Final = (1e-4, 1e-6)
+STEPS: Final = (1e-4, 1e-6, 3e-8)
+"Where a function is steep, long steps leave out too much; short ones round."
+AMPLIFIED: Final = 16
+"Where a program is ill-conditioned: times that its results may be off by what rounding does."
 
 
 def _loss(program: Program, *values: Any) -> Any:
@@ -53,12 +57,26 @@ def directions(program: Program, n: int, m: int) -> list[Any]:
     return [random.normal(size=x.shape) for x in program.arguments(n, m)]
 
 
-def agree(got: Any, expected: Any, what: str, loose: float = 1e-8) -> None:
-    for a, b in zip(cr.tree_leaves(got), cr.tree_leaves(expected), strict=True):
+def agree(got: Any, expected: Any, what: str, nudged: Sequence[Any] = ()) -> None:
+    """Compare leaf by leaf. `nudged` are further results, with roundings moved."""
+    for k, (a, b) in enumerate(zip(cr.tree_leaves(got), cr.tree_leaves(expected), strict=True)):
         assert np.shape(a) == np.shape(b), f"{what}: {np.shape(a)} is not {np.shape(b)}"
         scale = float(np.max(np.abs(b), initial=1.0, where=np.isfinite(b)))
+        spread = [
+            np.max(np.abs(cr.tree_leaves(other)[k] - np.asarray(b, float)), initial=0.0)
+            for other in nudged
+        ]
+        loose = 1e-8 * scale + AMPLIFIED * float(np.nan_to_num(max(spread, default=0.0)))
         if scale < LARGE:
-            np.testing.assert_allclose(a, b, loose, loose * scale, err_msg=what)
+            np.testing.assert_allclose(a, b, 1e-8, loose, err_msg=what)
+
+
+def agree_as_conditioned(got: Any, expected: Any, what: str, run: Any, given: Any) -> None:
+    """Compare; results that differ must do so by no more than rounding explains."""
+    try:
+        agree(got, expected, what)
+    except AssertionError:
+        agree(got, expected, what, nudged_runs(run, given))
 
 
 def _difference(run: Any, xs: Sequence[Any], ts: Sequence[Any], step: float) -> float:
@@ -90,18 +108,21 @@ def compare(seed: int, *, compiled: bool = True, batched: bool = True) -> None:
             with np.errstate(all="ignore"):
                 agree(results, program.results(VERBS["plain"], xs), f"NumPy: {what}")
         if jitted is not None:
-            agree(jitted(*xs, *ts), expected, f"{mode}: {what}")
+            given = [*xs, *ts]
+            agree_as_conditioned(jitted(*given), expected, f"{mode}: {what}", traced.run, given)
         pulled = sum(float(np.sum(g * t)) for g, t in zip(gradient, ts, strict=True))
         size = 1 + sum(float(np.sum(np.abs(g * t))) for g, t in zip(gradient, ts, strict=True))
         assert abs(float(slope) - pulled) <= 1e-8 * size, (
             f"forward is {slope}, not {pulled}: {what}"
         )
         if program.smooth and (n, m) == LENGTHS[0]:
-            # Where a function is steep, long steps leave out too much; short ones round.
-            found = [_difference(traced.run, xs, ts, step) for step in STEPS]
-            assert min(abs(d - pulled) for d in found) <= 1e-5 * size, (
-                f"differences are {found}, not {pulled}: {what}"
-            )
+            found: list[float] = []
+            for step in STEPS:
+                found.append(_difference(traced.run, xs, ts, step))
+                if abs(found[-1] - pulled) <= 1e-5 * size:
+                    break
+            else:
+                raise AssertionError(f"differences are {found}, not {pulled}: {what}")
     if batched:
         _compare_batch(program, run, traced.run, compiled=compiled)
 
@@ -116,7 +137,8 @@ def _compare_batch(program: Program, run: Any, one: Any, *, compiled: bool) -> N
         cr.jit(mapped, cache=False)(*stacked) if compiled else trace(mapped, *stacked).run(*stacked)
     )
     for k, row in enumerate(rows):
-        agree(cr.tree_map(lambda y, k=k: y[k], got), one(*row), f"row {k} of vmap: {program}")
+        result = cr.tree_map(lambda y, k=k: y[k], got)
+        agree_as_conditioned(result, one(*row), f"row {k} of vmap: {program}", one, row)
 
 
 def check(name: str) -> None:
@@ -161,3 +183,9 @@ def test_many_programs(block: int) -> None:
 def test_extents_that_a_loop_counts_are_read_when_it_has_run(seed: int) -> None:
     # Copies along an axis that a loop stacks, made before the loop by number.
     compare(seed, compiled=False, batched=False)
+
+
+@pytest.mark.broad
+@pytest.mark.parametrize("seed", [305_412, 310_005])
+def test_inverses_of_nearly_singular_matrices_and_steep_functions(seed: int) -> None:
+    compare(seed, batched=False)
