@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from chainrule.ir.dims import Extent, evaluate_extent, named
+from chainrule.ir.dims import Extent, evaluate_extent, larger, named, smaller
 from chainrule.plan import memory
 from chainrule.plan.memory import Plan, Span, plan_memory
 
@@ -23,6 +23,13 @@ def random_spans(seed: int, count: int, *, named_sizes: bool) -> list[Span]:
         size: Extent = int(random.choice([0, 1, 4, 63, 64, 65, 1000, 4096]))
         if named_sizes and random.uniform() < 0.6:
             choices: list[Extent] = [8 * n, 64 * n, 8 * n * m, 8 * n + 24, 4 * m, 128 * n * m]
+            # Factors of either sign: a sum of terms with positive coefficients can be negative.
+            down, up = n // 2, -n // 2
+            choices += [
+                8 * (n - up), 8 * (n + up), 8 * (down - up + m), 64 * n + 64, 8 * n + 8 * down,
+                8 * smaller(n, m), 8 * larger(n, m), 8 * larger(n - m, 0), 8 * (n % 5),
+                8 * down * n,
+            ]  # fmt: skip
             size = choices[int(random.integers(len(choices)))]
         first = int(random.integers(count))
         length = int(random.integers(count) if random.uniform() < 0.2 else random.integers(4))

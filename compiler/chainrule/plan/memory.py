@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
+from chainrule.ir.bounds import never_negative
 from chainrule.ir.dims import Dim, Extent
 
 __all__ = ["Plan", "Span", "plan_memory"]
@@ -247,6 +248,5 @@ def _degree(extent: Extent) -> int:
 
 
 def _bounds(large: Extent, small: Extent) -> bool:
-    """Tell whether `large >= small` whatever the named dims are (they are at least 0)."""
-    rest = large - small
-    return rest >= 0 if isinstance(rest, int) else all(c >= 0 for _, c in rest.terms)
+    """Tell whether `large >= small` whatever the named dims are."""
+    return never_negative(large - small)
