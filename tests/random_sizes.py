@@ -260,7 +260,7 @@ def divided(rng: random.Random) -> tuple[str, Step]:
 
 
 def banded(rng: random.Random) -> tuple[str, Step]:
-    (text, shift), kind = number(rng), rng.randrange(4)
+    (text, shift), kind = number(rng), rng.randrange(5)
 
     def step(xp: Any, x: Any) -> Any:
         n = x.shape[0]
@@ -272,9 +272,11 @@ def banded(rng: random.Random) -> tuple[str, Step]:
                 return xp.tri(n, k=k) @ x
             case 2:
                 return xp.eye(n, n + 1, k=k).sum(axis=0)[1:] * x
+            case 3:
+                return xp.tri(k, n).sum(axis=0) * x
         return xp.concatenate([x, xp.diagonal(x[:, None] * xp.ones((1, 7)), k)])
 
-    return f"{('diag', 'tri', 'eye', 'diagonal')[kind]} of {text}", step
+    return f"{('diag', 'tri', 'eye', 'rows of tri', 'diagonal')[kind]} of {text}", step
 
 
 def asked(rng: random.Random) -> tuple[str, Step]:

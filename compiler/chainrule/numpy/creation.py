@@ -294,8 +294,9 @@ def identity(n: Any, dtype: Any = float) -> Any:
 def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = float) -> Array:
     """Return ones at and below a diagonal, as `numpy.tri`."""
     graph = graph_of_any([N, M, k])
-    rows = known_extent(N)
-    columns = rows if M is None else known_extent(M)
+    rows = columns = counted(graph, known_extent(N), "tri: the number of rows is negative")
+    if M is not None:
+        columns = counted(graph, known_extent(M), "tri: the number of columns is negative")
     here, there = _band(graph, rows, columns, k)
     return Array(cast(here >= there, dtype_of(dtype)))
 
