@@ -44,7 +44,7 @@ def plain(numerics: str) -> Any:
     return cr.jit(GRADIENT, dims={"x": ("m", "n"), "w": ("n", "o")}, numerics=numerics)
 
 
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 @pytest.mark.parametrize(
     ("name", "numerics"),
     [*((n, "fast") for n in (*OWN, *FOREIGN)), ("i0", "strict"), ("größe", "strict")],

@@ -121,9 +121,11 @@ def test_tries_grow_linearly() -> None:
     assert tries[2] - tries[1] == pytest.approx(2 * (tries[1] - tries[0]), rel=0.05)
 
 
-@pytest.mark.broad
 @pytest.mark.usefixtures("shallow_stack")
-@pytest.mark.parametrize("length", [30_000, pytest.param(100_000, marks=pytest.mark.broad)])
+@pytest.mark.parametrize("length", [
+    pytest.param(30_000, marks=pytest.mark.broad),
+    pytest.param(100_000, marks=pytest.mark.exhaustive),
+])  # fmt: skip
 def test_a_long_chain_needs_no_stack(length: int) -> None:
     x, y = chain(length)
     (y,) = stabilize([y])
