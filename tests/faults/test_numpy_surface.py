@@ -281,3 +281,19 @@ def test_padding_a_named_axis_that_may_be_empty() -> None:
         np.testing.assert_array_equal(fn(x), np.pad(x, ((0, 0), (1, 1)), "reflect"))
     with pytest.raises(ShapeError, match="reflection"):
         fn(np.ones((2, 1)))
+
+
+@pytest.mark.parametrize("subscripts", ["ij,kl->ik", "ij,jk,k->i", "ij,k->i", "i,j->", "ij,kl->"])
+@pytest.mark.parametrize("named", [False, True])
+def test_einsum_over_an_empty_axis_is_0_whatever_stands_beside_it(
+    subscripts: str, named: bool
+) -> None:
+    groups = subscripts.split("->", maxsplit=1)[0].split(",")
+    letters = sorted(set("".join(groups)))
+    gone = [c for c in letters if c not in subscripts.split("->")[1]]
+    dims = {f"xs/{i}": tuple(g) for i, g in enumerate(groups)} if named else None
+    fn = cr.jit(lambda *xs: cnp.einsum(subscripts, *xs), dims=dims)
+    for empty in gone:
+        extents = {c: 0 if c == empty else 2 for c in letters}
+        xs = [np.full([extents[c] for c in g], np.inf) for g in groups]
+        np.testing.assert_array_equal(fn(*xs), np.einsum(subscripts, *xs))

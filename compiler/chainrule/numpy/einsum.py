@@ -26,6 +26,7 @@ from chainrule.ir.types import BOOL, I32
 from chainrule.numpy.indexing import diagonal_node
 from chainrule.numpy.linear import contract
 from chainrule.numpy.nodes import permuted
+from chainrule.optimize.contractions import unless_empty
 
 __all__ = ["einsum", "einsum_path"]
 
@@ -207,6 +208,7 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True) -> Array:
     terms = [_Term(n, g) for n, g in zip(nodes, groups, strict=True)]
     extents = _extents(terms, subscripts)
     terms = [_simplified(t, extents) for t in terms]
+    everywhere = set(terms[0].letters).intersection(*(t.letters for t in terms))
     if len(terms) > 1:
         for chosen in _order(terms, output, extents):
             picked = [terms.pop(i) for i in sorted(chosen, reverse=True)][::-1]
@@ -223,6 +225,10 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = True) -> Array:
         term = _Term(cast(counted.node, BOOL), counted.letters)
     term = term.summed(set(term.letters) - set(output))
     result = term.ordered("".join(c for c in output if c in term.letters))
+    # What lacks a letter was taken out of the sum over it: of nothing, the sum is 0.
+    apart = [extents[c] for c in extents if c not in output and c not in everywhere]
+    if len(nodes) > 1 and apart:
+        result = unless_empty(result, apart, result)
     return Array(reshape(result, tuple([extents[c] for c in output])))
 
 
