@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from chainrule.emit.builder import I64, Builder, Value, vector
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Extent, names_of
+from chainrule.ir.dims import Extent, Monomial, names_of
 
-__all__ = ["emit_extent"]
+__all__ = ["emit_extent", "emit_extents"]
 
 
-def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: int = 0) -> Value:
-    """Return the value of an extent as an i64, in `lanes` lanes if any name in it has them."""
+def emit_extents(
+    b: Builder, extents: Iterable[Extent], names: Mapping[str, Value]
+) -> dict[Extent, Value]:
+    """Return the values of extents; a product that several have is computed once."""
+    products: dict[Monomial, Value] = {}
+    return {e: emit_extent(b, e, names, products=products) for e in extents}
+
+
+def emit_extent(
+    b: Builder, extent: Extent, names: Mapping[str, Value], lanes: int = 0,
+    products: dict[Monomial, Value] | None = None,
+) -> Value:  # fmt: skip
+    """Return the value of an extent as an i64, in `lanes` lanes if any name in it has them.
+
+    Given `products`, values of products of dims are taken from there, and added.
+    """
     if isinstance(extent, int):
         return b.const(vector(I64, lanes), extent)
     wide = lanes if any(names[n].type.lanes for n in names_of(extent)) else 0
@@ -22,13 +36,13 @@ def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: i
 
     total: Value | None = None
     for monomial, coefficient in extent.terms:
-        product: Value | None = None
-        for f in monomial:
+        product = None if products is None else products.get(monomial)
+        for f in monomial if product is None else ():
             if isinstance(f, str):
                 factor = lifted(names[f])
             else:
-                left = lifted(emit_extent(b, f.left, names, wide))
-                right = lifted(emit_extent(b, f.right, names, wide))
+                left = lifted(emit_extent(b, f.left, names, wide, products))
+                right = lifted(emit_extent(b, f.right, names, wide, products))
                 match f.kind:
                     case "floordiv":
                         factor = _floordiv(b, left, right, signed=not never_negative(f.left))
@@ -39,6 +53,8 @@ def emit_extent(b: Builder, extent: Extent, names: Mapping[str, Value], lanes: i
                     case _:
                         factor = b.smax(left, right)
             product = factor if product is None else _times(b, product, factor)
+        if products is not None and product is not None:
+            products[monomial] = product
         number = b.const(vector(I64, wide), coefficient)
         if product is None:
             product = number

@@ -31,6 +31,7 @@ class Shared:
     Attributes:
         kernels: Names of the kernels written so far, by their text.
         workspace: Scratch memory of contractions.
+        offsets: Where things lie in the arena and those inside it, in bytes; computed on entry.
         status: Where checked kernels tell of an access beyond a buffer; None: they do not check.
         cell: Name of the cell that holds the address of `chainrule_look`, or null; None where
             nothing is to look for interrupts.
@@ -42,6 +43,7 @@ class Shared:
     name: str
     b: Builder
     workspace: Value
+    offsets: Mapping[Extent, Value]
     status: Value | None = None
     cell: str | None = None
     looks: bool = False
@@ -98,7 +100,7 @@ class Frame:
 
     def _in_arena(self, key: Place | tuple[int, Place]) -> Value:
         # Emitted where it is used: an address kept from a branch would not dominate this one.
-        return self.b.offset(self.memory, emit_extent(self.b, self.arena.offsets[key], self.names))
+        return self.b.offset(self.memory, self.shared.offsets[self.arena.offsets[key]])
 
     def _data(self, node: Node) -> Value:
         _, _, bits = node.attrs

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chainrule.emit.builder import I8, I64, PTR, Module
 from chainrule.emit.control import run_all
-from chainrule.emit.extents import emit_extent
+from chainrule.emit.extents import emit_extents
 from chainrule.emit.frame import Frame, Shared
 from chainrule.emit.machine import Machine
 from chainrule.emit.tiles import tile_workspace
@@ -64,15 +64,22 @@ def emit_program(
     names = {d: b.load(I64, b.offset(dims, 8 * i)) for i, d in enumerate(program.dims)}
     given = {n: b.load(PTR, b.offset(inputs, 8 * i)) for i, n in enumerate(program.inputs)}
     results = [b.load(PTR, b.offset(outputs, 8 * i)) for i in range(len(program.outputs))]
-    end: Extent = arena.nbytes
-    workspace = b.offset(memory, emit_extent(b, end, names))
+    offsets = emit_extents(b, dict.fromkeys((arena.nbytes, *_offsets(arena))), names)
+    workspace = b.offset(memory, offsets[arena.nbytes])
     status = None
     if checked:
         status = b.alloca(1)
         b.store(b.zero(I8), status)
-    shared = Shared(module, machine, name, b, workspace, status, cell)
+    shared = Shared(module, machine, name, b, workspace, offsets, status, cell)
     frame = Frame(shared, schedule, arena, memory, given, results, names)
     run_all(frame, runs)
     b.ret(b.i64(0))
     b.close()
     return Emitted(len(shared.kernels), shared.looks)
+
+
+def _offsets(arena: Arena) -> Iterator[Extent]:
+    """Yield where everything lies, in the memory of bodies too."""
+    yield from arena.offsets.values()
+    for inside in arena.inside.values():
+        yield from _offsets(inside)

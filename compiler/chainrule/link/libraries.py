@@ -52,16 +52,14 @@ class _Linker:
         self.trackers: Final[dict[int, Any]] = {}
         self.unloaded = 0
 
-    def link(self, code: bytes, names: tuple[str, ...]) -> tuple[int, dict[str, int]]:
-        """Load a library; return its number and addresses."""
+    def link(self, number: int, code: bytes, names: tuple[str, ...]) -> dict[str, int]:
+        """Load a library under a number, which can never be used twice; return its addresses."""
         builder = llvm.JITLibraryBuilder().add_object_img(code)
         for name in names:
             builder = builder.export_symbol(name)
-        # A library's name can never be used twice.
-        number = next(_SERIAL)
         tracker = builder.link(self.handle, f"chainrule.{number}")
         self.trackers[number] = tracker
-        return number, {name: int(tracker[name]) for name in names}
+        return {name: int(tracker[name]) for name in names}
 
 
 # The linker in use comes last.  Held here, and not by what is loaded: of objects in a cycle the
@@ -79,17 +77,18 @@ class Loaded:
 
     Attributes:
         addresses: Where each exported function starts.
+        number: The library's, among all that this process ever loads.
     """
 
-    __slots__ = ("__weakref__", "_linker", "_number", "addresses")
+    __slots__ = ("__weakref__", "_linker", "addresses", "number")
 
     def __init__(self, linker: _Linker, number: int, addresses: dict[str, int]) -> None:
-        self._linker, self._number, self.addresses = linker, number, addresses
+        self._linker, self.number, self.addresses = linker, number, addresses
 
     def __del__(self, finalizing: Any = sys.is_finalizing) -> None:
         if finalizing() or _leaving.is_set():
             return
-        _garbage.append((self._linker, self._number))
+        _garbage.append((self._linker, self.number))
         # Whoever drops a function is not made to wait for another thread that compiles: it, or
         # the next to load something, cleans up then.
         if _LINKING.acquire(blocking=False):
@@ -119,11 +118,12 @@ def load(code: bytes, names: tuple[str, ...], *, shared: bool = False) -> Loaded
             return found
         _clean_up()
         linker = _current()
+        # Made first: its finalizer unloads what an interrupt leaves behind.
+        loaded = Loaded(linker, next(_SERIAL), {})
         try:
-            number, addresses = linker.link(code, names)
+            loaded.addresses.update(linker.link(loaded.number, code, names))
         except RuntimeError as error:
             raise CompileError(explain("the compiled code cannot be loaded", str(error))) from None
-        loaded = Loaded(linker, number, addresses)
         if shared:
             _shared[key] = loaded
         return loaded
