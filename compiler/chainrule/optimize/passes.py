@@ -16,9 +16,10 @@ from chainrule.optimize.expand import rewired
 from chainrule.optimize.fold import FOLDING, UNROUNDED
 from chainrule.optimize.lift import LIFTS
 from chainrule.optimize.loops import inlined, joined, trimmed
+from chainrule.optimize.norms import NORMS
 from chainrule.optimize.reductions import REDUCTIONS
 from chainrule.optimize.rewrite import Rewriter, Step
-from chainrule.optimize.roots import POWERS, SQUARES
+from chainrule.optimize.roots import POWERS
 from chainrule.optimize.rule import Keeps, Rule
 from chainrule.optimize.stable import ROOTS, STABLE
 from chainrule.optimize.stencils import STENCILS
@@ -65,7 +66,7 @@ def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     """
     if not outputs:
         return []
-    own, shapes = (*SQUARES, *POWERS), (*VIEWS, *LIFTS)
+    own, shapes = (*NORMS, *POWERS), (*VIEWS, *LIFTS)
     rules: tuple[Rule, ...]
     steps: tuple[Step, ...]
     rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *shapes, *own)

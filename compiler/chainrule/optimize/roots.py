@@ -1,8 +1,7 @@
 """Roots where they are 0: the slope of a root is infinite there, that of the whole need not be.
 
 The chain rule multiplies that infinity with the 0 of another factor, or of what is under the root.
-So before differentiation, and only then, powers of one base become one power, and roots of squares
-of a vector norms.
+So before differentiation, and only then, powers of one base become one power.
 """
 
 from __future__ import annotations
@@ -16,20 +15,24 @@ from chainrule.ir.graph import Node, constant_value
 from chainrule.optimize.rewrite import Step
 from chainrule.optimize.rule import Keeps
 
-__all__ = ["POWERS", "SQUARES"]
+__all__ = ["POWERS"]
 
 MOST: Final = 16
 "Factors of a product that are looked at together."
 
 
 class _Factor(NamedTuple):
-    """A factor base**exponent; `times` is how often it occurs, `root` what kind of root it is."""
+    """A factor base**exponent; `times` is how often it occurs, `root` what kind of root it is.
+
+    `scale` is the root of a number that the base is multiplied with under the root.
+    """
 
     node: Node
     base: Node
     exponent: Fraction
     times: int
     root: Literal["", "root", "odd root"]
+    scale: Node | None = None
 
 
 def _factors(product: Node) -> list[_Factor]:
@@ -48,16 +51,32 @@ def _factors(product: Node) -> list[_Factor]:
             if float(exponent).is_integer():
                 stack.append((y.args[0], times * int(exponent)))
             else:
-                power = one * Fraction(float(exponent))
-                found.append(_Factor(y, y.args[0], power, times, "root"))
+                found.append(_root(y, one * Fraction(float(exponent)), times))
         elif name in ("sqrt", "cbrt"):
-            found.append(
-                _Factor(y, y.args[0], one / 2, times, "root") if name == "sqrt"
-                else _Factor(y, y.args[0], one / 3, times, "odd root")
-            )  # fmt: skip
+            found.append(_root(y, one / (2 if name == "sqrt" else 3), times))
         else:
             found.append(_Factor(y, y, one, times, ""))
     return found
+
+
+def _root(y: Node, exponent: Fraction, times: int) -> _Factor:
+    kind: Literal["root", "odd root"] = "odd root" if y.op.name == "cbrt" else "root"
+    base = _unscaled(y.args[0])
+    if base is y.args[0]:
+        return _Factor(y, base, exponent, times, kind)
+    one = y.graph.full_like(base, 1)
+    scale = _with_base(y, base, one)
+    return _Factor(y, base, exponent, times, kind, scale)
+
+
+def _unscaled(x: Node) -> Node:
+    """Return what is multiplied with a positive number, or divided by one."""
+    if x.op.name not in ("mul", "div"):
+        return x
+    a, b = x.args
+    if 0 < (constant_value(b) or 0) < math.inf:
+        return a
+    return b if x.op.name == "mul" and 0 < (constant_value(a) or 0) < math.inf else x
 
 
 def _one_power(node: Node) -> Node | None:
@@ -76,18 +95,24 @@ def _one_power(node: Node) -> Node | None:
         if sum(f.times for f in group) > 1 and not _is_kept_from_0(base):
             merged = _power(base, group)
             others = [f for f in factors if f not in group]
-            if merged is not None and others:
+            scales = _scales(group)
+            if merged is not None and (others or scales):
                 zero = base.equals(0)
                 kept = base.graph.select(zero, base.graph.full_like(base, 1), base)
                 written = _with_base(node, base, kept)
-                return node.graph.select(zero, _multiplied([merged], others), written)
+                return node.graph.select(zero, _multiplied([merged, *scales], others), written)
             if merged is not None:
                 return merged
         merged = _signed(group, factors)
         if merged is not None:
             signs = [f for f in factors if f in group or f.node.op.name == "sign"]
-            return _multiplied([merged], [f for f in factors if f not in signs])
+            rest = [f for f in factors if f not in signs]
+            return _multiplied([merged, *_scales(group)], rest)
     return None
+
+
+def _scales(group: Sequence[_Factor]) -> list[Node]:
+    return [_to_the(f.scale, f.times) for f in group if f.scale is not None]
 
 
 def _is_kept_from_0(base: Node) -> bool:
@@ -106,8 +131,12 @@ def _with_base(node: Node, base: Node, other: Node) -> Node:
         args = tuple([_with_base(a, base, other) for a in node.args])
     elif whole:
         args = (_with_base(node.args[0], base, other), node.args[1])
-    elif node.op.name in ("pow", "sqrt", "cbrt") and node.args[0] is base:
+    elif node.op.name in ("pow", "sqrt", "cbrt") and _unscaled(node.args[0]) is base:
         # Under other roots stand other bases, of any depth.
+        inner = node.args[0]
+        if inner is not base:
+            scaled = tuple([other if a is base else a for a in inner.args])
+            other = node.graph.apply(inner.op, scaled, inner.attrs)
         args = (other, *node.args[1:])
     else:
         return node
@@ -199,7 +228,7 @@ def _root_of_power(node: Node) -> Node | None:
     powers = [f for f in factors if f not in constants]
     bases = dict.fromkeys(f.base for f in powers)
     given = sum((f.exponent for f in powers), Fraction(0))
-    if root is None or len(bases) != 1 or any(f.root == "odd root" for f in powers):
+    if root is None or len(bases) != 1 or any(f.root == "odd root" or f.scale for f in powers):
         return None
     # Rounded once, so that (x**3)**(1/3) is x.
     exponent = float(given) / 3 if node.op.name == "cbrt" else float(given) * root
@@ -234,69 +263,3 @@ POWERS: Final = (
     Step(("sqrt", "cbrt", "pow"), _root_of_power, Keeps.REALS),
 )
 "Steps that make one power of powers of one base."
-
-
-def _norm_of_contraction(node: Node) -> Node | None:
-    """Take sqrt(v @ v), however it is contracted, perhaps scaled, as that of a sum of squares."""
-    (inner,) = node.args
-    graph = node.graph
-    if inner.op.name in ("mul", "div"):
-        for at, part in enumerate(inner.args[: 2 if inner.op.name == "mul" else 1]):
-            squares = _squares(part)
-            if squares is not None:
-                args = tuple([squares if i == at else a for i, a in enumerate(inner.args)])
-                return graph.call("sqrt", graph.apply(inner.op, args, inner.attrs))
-        return None
-    squares = _squares(inner)
-    return None if squares is None else graph.call("sqrt", squares)
-
-
-def _squares(node: Node) -> Node | None:
-    """Return a contraction of an array with itself as a sum of squares."""
-    given = node
-    while (
-        node.type.size == 1 and node.op.name in ("reshape", "sum") and node.args[0].type.size == 1
-    ):
-        node = node.args[0]
-    if node.op.name != "contract":
-        return None
-    x_ = _bare(node.args[0])
-    if x_ is not _bare(node.args[1]):
-        return None
-    if node.type.size == 1 and _sums_in_order(node):
-        total = node.graph.call("sum", x_ * x_, axes=tuple(range(x_.type.rank)))
-        return node.graph.call("reshape", total, shape=given.shape)
-    (first, second), (summed, same) = node.attributes["batch"], node.attributes["summed"]
-    x_ = node.args[0]
-    free = x_.type.rank - len(first) - len(summed)
-    if x_ is not node.args[1] or free or first != second or summed != same:
-        return None
-    if list(first) != sorted(first) or given is not node:
-        return None
-    return node.graph.call("sum", x_ * x_, axes=tuple(sorted(summed)))
-
-
-def _bare(x: Node) -> Node:
-    """Look through what only adds axes of extent 1, or takes them away."""
-    while x.op.name == "reshape" and _wide(x) == _wide(x.args[0]):
-        x = x.args[0]
-    return x
-
-
-def _wide(x: Node) -> list[object]:
-    return [n for n in x.shape if n != 1]
-
-
-def _sums_in_order(node: Node) -> bool:
-    """Tell whether all axes that are longer than 1 are summed, in one order in both operands."""
-    found = []
-    for x, axes in zip(node.args, node.attributes["summed"], strict=True):
-        long = [i for i, n in enumerate(x.shape) if n != 1]
-        found.append([long.index(i) for i in axes if i in long])
-        if len(found[-1]) != len(long):
-            return False
-    return found[0] == found[1]
-
-
-SQUARES: Final = (Step(("sqrt",), _norm_of_contraction, Keeps.REALS),)
-"Steps that bring sums of squares into the form that the stable forms' rules know."
