@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
 from chainrule.emit.builder import I64, Builder, Value, vector
 from chainrule.ir.bounds import never_negative
-from chainrule.ir.dims import Extent, Monomial, names_of
+from chainrule.ir.dims import Dim, Extent, Monomial, names_of
 
-__all__ = ["emit_extent", "emit_extents"]
+__all__ = ["emit_extent", "emit_products"]
 
 
-def emit_extents(
+Products: TypeAlias = Mapping[Monomial, Value]
+"Values of products of dims."
+
+
+def emit_products(
     b: Builder, extents: Iterable[Extent], names: Mapping[str, Value]
-) -> dict[Extent, Value]:
-    """Return the values of extents; a product that several have is computed once."""
+) -> dict[Monomial, Value]:
+    """Return the values of the products that extents are sums of, each computed once."""
     products: dict[Monomial, Value] = {}
-    return {e: emit_extent(b, e, names, products=products) for e in extents}
+    for extent in extents:
+        for monomial, _ in extent.terms if isinstance(extent, Dim) else ():
+            if monomial not in products and monomial:
+                one = Dim(((monomial, 1),))
+                products[monomial] = emit_extent(b, one, names, products=products)
+    return products
 
 
 def emit_extent(
     b: Builder, extent: Extent, names: Mapping[str, Value], lanes: int = 0,
-    products: dict[Monomial, Value] | None = None,
+    products: Products = MappingProxyType({}),
 ) -> Value:  # fmt: skip
     """Return the value of an extent as an i64, in `lanes` lanes if any name in it has them.
 
-    Given `products`, values of products of dims are taken from there, and added.
+    Of the `products` that are known already, the values are taken.
     """
     if isinstance(extent, int):
         return b.const(vector(I64, lanes), extent)
@@ -36,7 +47,7 @@ def emit_extent(
 
     total: Value | None = None
     for monomial, coefficient in extent.terms:
-        product = None if products is None else products.get(monomial)
+        product = products.get(monomial)
         for f in monomial if product is None else ():
             if isinstance(f, str):
                 factor = lifted(names[f])
@@ -53,8 +64,6 @@ def emit_extent(
                     case _:
                         factor = b.smax(left, right)
             product = factor if product is None else _times(b, product, factor)
-        if products is not None and product is not None:
-            products[monomial] = product
         number = b.const(vector(I64, wide), coefficient)
         if product is None:
             product = number

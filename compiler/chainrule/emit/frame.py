@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from chainrule.emit.arithmetic import memory_type
 from chainrule.emit.builder import I8, I64, PTR, VOID, Builder, LType, Module, Value
-from chainrule.emit.extents import emit_extent
+from chainrule.emit.extents import Products, emit_extent
 from chainrule.emit.kernels import emit_kernel
 from chainrule.emit.machine import Machine
 from chainrule.ir.dims import Extent, size_of, substitute_extent
@@ -21,7 +22,12 @@ from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule, Whole
 from chainrule_runtime.errors import NO_MEMORY, OUT_OF_BOUNDS, RAISED
 
-__all__ = ["Frame", "Shared"]
+__all__ = ["Frame", "Shared", "addresses"]
+
+Addresses: TypeAlias = Callable[[int], Value]
+"The address of an input or output, by number."
+FEW: Final = 16
+"Addresses that may be live throughout a function."
 
 
 @dataclass
@@ -31,7 +37,7 @@ class Shared:
     Attributes:
         kernels: Names of the kernels written so far, by their text.
         workspace: Scratch memory of contractions.
-        offsets: Where things lie in the arena and those inside it, in bytes; computed on entry.
+        products: What offsets in the arena are sums of; computed on entry.
         status: Where checked kernels tell of an access beyond a buffer; None: they do not check.
         cell: Name of the cell that holds the address of `chainrule_look`, or null; None where
             nothing is to look for interrupts.
@@ -43,11 +49,24 @@ class Shared:
     name: str
     b: Builder
     workspace: Value
-    offsets: Mapping[Extent, Value]
+    products: Products
     status: Value | None = None
     cell: str | None = None
     looks: bool = False
     kernels: dict[str, str] = field(default_factory=dict)
+
+
+def addresses(b: Builder, table: Value, count: int) -> Addresses:
+    """Return the addresses in a table, by number.
+
+    Those of a few arrays are loaded once, on entry.  Of more, each is loaded where it is used: as a
+    live range from the entry on, they take the register allocator time quadratic in their number.
+    """
+
+    def load(number: int) -> Value:
+        return b.load(PTR, b.offset(table, 8 * number))
+
+    return [load(i) for i in range(count)].__getitem__ if count <= FEW else load
 
 
 class Frame:
@@ -55,40 +74,43 @@ class Frame:
 
     def __init__(
         self, shared: Shared, schedule: Schedule, arena: Arena, memory: Value,
-        inputs: Mapping[Node, Value], outputs: Sequence[Value], names: Mapping[str, Value],
+        inputs: Addresses, outputs: Addresses, names: Mapping[str, Value],
         around: Frame | None = None,
     ) -> None:  # fmt: skip
         self.shared, self.b = shared, shared.b
         self.schedule, self.arena, self.memory = schedule, arena, memory
         self.inputs, self.outputs, self.names = inputs, outputs, dict(names)
         self.around = around
+        self.numbers = {node: i for i, node in enumerate(schedule.program.inputs)}
         self.time = 0
         self.allocated: set[Place] = set()
 
     def inner(self, part: Part, inputs: Sequence[Value], outputs: Sequence[Value]) -> Frame:
         """Return the frame of a body, given what its inputs and outputs stand for here."""
-        given = dict(zip(part.schedule.program.inputs, inputs, strict=True))
         memory = self.pointer(part.inside)
         arena = self.arena.inside[part]
-        return Frame(self.shared, part.schedule, arena, memory, given, outputs, self.names, self)
+        return Frame(
+            self.shared, part.schedule, arena, memory, inputs.__getitem__, outputs.__getitem__,
+            self.names, self,
+        )  # fmt: skip
 
     # Addresses
 
     def pointer(self, place: Place) -> Value:
         """Return the address of a place; where its rows are strips of an array, of all of it."""
         if isinstance(place, int):
-            return self.outputs[place]
+            return self.outputs(place)
         if isinstance(place, Scratch):
             return self._in_arena((self.time, place))
         if isinstance(place, Node):
             place = self.schedule.homes.get(place, place)
             if place.op.name == "input":
-                return self.inputs[place]
+                return self.inputs(self.numbers[place])
             if place.op.name == "data":
                 return self._data(place)
             target = self.schedule.targets.get(place)
             if target is not None:
-                return self.outputs[target]
+                return self.outputs(target)
         if place in self.arena.counted:
             return self.b.load(PTR, self._in_arena(place))
         return self._in_arena(place)
@@ -100,7 +122,9 @@ class Frame:
 
     def _in_arena(self, key: Place | tuple[int, Place]) -> Value:
         # Emitted where it is used: an address kept from a branch would not dominate this one.
-        return self.b.offset(self.memory, self.shared.offsets[self.arena.offsets[key]])
+        offset = self.arena.offsets[key]
+        at = emit_extent(self.b, offset, self.names, products=self.shared.products)
+        return self.b.offset(self.memory, at)
 
     def _data(self, node: Node) -> Value:
         _, _, bits = node.attrs

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chainrule.emit.builder import I8, I64, PTR, Module
 from chainrule.emit.control import run_all
-from chainrule.emit.extents import emit_extents
-from chainrule.emit.frame import Frame, Shared
+from chainrule.emit.extents import emit_extent, emit_products
+from chainrule.emit.frame import Frame, Shared, addresses
 from chainrule.emit.machine import Machine
 from chainrule.emit.tiles import tile_workspace
 from chainrule.ir.dims import Extent
@@ -18,6 +18,10 @@ from chainrule.plan.arena import Arena
 from chainrule.schedule.steps import Schedule
 
 __all__ = ["Emitted", "emit_program", "workspace_of"]
+
+MANY: Final = 1000
+"""Launches up to which the function that makes them is optimised.  LLVM takes time quadratic in
+their number for it; without, a launch takes some nanoseconds more."""
 
 
 class Emitted(NamedTuple):
@@ -56,21 +60,22 @@ def emit_program(
     kernel reached beyond one of its buffers.  Equal kernels are defined once.  Given a `cell`, long
     loops look for interrupts by the function whose address it holds, and return RAISED.
     """  # fmt: skip
+    many = sum(1 for _ in launches(runs)) > MANY
     b, (inputs, outputs, memory, dims) = module.function(
         name, I64, [(PTR, "inputs"), (PTR, "outputs"), (PTR, "arena"), (PTR, "dims")],
-        internal=False, attrs="nounwind",
+        internal=False, attrs="nounwind noinline optnone" if many else "nounwind",
     )  # fmt: skip
     program = schedule.program
     names = {d: b.load(I64, b.offset(dims, 8 * i)) for i, d in enumerate(program.dims)}
-    given = {n: b.load(PTR, b.offset(inputs, 8 * i)) for i, n in enumerate(program.inputs)}
-    results = [b.load(PTR, b.offset(outputs, 8 * i)) for i in range(len(program.outputs))]
-    offsets = emit_extents(b, dict.fromkeys((arena.nbytes, *_offsets(arena))), names)
-    workspace = b.offset(memory, offsets[arena.nbytes])
+    given = addresses(b, inputs, len(program.inputs))
+    results = addresses(b, outputs, len(program.outputs))
+    products = emit_products(b, dict.fromkeys((arena.nbytes, *_offsets(arena))), names)
+    workspace = b.offset(memory, emit_extent(b, arena.nbytes, names, products=products))
     status = None
     if checked:
         status = b.alloca(1)
         b.store(b.zero(I8), status)
-    shared = Shared(module, machine, name, b, workspace, offsets, status, cell)
+    shared = Shared(module, machine, name, b, workspace, products, status, cell)
     frame = Frame(shared, schedule, arena, memory, given, results, names)
     run_all(frame, runs)
     b.ret(b.i64(0))

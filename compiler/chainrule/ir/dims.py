@@ -29,6 +29,7 @@ __all__ = [
     "loop_variables",
     "named",
     "names_of",
+    "normal",
     "show_extent",
     "size_of",
     "smaller",
@@ -76,16 +77,20 @@ class Dim:
     def __add__(self, other: object) -> Extent:
         if not isinstance(other, int | Dim):
             return NotImplemented
+        if other == 0:
+            return Dim(self.terms)
         total = dict(self.terms)
         for m, c in _terms(other):
             total[m] = total.get(m, 0) + c
-        return _normal(total)
+        return normal(total)
 
     __radd__ = __add__
 
     def __mul__(self, other: object) -> Extent:
         if not isinstance(other, int | Dim):
             return NotImplemented
+        if isinstance(other, int):
+            return Dim(tuple([(m, c * other) for m, c in self.terms])) if other else 0
         total: dict[Monomial, int] = {}
         for m, c in self.terms:
             for n, d in _terms(other):
@@ -93,7 +98,7 @@ class Dim:
                 if m and n:
                     key = tuple(sorted(key, key=_text))
                 total[key] = total.get(key, 0) + c * d
-        return _normal(total)
+        return normal(total)
 
     __rmul__ = __mul__
 
@@ -149,7 +154,7 @@ def _terms(extent: Extent) -> Iterable[tuple[Monomial, int]]:
     return (((), extent),) if extent else ()
 
 
-def _normal(terms: Mapping[Monomial, int]) -> Extent:
+def normal(terms: Mapping[Monomial, int]) -> Extent:
     """Return the sum of terms in normal form."""
     left = {m: c for m, c in terms.items() if c}
     if not left:
@@ -182,12 +187,12 @@ def _floordiv(a: Extent, b: Extent) -> Extent:
         # Terms that b divides come out: (4*n + 3)//4 = n + 3//4.
         whole = {m: c // b for m, c in _terms(a) if c % b == 0}
         rest = {m: c for m, c in _terms(a) if c % b}
-        left = _normal(rest)
+        left = normal(rest)
         if isinstance(left, int):
-            return _normal(whole) + left // b
+            return normal(whole) + left // b
         if whole:
-            return _normal(whole) + _normal({(Atom("floordiv", left, b),): 1})
-    return _normal({(Atom("floordiv", a, b),): 1})
+            return normal(whole) + normal({(Atom("floordiv", left, b),): 1})
+    return normal({(Atom("floordiv", a, b),): 1})
 
 
 def _mod(a: Extent, b: Extent) -> Extent:
@@ -200,9 +205,9 @@ def _mod(a: Extent, b: Extent) -> Extent:
     if isinstance(b, int) and b < 0:
         return _mod(a * -1, -b) * -1
     if isinstance(b, int) and b > 0:
-        left = _normal({m: c % b for m, c in _terms(a) if c % b})
-        return left % b if isinstance(left, int) else _normal({(Atom("mod", left, b),): 1})
-    return _normal({(Atom("mod", a, b),): 1})
+        left = normal({m: c % b for m, c in _terms(a) if c % b})
+        return left % b if isinstance(left, int) else normal({(Atom("mod", left, b),): 1})
+    return normal({(Atom("mod", a, b),): 1})
 
 
 def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
@@ -220,7 +225,7 @@ def _exact_quotient(a: Extent, b: Extent) -> Extent | None:
         if c % number:
             return None
         quotient[tuple(left)] = c // number
-    return _normal(quotient)
+    return normal(quotient)
 
 
 def smaller(a: Extent, b: Extent) -> Extent:
@@ -307,12 +312,14 @@ def substitute_extent(extent: Extent, values: Mapping[str, Extent]) -> Extent:
     """Replace names by extents."""
     if isinstance(extent, int):
         return extent
+    if not any(f in values or isinstance(f, Atom) for m, _ in extent.terms for f in m):
+        return extent
     total: Extent = 0
     for monomial, coefficient in extent.terms:
         product: Extent = coefficient
         for f in monomial:
             if isinstance(f, str):
-                product = product * values.get(f, named(f))
+                product = product * (values[f] if f in values else named(f))
                 continue
             left, right = substitute_extent(f.left, values), substitute_extent(f.right, values)
             match f.kind:
@@ -328,14 +335,16 @@ def substitute_extent(extent: Extent, values: Mapping[str, Extent]) -> Extent:
     return total
 
 
-def names_of(extent: Extent) -> set[str]:
-    """Return the names an extent mentions."""
+def names_of(extent: Extent | Atom) -> set[str]:
+    """Return the names an extent, or a part of one, mentions."""
     if isinstance(extent, int):
         return set()
+    if isinstance(extent, Atom):
+        return names_of(extent.left) | names_of(extent.right)
     found: set[str] = set()
     for monomial, _ in extent.terms:
         for f in monomial:
-            found |= {f} if isinstance(f, str) else names_of(f.left) | names_of(f.right)
+            found |= {f} if isinstance(f, str) else names_of(f)
     return found
 
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from chainrule.ir.dims import Extent, Shape, names_of, size_of, substitute_extent
+from chainrule.ir.dims import (
+    Atom,
+    Extent,
+    Monomial,
+    Shape,
+    names_of,
+    normal,
+    size_of,
+    substitute_extent,
+)  # fmt: skip
 from chainrule.ir.graph import Node
 from chainrule.ir.op import Kind
 
@@ -114,23 +123,17 @@ def coefficient(extent: Extent, variable: str) -> Extent | None:
     """Return c where `extent` is c * variable + (something without it), else None."""
     if isinstance(extent, int):
         return 0
-    linear: Extent = substitute_extent(extent, {variable: 1}) - substitute_extent(
-        extent, {variable: 0}
-    )
-    again = substitute_extent(extent, {variable: 3}) - substitute_extent(extent, {variable: 2})
-    return linear if linear == again and not _hidden(extent, variable) else None
-
-
-def _hidden(extent: Extent, variable: str) -> bool:
-    """Tell whether `variable` occurs inside a quotient, remainder, minimum or maximum."""
-    if isinstance(extent, int):
-        return False
-    return any(
-        variable in names_of(f.left) | names_of(f.right)
-        for monomial, _ in extent.terms
-        for f in monomial
-        if not isinstance(f, str)
-    )
+    found: dict[Monomial, int] = {}
+    for monomial, number in extent.terms:
+        if any(isinstance(f, Atom) and variable in names_of(f) for f in monomial):
+            return None
+        if variable in monomial:
+            rest = list(monomial)
+            rest.remove(variable)
+            if variable in rest:
+                return None
+            found[tuple(rest)] = number
+    return normal(found)
 
 
 def strides_of(offset: Extent, variables: Sequence[str]) -> tuple[list[Extent], Extent] | None:
