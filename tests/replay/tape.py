@@ -30,7 +30,7 @@ MACHINE: Final = AVX512
 
 
 class Tape:
-    """The texts emitted so far, from any thread and in any order."""
+    """The texts noted so far, from any thread and in any order."""
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
@@ -45,7 +45,7 @@ class Tape:
 
     def __str__(self) -> str:
         digest = hashlib.sha256(b"".join(sorted(self._hashes))).hexdigest()[:16]
-        return f"{len(self._hashes)} programs, {self._lines} lines, {digest}"
+        return f"{len(self._hashes)} texts, {self._lines} lines, {digest}"
 
 
 @contextmanager

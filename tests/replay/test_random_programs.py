@@ -1,4 +1,4 @@
-"""Code and optimised expressions of random programs and their gradients are those of last time.
+"""Code, optimised expressions and formulas of random programs and gradients are those of last time.
 
 A refactoring changes no hash; what changes code writes the new hashes with --update-golden, and the
 difference shows which programs it changed.
@@ -14,6 +14,7 @@ from tests.random_programs import random_program
 from tests.replay.tape import Tape, recorded
 
 from chainrule.differentiate.reverse import pull_back
+from chainrule.inspect import formula
 from chainrule.ir.show import show
 from chainrule.ir.types import F32, F64
 from chainrule.pipeline import lower_program
@@ -37,5 +38,10 @@ def test_code_is_that_of_last_time(golden: Callable[[str, str], None]) -> None:
             lowered = lower_program(joint, numerics=numerics)
         optimized = Tape()
         optimized.add(show(lowered.optimized))
-        lines.append(f"{seed} {numerics}: {code}; program {optimized}\n")
+        written = Tape()
+        for y in joint.outputs:
+            shown = formula(y)
+            for text in (str(shown), shown.latex(), shown.mathml()):
+                written.add(text)
+        lines.append(f"{seed} {numerics}: {code}; optimised {optimized}; formulas {written}\n")
     golden("replay/random-programs", "".join(lines))
