@@ -20,6 +20,7 @@ from chainrule.frontend.pytree import tree_leaves
 from chainrule.frontend.trace import trace
 from chainrule.ir.dims import evaluate_extent
 from chainrule.ir.program import Program
+from chainrule.options import Options
 from chainrule.pipeline import lower_program
 
 CASES = (((64,) * 5 + (10,), 4096, "tanh"), ((784, 512, 256, 10), 8192, "relu"))
@@ -30,7 +31,7 @@ def native(
     program: Program, arrays: Sequence[np.ndarray], batch: int, *, strips: bool
 ) -> tuple[Callable[[], object], Callable[[int], int]]:
     """Return a call of the compiled program on fixed arrays, and its arena's bytes by batch."""
-    lowered = lower_program(program, strips=strips)
+    lowered = lower_program(program, Options(strips=strips))
     code = lowered.load()
     outputs = [
         np.empty([evaluate_extent(e, {"batch": batch}) for e in n.shape], n.dtype.numpy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -18,9 +18,10 @@ from chainrule.link import interrupts
 from chainrule.link.cache import Cache
 from chainrule.link.jit import cached_code, object_code
 from chainrule.link.libraries import Loaded, load
-from chainrule.link.target import Target, host
+from chainrule.link.target import Target
 from chainrule.loops.lower import Run, lower
 from chainrule.optimize import expand, optimize, widen
+from chainrule.options import Options
 from chainrule.plan.arena import Arena, plan_arena
 from chainrule.plan.budget import Attempt, fitted
 from chainrule.schedule.fuse import fuse
@@ -81,52 +82,41 @@ class Lowered:
 
 
 def lower_program(
-    program: Program,
-    *,
-    target: Target | None = None,
-    numerics: str = "fast",
-    observe: Observer | None = None,
-    strips: bool = True,
-    memory_budget: int | None = None,
-    dims: Mapping[str, int] | None = None,
-    checked: bool = False,
-    interruptible: bool = False,
+    program: Program, options: Options | None = None, observe: Observer | None = None
 ) -> Lowered:
     """Run every stage once, in order; `observe(stage, result)` sees each on the way.
 
-    With a `memory_budget`, what does not fit is scheduled again with values computed twice; `dims`
-    are the numbers that named dims are taken to be.  The code of a `checked` program compares every
-    access with its buffer, for tests.  `interruptible` is for code that Python calls: long loops
-    look for interrupts.
-
     Raises:
-        UnsupportedError: The program cannot be made to fit the budget.
+        UnsupportedError: The program cannot be made to fit the memory budget.
     """
     see = observe or (lambda _stage, _result: None)
-    target = target or host()
-    if numerics == "reproducible":
+    options = options or Options()
+    numerics, target, budget = options.numerics, options.target, options.memory_budget
+    if numerics.portable:
         target = replace(target, machine=target.machine.reproducible())
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
 
     # Without an array, in or out, there is no graph that anything could be rewritten in.
     empty = not (program.results or program.inputs)
-    lean = program if empty else optimize(widen(program, numerics=numerics), numerics=numerics)
+    lean = program if empty else optimize(widen(program, numerics), numerics)
     clock.lap("optimize")
     see("optimize", lean)
 
-    plain = program if empty else expand(lean, numerics=numerics)
+    plain = program if empty else expand(lean, numerics)
     clock.lap("expand")
     see("expand", plain)
 
     def scheduled(program: Program) -> Schedule:
-        schedule = fuse(program, strict=numerics != "fast")
+        schedule = fuse(program, strict=numerics.ordered_products)
         # A strip's partial sums are an order of their own, which vmap would change.
-        cut = strips and numerics != "strict"
-        return replace(cut_into_strips(schedule) if cut else schedule, ordered=numerics == "strict")
+        cut = options.strips and not numerics.ordered_sums
+        return replace(
+            cut_into_strips(schedule) if cut else schedule, ordered=numerics.ordered_sums
+        )
 
     def planned(schedule: Schedule) -> tuple[list[Run], Arena, Extent]:
-        runs = lower(schedule, strict=numerics != "fast")
+        runs = lower(schedule, strict=numerics.ordered_products)
         plan = plan_arena(schedule, runs)
         nbytes = plan.nbytes + workspace_of(runs, target.machine)
         if isinstance(nbytes, int) and nbytes > LARGEST:
@@ -135,13 +125,13 @@ def lower_program(
         return runs, plan, nbytes
 
     schedule = scheduled(plain)
-    if memory_budget is not None:
+    if budget is not None:
 
         def attempt(program: Program) -> Attempt:
             schedule = scheduled(program)
             return Attempt(program, schedule, planned(schedule)[2])
 
-        fit = fitted(attempt(plain), memory_budget, attempt, dims or {})
+        fit = fitted(attempt(plain), budget, attempt, dict(options.typical))
         plain, schedule = fit.program, fit.schedule
     clock.lap("schedule")
     see("schedule", schedule)
@@ -152,9 +142,9 @@ def lower_program(
     see("plan", arena)
 
     module, entry = Module(), symbol(program.name)
-    cell = f"{entry}.look" if interruptible and interrupts.possible() else None
+    cell = f"{entry}.look" if options.interruptible and interrupts.possible() else None
     done = emit_program(
-        module, target.machine, entry, schedule, runs, plan, checked=checked, cell=cell
+        module, target.machine, entry, schedule, runs, plan, checked=options.checked, cell=cell
     )  # fmt: skip
     clock.lap("emit")
     see("emit", module)

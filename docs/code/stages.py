@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from typing import Any
 
 from chainrule.api.stages import trace
@@ -12,11 +13,14 @@ from chainrule.link.target import Target
 from chainrule.loops.values import Kept
 from chainrule.ops.control import Loop
 from chainrule.ops.cost import flops, typical
+from chainrule.options import Options
 from chainrule.pipeline import Lowered, lower_program
 from chainrule.plan.arena import Arena, plan_arena
 from chainrule.schedule.steps import Control, Copy, Nest, Role, Schedule, Single, Step, Strips
 
-HASWELL = Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2)
+HASWELL = Options(
+    target=Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2)
+)
 "A fixed processor, so that the pages print the same on every machine: vectors of four float64."
 
 AFTER = {
@@ -119,5 +123,6 @@ def counts(
 ) -> tuple[int, int]:
     """Return the operations of a call and the bytes of its arena, on the fixed processor."""
     program = trace(fn, *args).program
-    lowered = lower_program(program, target=HASWELL, memory_budget=memory_budget, dims=dims)
+    options = replace(HASWELL, memory_budget=memory_budget).called_with(dims)
+    lowered = lower_program(program, options)
     return flops(lowered.optimized.nodes, dims), arena_bytes(lowered, **dims)

@@ -18,9 +18,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     plain: Callable[..., Any] = variant.compile_variant
 
-    def counted(traced: Any, **options: Any) -> Any:
+    def counted(traced: Any, *options: Any, **more: Any) -> Any:
         names.append(traced.program.name)
-        return plain(traced, **options)
+        return plain(traced, *options, **more)
 
     monkeypatch.setattr(variant, "compile_variant", counted)
     return names

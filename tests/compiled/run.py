@@ -19,6 +19,8 @@ from chainrule.link.target import Target, host
 from chainrule.loops.bounds import check_bounds
 from chainrule.loops.ir import check as check_kernel
 from chainrule.loops.lower import Launch, StripLoop
+from chainrule.numerics import numerics_called
+from chainrule.options import Options
 from chainrule.pipeline import Lowered, lower_program
 
 __all__ = ["TARGETS", "Compiled", "assert_close", "assert_ulps", "launches", "program_of",
@@ -101,10 +103,10 @@ class Compiled:
             if isinstance(result, Program):
                 check(result)
 
-        self.lowered = lower_program(
-            program, target=targets()[target], strips=strips, numerics=numerics, observe=observe,
-            checked=checked,
-        )  # fmt: skip
+        options = Options(
+            numerics_called(numerics), target=targets()[target], strips=strips, checked=checked
+        )
+        self.lowered = lower_program(program, options, observe)
         for launch in launches(self.lowered):
             check_kernel(launch.kernel)
         self.loaded = self.lowered.load()

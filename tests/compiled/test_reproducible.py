@@ -13,6 +13,7 @@ import chainrule.numpy as cnp
 from chainrule.frontend.pytree import tree_leaves
 from chainrule.frontend.trace import trace
 from chainrule.nn import softmax_cross_entropy
+from chainrule.numerics import REPRODUCIBLE
 
 RNG = np.random.default_rng(3)
 
@@ -44,7 +45,7 @@ def cases(dtype: Any) -> dict[str, tuple[Any, tuple[Any, ...], Any]]:
 @pytest.mark.parametrize("name", ["classifier", "elementary"])
 def test_processors_agree_to_the_bit(name: str, dtype: Any) -> None:
     fn, args, dims = cases(dtype)[name]
-    traced = trace(cr.value_and_grad(fn), *args, dims=dims, numerics="reproducible")
+    traced = trace(cr.value_and_grad(fn), *args, dims=dims, numerics=REPRODUCIBLE)
     results = {
         target: Compiled(traced.program, target=target, numerics="reproducible")(*tree_leaves(args))
         for target in targets()

@@ -14,15 +14,16 @@ from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program, check
 from chainrule.ir.types import F32, F64, Array, DType, Type
+from chainrule.numerics import FAST, STRICT
 from chainrule.ops import OPS
 from chainrule.optimize import expand, optimize, stabilize
 
 PASSES: dict[str, Callable[[Program], Program]] = {
     "raw": lambda p: p,
-    "strict": lambda p: expand(optimize(p, numerics="strict")),
+    "strict": lambda p: expand(optimize(p, STRICT)),
     "fast": optimize,
     "expanded": lambda p: expand(optimize(p)),
-    "compiled": lambda p: expand(optimize(p), numerics="fast"),
+    "compiled": lambda p: expand(optimize(p), FAST),
     "optimized_again": lambda p: optimize(expand(optimize(p))),
 }
 

@@ -16,6 +16,7 @@ from chainrule.frontend.pytree import tree_leaves
 from chainrule.frontend.trace import trace
 from chainrule.ir.evaluate import evaluate
 from chainrule.ir.types import BF16, F16, HALVES, Array, DType
+from chainrule.numerics import FAST
 from chainrule.optimize import widen
 
 pytest.importorskip("ml_dtypes")
@@ -67,7 +68,7 @@ def run_seed(seed: int) -> None:
     case = random_program(seed, nodes=14, dtype=half, dims=seed % 3 > 0, smooth=True)
     program = with_gradients(case)
     given = [a.astype(n.dtype.numpy) for n, a in zip(program.inputs, case.arrays, strict=True)]
-    exact = widen(program, numerics="fast") if numerics == "fast" else program
+    exact = widen(program, FAST) if numerics == "fast" else program
     expected = evaluate(exact, *given)
     found = Compiled(program, strips=bool(seed % 2), numerics=numerics)(*given)
     for one, other in zip(found, expected, strict=True):

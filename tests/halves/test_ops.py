@@ -16,6 +16,7 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.halves import moves
 from chainrule.ir.op import Kind, Op
 from chainrule.ir.types import F32, HALVES, Array, DType, Type
+from chainrule.numerics import numerics_called
 from chainrule.ops import OPS
 from chainrule.optimize import widen
 
@@ -149,7 +150,7 @@ def test_special_floats(name: str, half: DType) -> None:
 def test_only_loads_stores_and_conversions_know_16_bits(half: DType, numerics: str) -> None:
     for op in FLOATS:
         made, _, _ = program(op, half)
-        for node in widen(made, numerics=numerics).nodes:
+        for node in widen(made, numerics_called(numerics)).nodes:
             types = [node.dtype, *(x.dtype for x in node.args)]
             assert moves(node) or not any(t.is_half for t in types), f"{op.name}: {node}"
 

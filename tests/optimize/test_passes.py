@@ -17,6 +17,7 @@ from chainrule.ir.program import Program, check, guarded
 from chainrule.ir.show import show
 from chainrule.ir.types import BOOL, DTYPES, F32, F64, I64, DType, Type
 from chainrule.ir.walk import reached
+from chainrule.numerics import FAST, STRICT, numerics_called
 from chainrule.ops import OPS
 from chainrule.optimize import Rewriter, expand, optimize, stabilize
 from chainrule.optimize.passes import RULES, STEPS
@@ -43,7 +44,7 @@ def test_fast_mode_keeps_the_real_numbers(seed: int, dims: bool) -> None:
     case = random_program(seed, dims=dims)
     before = with_gradient(case.program)
     lean = optimize(before)
-    for after in (lean, expand(lean), expand(lean, numerics="fast"), optimize(expand(lean))):
+    for after in (lean, expand(lean), expand(lean, FAST), optimize(expand(lean))):
         check(after)
         for got, want in zip(evaluate(after, *case.arrays), evaluate(before, *case.arrays),
                              strict=True):  # fmt: skip
@@ -61,7 +62,7 @@ def test_strict_mode_keeps_the_bits(seed: int, dtype: DType) -> None:
         rtol = 1e-11 if dtype is F64 else 1e-3
     else:
         rtol = 0.0
-    after = optimize(before, numerics="strict")
+    after = optimize(before, STRICT)
     check(after)
     for got, want in zip(evaluate(after, *case.arrays), evaluate(before, *case.arrays),
                          strict=True):  # fmt: skip
@@ -177,7 +178,7 @@ def test_transposes_fold_into_a_contraction_in_strict_mode_too() -> None:
     y = graph.call("contract", *turned, batch=((), ()), summed=((1,), (0,)))
     z = graph.call("transpose", y, axes=(1, 0))
     for mode in ("fast", "strict"):
-        got = optimize(program_of([y, z], [a, b]), numerics=mode)
+        got = optimize(program_of([y, z], [a, b]), numerics_called(mode))
         assert [n.op.name for n in got.nodes if n.args] == ["contract", "contract"]
 
 
@@ -313,7 +314,7 @@ def test_identity_matrices_are_not_multiplied(
     before = program_of([y], [x])
     after = optimize(before)
     assert {n.op.name for n in after.nodes} <= {"input", "transpose"}
-    assert any(n.op.name == "contract" for n in optimize(before, numerics="strict").nodes)
+    assert any(n.op.name == "contract" for n in optimize(before, STRICT).nodes)
     array = np.arange(27).reshape(3, 3, 3).astype(dtype.numpy)
     np.testing.assert_array_equal(evaluate(after, array)[0], evaluate(before, array)[0])
 
@@ -346,7 +347,7 @@ def test_casts_merge_only_where_nothing_is_lost(dtypes: tuple[DType, DType, DTyp
     if first.kind in ("float", "int"):
         given = given * np.array([1, -1, 1, -1, 1, 1]) + (0.3 if first.is_float else 0)
     before = program_of([y], [x])
-    after = optimize(before, numerics="strict")
+    after = optimize(before, STRICT)
     check(after)
     with np.errstate(all="ignore"):
         array = given.astype(first.numpy)
@@ -360,7 +361,7 @@ def test_zeros_of_unlike_signs_are_not_confused() -> None:
     changed = [x - -0.0, x + 0.0, 0.0 - x]
     program = program_of([*kept, *changed], [x])
     at = np.array([-0.0, 0.0, 1.0])
-    after = optimize(program, numerics="strict")
+    after = optimize(program, STRICT)
     for got, want in zip(evaluate(after, at), evaluate(program, at), strict=True):
         np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
     assert after.outputs[0] is x

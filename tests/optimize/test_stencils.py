@@ -16,6 +16,7 @@ from chainrule.ir.evaluate import evaluate
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import F64, Type
+from chainrule.numerics import STRICT
 from chainrule.ops import OPS
 from chainrule.optimize import optimize
 
@@ -64,7 +65,7 @@ def test_every_way_two_pieces_may_lie(axis: int, rank: int) -> None:
         if parts:
             (native,) = Compiled(program)(*arrays)
             np.testing.assert_array_equal(native, expected)
-        strict = optimize(program, numerics="strict")
+        strict = optimize(program, STRICT)
         assert "concatenate" not in {n.op.name for n in strict.nodes}
 
 

@@ -17,6 +17,8 @@ from chainrule.differentiate.reverse import pull_back
 from chainrule.inspect import formula
 from chainrule.ir.show import show
 from chainrule.ir.types import F32, F64
+from chainrule.numerics import numerics_called
+from chainrule.options import Options
 from chainrule.pipeline import lower_program
 
 SEEDS: Final = range(10_000, 10_024)
@@ -35,7 +37,7 @@ def test_code_is_that_of_last_time(golden: Callable[[str, str], None]) -> None:
             program.inputs, [*program.outputs, *(g for g in slopes if g is not None)]
         )
         with recorded() as code:
-            lowered = lower_program(joint, numerics=numerics)
+            lowered = lower_program(joint, Options(numerics_called(numerics)))
         optimized = Tape()
         optimized.add(show(lowered.optimized))
         written = Tape()

@@ -17,6 +17,7 @@ from chainrule.ir.program import Program
 from chainrule.nn import softmax_cross_entropy
 from chainrule.ops.cost import flops
 from chainrule.optimize import expand, optimize
+from chainrule.options import Options
 from chainrule.pipeline import lower_program
 from chainrule.schedule.steps import Strips
 from chainrule_runtime.abi import evaluate
@@ -94,7 +95,7 @@ def test_activation_memory_does_not_grow_with_the_batch(name: str) -> None:
     assert len(set(arena)) == 1
     assert few <= arena[0]
 
-    whole = lower_program(traced(name).program, strips=False)
+    whole = lower_program(traced(name).program, Options(strips=False))
     small, large = (evaluate_extent(whole.arena, {"batch": b}) for b in (512, 8192))
     assert large > 10 * small
 

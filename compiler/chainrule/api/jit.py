@@ -7,6 +7,7 @@ import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, overload
 
 from chainrule.api.calls import (
@@ -28,11 +29,13 @@ from chainrule.errors import ChainruleError, StructureError, UnsupportedError, e
 from chainrule.frontend.arguments import Arguments, bind_arguments, is_arraylike, signature_of
 from chainrule.frontend.context import is_tracing
 from chainrule.frontend.dispatch import InGraph
+from chainrule.frontend.keywords import Keywords
 from chainrule.frontend.known import known_leaves
 from chainrule.frontend.naming import Dims
 from chainrule.frontend.pytree import TreeDef, tree_flatten
 from chainrule.frontend.trace import Traced, trace
 from chainrule.ir.dims import Extent, named, show_extent
+from chainrule.numerics import numerics_called
 from chainrule.plan.amounts import Budget, as_bytes
 from chainrule.transform.transformed import has_traced
 from chainrule_runtime.forks import LongLock
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from chainrule.api.stages import LoweredFunction
     from chainrule.api.variant import Compilation, Variant
     from chainrule.link.cache import Cache
+    from chainrule.options import Options
 
 __all__ = ["Jitted", "jit"]
 
@@ -58,19 +62,18 @@ class _Jitted:
 
     Attributes:
         compilations: Every compilation with its reason and its seconds.
+        keywords: Those of `jit`.
         __wrapped__: The function as it was written.
     """
 
     compilations: list[Compilation]
+    keywords: Keywords
 
-    def __init__(self, fn: Callable[..., Any], **options: Any) -> None:
+    def __init__(self, fn: Callable[..., Any], keywords: Keywords) -> None:
         functools.update_wrapper(self, fn, updated=())
         self.compilations = []
+        self.keywords = keywords
         self._fn = fn
-        self._options = options
-        self._dims: Dims | None = options["dims"]
-        self._static: tuple[str, ...] = tuple(options["static_argnames"])
-        self._donated: tuple[str, ...] = tuple(options["donate_argnames"])
         self._variants: dict[Key, list[Variant]] = {}
         self._forms: dict[Spelling, Form] = {}
         self._usual: dict[Spelling, Form] = {}
@@ -89,7 +92,7 @@ class _Jitted:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> Any:
-        return _again, (self._fn, self._options)
+        return _again, (self._fn, self.keywords)
 
     def __repr__(self) -> str:
         return f"jit({getattr(self._fn, '__name__', self._fn)})"
@@ -149,14 +152,12 @@ class _Jitted:
             if all(isinstance(e, int) for s in shapes for e in s) and variant.fits(shapes):
                 return LoweredFunction(variant.traced, variant.lowered, shapes)
         with within_recursion_limit(self._fn):
-            traced = self._trace(args, kwargs, self._dims)
+            traced = self._trace(args, kwargs, self.keywords.dims)
         return LoweredFunction(
             traced,
             None,
             shapes,
-            donated=self._donated,
-            numerics=self._options["numerics"],
-            memory_budget=self._options["memory_budget"],
+            options=_options(self.keywords),
         )
 
     # Finding or making the code
@@ -166,16 +167,16 @@ class _Jitted:
     ) -> tuple[Form, tuple[Any, ...], list[Any], TreeDef]:
         """Return how a call binds, its traced arguments, and their leaves and structure."""
         spelling = (len(args), *kwargs)
-        form = self._form(spelling, self._static)
+        form = self._form(spelling, self.keywords.static)
         values = form.values(args, kwargs)
         leaves, tree = tree_flatten(values)
-        if self._options["lenient"] and not all(map(is_arraylike, leaves)):
+        if self.keywords.lenient and not all(map(is_arraylike, leaves)):
             # A transformed function takes its settings where they stand.
             loose = [
                 n.split("/")[0] for n, v in zip(form.names, values, strict=True)
                 if not all(map(is_arraylike, tree_flatten(v)[0]))
             ]  # fmt: skip
-            form = self._form(spelling, (*self._static, *loose))
+            form = self._form(spelling, (*self.keywords.static, *loose))
             values = form.values(args, kwargs)
             leaves, tree = tree_flatten(values)
         self._usual[spelling] = form
@@ -188,12 +189,10 @@ class _Jitted:
             self._forms[spelling, static] = known
         return known
 
-    def _bind(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[Arguments, list[Any], TreeDef]:
-        form, _, leaves, tree = self._take_apart(args, kwargs)
-        static = [n.split("/")[0] for n, _ in form.static]
-        return bind_arguments(self._fn, args, kwargs, static), leaves, tree
+    def bind(self, args: Sequence[Any]) -> Arguments:
+        """Return which arguments are traced, and which static, when called with these."""
+        form = self._take_apart(args, {})[0]
+        return bind_arguments(self._fn, args, {}, [n.split("/")[0] for n, _ in form.static])
 
     def _key(
         self, form: Form, tree: TreeDef, kinds: Kinds, args: Sequence[Any],
@@ -230,7 +229,7 @@ class _Jitted:
 
     def _take_over(self, lent: Sequence[Variant], key: Key, form: Form, static: Static) -> None:
         """Give lent code entries of its own, in the order in which calls are to try them."""
-        if self._options["shared"]:
+        if self.keywords.shared:
             return
         for i, variant in enumerate(lent):
             if variant in self._lent:
@@ -251,22 +250,20 @@ class _Jitted:
         if not known:
             first = not self._variants
             reason = "first call" if first else "another structure, dtype or rank of arguments"
-            traced, inferred = self._trace(args, kwargs, self._dims), frozenset[str]()
+            traced, inferred = self._trace(args, kwargs, self.keywords.dims), frozenset[str]()
         else:
             traced, inferred, reason = self._widened(known[-1], labels, shapes, args, kwargs)
         self._check_donated(traced)
-        options: Any = {
-            "inferred": inferred, "donated": self._donated, "cache": self._cache(),
-            "numerics": self._options["numerics"], "memory_budget": self._options["memory_budget"],
-            "numbers": traced.numbers(shapes),
-        }  # fmt: skip
-        if self._options["lenient"]:
+        options = replace(_options(self.keywords), interruptible=True)
+        options = options.called_with(traced.numbers(shapes))
+        kept: Any = {"cache": self._cache(), "inferred": inferred}
+        if self.keywords.lenient:
             # Of transformed functions many are made that compute the same.
-            variant, lent = lend(traced, chained=not self._options["shared"], **options)
+            variant, lent = lend(traced, options, chained=not self.keywords.shared, **kept)
             if lent:
                 self._lent.add(variant)
         else:
-            variant = compile_variant(traced, **options)
+            variant = compile_variant(traced, options, **kept)
         self._variants[key] = [*known, variant]
         inputs = zip(traced.program.paths, traced.program.inputs, strict=True)
         self.compilations.append(
@@ -281,17 +278,17 @@ class _Jitted:
         load_compiler()
         from chainrule.link.cache import default_cache
 
-        return default_cache() if self._options["cache"] else None
+        return default_cache() if self.keywords.cache else None
 
     def _trace(self, args: Sequence[Any], kwargs: Mapping[str, Any], dims: Dims | None) -> Traced:
-        static = list(self._static)
-        if self._options["lenient"]:
+        static = list(self.keywords.static)
+        if self.keywords.lenient:
             # Of a starred parameter one setting makes every argument of it static.
             names = [n.split("/")[0] for n, _ in self._take_apart(args, kwargs)[0].static]
             static += [n for n in dict.fromkeys(names) if n not in static]
         return trace(
             self._fn, *args, dims=dims, static_argnames=static, kwargs=kwargs,
-            numerics=self._options["numerics"],
+            numerics=self.keywords.numerics,
         )  # fmt: skip
 
     def _widened(
@@ -319,12 +316,12 @@ class _Jitted:
             if all(g.holds(numbers) for g in traced.program.guards):
                 return traced, frozenset(names.made), reason
         # Outside of the handler: an error of the numbers themselves stands alone.
-        traced = self._trace(args, kwargs, self._dims)
+        traced = self._trace(args, kwargs, self.keywords.dims)
         return traced, frozenset(), f"{reason} (its number is used)"
 
     def _link(self, variant: Variant, form: Form, static: Static) -> None:
         """Put a new native entry behind those there are."""
-        if variant.binding is None or variant.flat or self._options["shared"]:
+        if variant.binding is None or variant.flat or self.keywords.shared:
             return
         group = (form.group, static)
         known = self._groups.get(group)
@@ -341,7 +338,7 @@ class _Jitted:
 
     def _check_donated(self, traced: Traced) -> None:
         known = {name.split("/")[0] for name in traced.names}
-        loose = [name for name in self._donated if name not in known]
+        loose = [name for name in self.keywords.donated if name not in known]
         if loose:
             raise StructureError(
                 explain(f"donate_argnames: {self!r} has no array argument {', '.join(loose)}",
@@ -352,8 +349,17 @@ class _Jitted:
 Jitted = callable_type(_Jitted)
 
 
-def _again(fn: Callable[..., Any], options: dict[str, Any]) -> Any:
-    return Jitted(fn, **options)
+def _again(fn: Callable[..., Any], keywords: Keywords) -> Any:
+    return Jitted(fn, keywords)
+
+
+def _options(keywords: Keywords) -> Options:
+    load_compiler()
+    from chainrule.options import Options
+
+    return Options(
+        keywords.numerics, memory_budget=keywords.memory_budget, donated=keywords.donated
+    )
 
 
 class _Names:
@@ -400,7 +406,7 @@ def _has_out(fn: Callable[..., Any]) -> bool:
     return out.default is not None
 
 
-class Options(TypedDict, total=False):
+class KeywordTypes(TypedDict, total=False):
     """The keywords of `jit`."""
 
     dims: Dims | None
@@ -414,9 +420,11 @@ class Options(TypedDict, total=False):
 
 
 @overload
-def jit(fn: Callable[..., Any], **options: Unpack[Options]) -> _Jitted: ...
+def jit(fn: Callable[..., Any], **options: Unpack[KeywordTypes]) -> _Jitted: ...
 @overload
-def jit(fn: None = None, **options: Unpack[Options]) -> Callable[[Callable[..., Any]], _Jitted]: ...
+def jit(
+    fn: None = None, **options: Unpack[KeywordTypes]
+) -> Callable[[Callable[..., Any]], _Jitted]: ...
 def jit(
     fn: Callable[..., Any] | None = None, *, dims: Dims | None = None,
     static_argnames: Sequence[str] | str = (), donate_argnames: Sequence[str] | str = (),
@@ -459,20 +467,15 @@ def jit(
     """
     if threads not in (None, 1):
         raise UnsupportedError(explain("compiled code runs on one thread", f"threads  {threads}"))
-    if numerics not in ("fast", "strict", "reproducible"):
-        raise UnsupportedError(
-            explain(f"there is no numerics mode {numerics!r}", "modes  fast, strict, reproducible")
-        )
-    options = {
-        "dims": dims, "static_argnames": as_names(static_argnames, "static_argnames"),
-        "donate_argnames": as_names(donate_argnames, "donate_argnames"), "numerics": numerics,
-        "memory_budget": None if memory_budget is None else as_bytes(memory_budget),
-        "cache": cache, "lenient": lenient, "shared": False,
-    }  # fmt: skip
+    keywords = Keywords(
+        dims, tuple(as_names(static_argnames, "static_argnames")),
+        tuple(as_names(donate_argnames, "donate_argnames")), numerics_called(numerics),
+        None if memory_budget is None else as_bytes(memory_budget), cache, lenient,
+    )  # fmt: skip
 
     def made(function: Callable[..., Any]) -> Any:
         check_names(function, static_argnames, donate_argnames)
-        return Jitted(function, **options)
+        return Jitted(function, keywords)
 
     return made if fn is None else made(fn)
 
@@ -482,5 +485,4 @@ def sharing(function: Function) -> Function:
 
     Each function is traced, so what it closes over is looked at anew.
     """
-    return Jitted(function, dims=None, static_argnames=(), donate_argnames=(), numerics="fast",
-                  memory_budget=None, cache=True, lenient=True, shared=True)  # fmt: skip
+    return Jitted(function, Keywords(lenient=True, shared=True))

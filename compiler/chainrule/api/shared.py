@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -16,7 +16,9 @@ from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
 from chainrule.ir.types import Type
 from chainrule.ir.walk import topological
+from chainrule.link.cache import Cache
 from chainrule.ops.control import counted_names
+from chainrule.options import Options
 from chainrule_runtime.forks import hold_over_forks
 
 __all__ = ["lend", "structure"]
@@ -74,7 +76,10 @@ def _plain(value: Any, names: dict[str, Extent]) -> Hashable:
     return cast("Hashable", value)
 
 
-def lend(traced: Traced, *, chained: bool, **options: Any) -> tuple[variant.Variant, bool]:
+def lend(
+    traced: Traced, options: Options, *, chained: bool, cache: Cache | None,
+    inferred: frozenset[str],
+) -> tuple[variant.Variant, bool]:  # fmt: skip
     """Return code for a traced program, and whether it is lent: then it must not be chained.
 
     It is lent if an equal program was compiled before.  Whoever will chain the code (`chained`)
@@ -82,41 +87,30 @@ def lend(traced: Traced, *, chained: bool, **options: Any) -> tuple[variant.Vari
     """
     data = [n for n in traced.program.nodes if n.op.name == "data"]
     if sum(len(n.attributes["bits"]) for n in data) > LARGE:
-        return variant.compile_variant(traced, **options), False
+        return variant.compile_variant(traced, options, cache=cache, inferred=inferred), False
     key = (
         structure(traced.program),
         traced.in_tree,
         traced.out_tree,
         traced.weak_inputs,
-        _settings(options),
+        options,
+        inferred,
     )
     with _LOCK:
         known = _KNOWN.get(key)
         if known is not None:
             _KNOWN.move_to_end(key)
     if known is None:
-        made = variant.compile_variant(traced, **options)
+        made = variant.compile_variant(traced, options, cache=cache, inferred=inferred)
         _keep(key, (made, chained))
         return made, False
     found, owned = known
     if owned:
-        found = found.bound(options["cache"])
+        found = found.bound(cache)
         _keep(key, (found, False))
     # What its entry refuses includes what a memory budget adds.
     program = replace(traced.program, guards=found.traced.program.guards)
     return replace(found, traced=replace(traced, program=program)), True
-
-
-def _settings(options: Mapping[str, Any]) -> Hashable:
-    """Return all that code depends on beside the program: every option but where code is kept.
-
-    The numbers that extents are in this call matter only to what is fitted to a memory budget.
-    """
-    left = {k: v for k, v in options.items() if k != "cache"}
-    numbers = left.pop("numbers", None) or {}
-    if left.get("memory_budget") is not None:
-        left["numbers"] = tuple(sorted(numbers.items()))
-    return tuple(sorted(left.items()))
 
 
 def _keep(key: Hashable, entry: tuple[variant.Variant, bool]) -> None:

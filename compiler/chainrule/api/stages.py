@@ -17,8 +17,10 @@ from chainrule.ir.show import show
 from chainrule.link.jit import assembly
 from chainrule.loops.ir import show as show_kernel
 from chainrule.loops.lower import Choose, Foreign, Launch, Repeat, Returns, Run, StripLoop
+from chainrule.numerics import numerics_called
 from chainrule.ops.cost import flops
 from chainrule.optimize import optimize
+from chainrule.options import Options
 from chainrule.pipeline import Lowered, lower_program
 
 __all__ = ["CompiledFunction", "Cost", "LoweredFunction", "Memory", "TracedFunction", "trace"]
@@ -88,16 +90,14 @@ class LoweredFunction:
 
     def __init__(
         self, traced: Traced, lowered: Lowered | None, shapes: Sequence[Shape] = (), *,
-        donated: Sequence[str] = (), numerics: str = "fast", memory_budget: int | None = None,
+        options: Options | None = None,
     ) -> None:  # fmt: skip
         """Lower a traced program, unless that is done; `shapes` are those of actual arguments."""
         if lowered is None:
-            pairs = donation_pairs(traced, donated)
+            options = (options or Options()).called_with(traced.numbers(shapes))
+            pairs = donation_pairs(traced, options.donated)
             traced = replace(traced, program=replace(traced.program, donated=pairs))
-            lowered = lower_program(
-                traced.program, numerics=numerics, memory_budget=memory_budget,
-                dims=traced.numbers(shapes),
-            )  # fmt: skip
+            lowered = lower_program(traced.program, options)
         self.traced, self.lowered = traced, lowered
         self._dims = traced.numbers(shapes)
 
@@ -206,14 +206,14 @@ class TracedFunction:
         """Return the program after the rewrite rules."""
         program = self.traced.program
         if program.results or program.inputs:
-            program = optimize(program, numerics=numerics)
+            program = optimize(program, numerics_called(numerics))
         return TracedFunction(replace(self.traced, program=program))
 
     def lower(self, target: str = "host", *, numerics: str = "fast") -> LoweredFunction:
         """Return loops and LLVM IR for a target."""
         if target != "host":
             raise UnsupportedError(explain(f"no code for {target} yet", "targets  host"))
-        return LoweredFunction(self.traced, None, numerics=numerics)
+        return LoweredFunction(self.traced, None, options=Options(numerics_called(numerics)))
 
 
 def trace(fn: Callable[..., Any], *args: Any, **options: Any) -> TracedFunction:
@@ -224,5 +224,7 @@ def trace(fn: Callable[..., Any], *args: Any, **options: Any) -> TracedFunction:
         args: Arrays, numbers or `spec(...)`.
         options: `dims`, `static_argnames`, `kwargs`, `name` as for `jit`.
     """
+    if "numerics" in options:
+        options["numerics"] = numerics_called(options["numerics"])
     with within_recursion_limit(fn):
         return TracedFunction(trace_function(fn, *args, **options))

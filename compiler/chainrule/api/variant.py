@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from chainrule.link.jit import cached_code
 from chainrule.link.libraries import Loaded, load
 from chainrule.ops.cost import total_flops, typical, unbounded
 from chainrule.optimize import all_nodes
+from chainrule.options import Options
 from chainrule.pipeline import Lowered, lower_program
 from chainrule_runtime import abi
 from chainrule_runtime.abi import Signature, has_custom, record_nodes
@@ -74,7 +75,6 @@ class Variant:
     signature: Signature
     loaded: Loaded
     binding: Binding | None
-    donated: tuple[str, ...]
     flat: bool
     direct: Callable[..., Any]
     inferred: frozenset[str] = frozenset()
@@ -166,24 +166,20 @@ def _flat_out(tree: TreeDef, out: Any) -> list[Any]:
 
 
 def compile_variant(
-    traced: Traced, *, donated: Sequence[str], numerics: str, cache: Cache | None = None,
-    inferred: frozenset[str] = frozenset(), memory_budget: int | None = None,
-    numbers: Mapping[str, int] | None = None,
+    traced: Traced, options: Options, *, cache: Cache | None = None,
+    inferred: frozenset[str] = frozenset(),
 ) -> Variant:  # fmt: skip
     """Compile a traced program, with its native entry where one is possible."""
-    pairs = donation_pairs(traced, donated)
+    pairs = donation_pairs(traced, options.donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
-    lowered = lower_program(
-        traced.program, numerics=numerics, memory_budget=memory_budget, dims=numbers,
-        interruptible=True,
-    )  # fmt: skip
+    lowered = lower_program(traced.program, options)
     began = time.perf_counter()
     if any(n.op.name == "callback" for n in all_nodes(lowered.optimized.results)):
         # The code holds an address of this process.
         cache = None
     loaded = lowered.load(cache)
     lowered.seconds["llvm"] = time.perf_counter() - began
-    guards = (*lowered.guards, *_within_budget(lowered, memory_budget))
+    guards = (*lowered.guards, *_within_budget(lowered, options.memory_budget))
     signature = runtime_signature(traced, lowered.arena, guards)
     binding = None
     began = time.perf_counter()
@@ -193,9 +189,7 @@ def compile_variant(
         binding = _bind(traced, lowered, signature.flat() if flat else signature, loaded, cache)
         attach(direct, binding.entry, binding)
     lowered.seconds["entry"] = time.perf_counter() - began
-    return Variant(
-        traced, lowered, signature, loaded, binding, tuple(donated), flat, direct, inferred
-    )
+    return Variant(traced, lowered, signature, loaded, binding, flat, direct, inferred)
 
 
 def _within_budget(lowered: Lowered, budget: int | None) -> tuple[Guard, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from chainrule.errors import ChainruleError
 from chainrule.frontend.loading import loading
 from chainrule.ir.types import Array
+from chainrule.numerics import STRICT
 from chainrule_runtime.call import call_kernel
 from chainrule_runtime.forks import LongLock
 
@@ -69,9 +70,10 @@ def _native(
         from chainrule.frontend.signature import runtime_signature
         from chainrule.frontend.trace import trace
         from chainrule.link.cache import default_cache
+        from chainrule.options import Options
         from chainrule.pipeline import lower_program
     traced = trace(fn, *args, dims=dims)
-    lowered = lower_program(traced.program, numerics="strict")
+    lowered = lower_program(traced.program, Options(STRICT))
     loaded = lowered.load(default_cache())
     signature = runtime_signature(traced, lowered.arena, lowered.guards)
 

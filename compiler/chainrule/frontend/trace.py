@@ -32,6 +32,7 @@ from chainrule.ir.graph import Graph, Node
 from chainrule.ir.program import Program, guarded
 from chainrule.ir.types import Type
 from chainrule.ir.walk import reached
+from chainrule.numerics import FAST, Numerics
 from chainrule.ops import OPS
 
 __all__ = ["Spec", "Traced", "result_nodes", "spec", "trace"]
@@ -118,7 +119,7 @@ def _other_shape(
 def trace(
     fn: Callable[..., Any], *args: Any, dims: Dims | None = None,
     static_argnames: Sequence[str] = (), kwargs: Mapping[str, Any] | None = None,
-    name: str | None = None, numerics: str = "fast",
+    name: str | None = None, numerics: Numerics = FAST,
 ) -> Traced:  # fmt: skip
     """Run a function once on values to come and record what it computes.
 
@@ -132,7 +133,8 @@ def trace(
         static_argnames: Arguments that stay Python values.
         kwargs: Arguments by name.
         name: What to call the program; the function's name unless given.
-        numerics: In `fast` values, too, are computed in the stable forms derivatives are taken of.
+        numerics: Where they keep reals, values, too, are computed in the stable forms that
+            derivatives are taken of.
 
     Returns:
         The program and how its inputs and outputs nest.
@@ -168,7 +170,7 @@ def trace(
         paths = tree.paths()
         return tree, paths, result_nodes(graph, results, paths)
 
-    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics == "fast")
+    out_tree, output_paths, outputs = trace_into(graph, run, stable=numerics.reals)
     graph.set_origin(None)
     _refuse_strangers(outputs, inputs, output_paths)
     checks = tuple(c for c in graph.checks if not _strangers([c.failed], inputs))

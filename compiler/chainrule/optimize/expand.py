@@ -9,6 +9,7 @@ from chainrule.ir.graph import Check, Node
 from chainrule.ir.op import Arithmetic, Kind
 from chainrule.ir.program import Program, guarded
 from chainrule.ir.walk import rebuild, topological
+from chainrule.numerics import STRICT, Numerics
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
 from chainrule.optimize.bodies import in_bodies
 from chainrule.optimize.contractions import CONTRACTIONS
@@ -31,7 +32,7 @@ def _is_composite(node: Node) -> bool:
     )
 
 
-def expand(program: Program, *, numerics: str = "strict") -> Program:
+def expand(program: Program, numerics: Numerics = STRICT) -> Program:
     """Replace composite ops and `stop_gradient` by their definitions, and simplify what comes out.
 
     Softmax, its logarithm and logsumexp of one argument share maximum, exponentials and sum, since
@@ -52,7 +53,7 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         return after
 
     steps = (*FOLDING, *VIEWS, *UPDATES, *LIFTS, *REDUCTIONS, *CONTRACTIONS)
-    rewriter = Rewriter(graph, (*ALGEBRA, *PRODUCTS), steps, reals=numerics == "fast")
+    rewriter = Rewriter(graph, (*ALGEBRA, *PRODUCTS), steps, reals=numerics.reals)
 
     def expanded(outputs: Sequence[Node]) -> list[Node]:
         results = list(outputs)
@@ -62,7 +63,7 @@ def expand(program: Program, *, numerics: str = "strict") -> Program:
         return rewriter.run(results)
 
     results = expanded(in_bodies(program.results, expanded))
-    results = settled(results, lent(program), fast=numerics == "fast")
+    results = settled(results, lent(program), fast=numerics.reals)
     results = expanded(in_bodies(results, expanded))
     results = trimmed(expanded(trimmed(results)))
     return rewired(program, checked_apart(program, results))

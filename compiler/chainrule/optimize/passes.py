@@ -7,6 +7,7 @@ from typing import Final
 
 from chainrule.ir.graph import Node
 from chainrule.ir.program import Program
+from chainrule.numerics import FAST, Numerics
 from chainrule.optimize.algebra import ALGEBRA, PRODUCTS
 from chainrule.optimize.bodies import everywhere, in_bodies
 from chainrule.optimize.chains import order_chains
@@ -33,18 +34,17 @@ RULES: Final = (*BEFORE, *PRODUCTS)
 STEPS: Final = (*FOLDING, *VIEWS, *UPDATES, *LIFTS, *STENCILS, *REDUCTIONS, *CONTRACTIONS)
 
 
-def optimize(program: Program, *, numerics: str = "fast") -> Program:
+def optimize(program: Program, numerics: Numerics = FAST) -> Program:
     """Return an equal program that computes less.
 
-    In mode `fast` the results are the same real numbers; in `strict` and `reproducible` they are
-    the same bits.  Linear in the nodes.
+    The results are the same bits, or where `numerics` keep reals the same real numbers.  Linear in
+    the nodes.
     """
-    fast = numerics == "fast"
-    rewriter = Rewriter(program.graph, RULES, STEPS, reals=fast)
+    rewriter = Rewriter(program.graph, RULES, STEPS, reals=numerics.reals)
 
     def improved(outputs: Sequence[Node]) -> list[Node]:
         results = rewriter.run(outputs)
-        ordered = order_chains(results) if fast else results
+        ordered = order_chains(results) if numerics.reals else results
         # Another order of a chain brings other neighbours together.
         return results if ordered == results else rewriter.run(ordered)
 
@@ -56,7 +56,7 @@ def optimize(program: Program, *, numerics: str = "fast") -> Program:
     return rewired(program, trimmed(improved(trimmed(results))))
 
 
-def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
+def stabilize(outputs: Sequence[Node], numerics: Numerics = FAST) -> list[Node]:
     """Return the outputs in forms that neither overflow nor cancel where the value does not.
 
     Run it before differentiating: the chain rule then sees `logsumexp`, `softplus`, `norm` and
@@ -70,7 +70,7 @@ def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     rules: tuple[Rule, ...]
     steps: tuple[Step, ...]
     rules, steps = (*BEFORE, *ROOTS), (*UNROUNDED, *shapes, *own)
-    if numerics != "fast":
+    if not numerics.reals:
         bits = [r for r in ALGEBRA if r.keeps is Keeps.BITS]
         rules = (*STABLE, *bits, *ROOTS)
         steps = (*[s for s in (*UNROUNDED, *shapes) if s.keeps is Keeps.BITS], *own)
@@ -79,4 +79,4 @@ def stabilize(outputs: Sequence[Node], *, numerics: str = "fast") -> list[Node]:
     def stable(outputs: Sequence[Node]) -> list[Node]:
         return flat_cusps(rewriter.run(outputs))
 
-    return stable(in_bodies(outputs, stable, ruled=numerics == "fast"))
+    return stable(in_bodies(outputs, stable, ruled=numerics.reals))

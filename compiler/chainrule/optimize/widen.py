@@ -12,6 +12,7 @@ from chainrule.ir.op import Kind
 from chainrule.ir.program import Program
 from chainrule.ir.types import F32, Type
 from chainrule.ir.walk import rebuild
+from chainrule.numerics import STRICT, Numerics
 from chainrule.ops.control import COUNT, Loop, results_of
 from chainrule.optimize.bodies import in_bodies
 from chainrule.optimize.expand import keep_origins, rewired
@@ -23,20 +24,19 @@ WHOLE: Final = frozenset({"broadcast", "reshape", "transpose"})
 "Views of all elements: the view of a converted array, so that several share one conversion."
 
 
-def widen(program: Program, *, numerics: str = "strict") -> Program:
+def widen(program: Program, numerics: Numerics = STRICT) -> Program:
     """Return the program with every op on float16 or bfloat16 written as casts around its f32 form.
 
-    Afterwards only inputs, constants, casts, and ops that move elements have such types.  In
-    `strict` and `reproducible` numerics every intermediate result is rounded to its type.  In
-    `fast`, where results are real numbers up to rounding, a result that is used in the same program
-    is used before it is rounded, also by the next step of a loop and across the ends of bodies;
-    conversions that the program itself asks for always round.  Linear in the nodes; a program
-    without such types is returned as it is.
+    Afterwards only inputs, constants, casts, and ops that move elements have such types.  Every
+    intermediate result is rounded to its type.  With excess precision a result that is used in the
+    same program is used before it is rounded, also by the next step of a loop and across the ends
+    of bodies; conversions that the program itself asks for always round.  Linear in the nodes; a
+    program without such types is returned as it is.
     """
     if not any(node.dtype.is_half for node in all_nodes(program.results)):
         return program
     graph = program.graph
-    if numerics == "fast":
+    if numerics.excess_precision:
         names: dict[Node, Node] = {}
         widening = _Widening(graph, excess=True, names=names)
         return rewired(program, rebuild(program.results, graph, widening.change)[0])

@@ -14,6 +14,7 @@ from typing import Any, Final
 import chainrule
 from chainrule.emit.builder import Module
 from chainrule.errors import ExportError, UnsupportedError, explain
+from chainrule.frontend.keywords import Keywords
 from chainrule.frontend.pytree import tree_leaves
 from chainrule.frontend.signature import donation_pairs, runtime_signature
 from chainrule.frontend.trace import Traced, trace
@@ -23,7 +24,9 @@ from chainrule.ir.show import show
 from chainrule.link.jit import object_code
 from chainrule.link.libraries import load
 from chainrule.link.target import host, llvm_version
+from chainrule.numerics import MODES
 from chainrule.optimize import all_nodes
+from chainrule.options import Options
 from chainrule.package.elf import ObjectFile, read_object
 from chainrule.package.header import write_header
 from chainrule.package.library import link_library
@@ -48,8 +51,7 @@ class _Asked:
 
     traced: Traced
     arguments: list[Any]
-    numerics: str
-    budget: int | None
+    options: Options
 
 
 def write_package(
@@ -64,11 +66,13 @@ def write_package(
     check_name(name)
     # The typed function of the header has the name itself.
     program = replace(asked.traced.program, name=f"{name}_kernel")
-    budget = asked.budget if memory_budget is None else as_bytes(memory_budget)
-    lowered = _lowered(program, asked, budget)
+    options = asked.options
+    if memory_budget is not None:
+        options = replace(options, memory_budget=as_bytes(memory_budget))
+    lowered = _lowered(program, asked, options)
     _check_closed(name, lowered)
     signature = replace(runtime_signature(asked.traced, lowered.arena, lowered.guards), name=name)
-    _check_budget(signature, lowered.arena, asked.arguments, budget)
+    _check_budget(signature, lowered.arena, asked.arguments, options.memory_budget)
 
     needs = needed_features(lowered.target)
     manifest = _manifest(name, asked, signature, lowered, needs)
@@ -114,9 +118,9 @@ def _check_options(
                 "targets  host", f"later    {', '.join(LATER)}",
             )
         )  # fmt: skip
-    if numerics not in (None, "fast", "strict", "reproducible"):
+    if numerics is not None and numerics not in MODES:
         raise ExportError(
-            explain(f"there is no numerics mode {numerics!r}", "modes  fast, strict, reproducible")
+            explain(f"there is no numerics mode {numerics!r}", f"modes  {', '.join(MODES)}")
         )
     if optimize != "speed":
         raise ExportError(explain(f"optimize={optimize!r} does not exist yet", "known  speed"))
@@ -130,39 +134,43 @@ def _traced(fn: Callable[..., Any], args: Sequence[Any], numerics: str | None) -
             explain("args is the tuple of positional arguments", f"got  {type(args).__name__}",
                     hint="args=(x,) for a single argument")
         )  # fmt: skip
-    if isinstance(fn, MethodType) and hasattr(fn, "_options"):
+    if isinstance(fn, MethodType) and _is_jitted(fn):
         # The object is an argument like any other.
         method: Any = fn
         fn, args = method.__func__, (method.__self__, *args)
-    # A jitted function, known by its options: the layer above this one defines it.
-    options: Mapping[str, Any] = getattr(fn, "_options", None) or {}
-    inner: Any = getattr(fn, "_fn", fn) if options else fn
-    static: list[str] = list(options.get("static_argnames", ()))
-    if options:
-        bound = fn._bind(args, {})[0]  # type: ignore[attr-defined]  # noqa: SLF001
-        static += [n.split("/")[0] for n, _ in bound.static if n.split("/")[0] not in static]
-    numerics = numerics or options.get("numerics", "fast")
-    traced = trace(
-        inner, *args, dims=options.get("dims"), static_argnames=static, numerics=numerics or "fast"
-    )
-    pairs = donation_pairs(traced, options.get("donate_argnames", ()))
+    keywords, static, values = Keywords(), list[str](), tuple(args)
+    if _is_jitted(fn):
+        jitted: Any = fn
+        fn, keywords, bound = jitted.__wrapped__, jitted.keywords, jitted.bind(args)
+        static = list(
+            dict.fromkeys([*keywords.static, *(n.split("/")[0] for n, _ in bound.static)])
+        )
+        values = bound.values
+    mode = keywords.numerics if numerics is None else MODES[numerics]
+    traced = trace(fn, *args, dims=keywords.dims, static_argnames=static, numerics=mode)
+    pairs = donation_pairs(traced, keywords.donated)
     traced = replace(traced, program=replace(traced.program, donated=pairs))
-    values = bound.values if options else tuple(args)
-    return _Asked(traced, tree_leaves(values), numerics or "fast", options.get("memory_budget"))
+    options = Options(mode, memory_budget=keywords.memory_budget, donated=keywords.donated)
+    return _Asked(traced, tree_leaves(values), options)
 
 
-def _lowered(program: Program, asked: _Asked, budget: int | None) -> Lowered:
+def _is_jitted(fn: Any) -> bool:
+    """Tell a compiled function, or a method that is one; the layer above defines them."""
+    return isinstance(getattr(fn, "keywords", None), Keywords) and hasattr(fn, "bind")
+
+
+def _lowered(program: Program, asked: _Asked, options: Options) -> Lowered:
     """Compile, and compute values twice where that is what the budget takes, as `jit` does.
 
     What does not fit even so is returned as it is without a budget.
     """
     dims = _numbers(runtime_signature(asked.traced, 0, ()), asked.arguments)
     try:
-        return lower_program(program, numerics=asked.numerics, memory_budget=budget, dims=dims)
+        return lower_program(program, options.called_with(dims))
     except UnsupportedError:
-        if budget is None:
+        if options.memory_budget is None:
             raise
-        return lower_program(program, numerics=asked.numerics)
+        return lower_program(program, replace(options, memory_budget=None))
 
 
 def _numbers(signature: Signature, arguments: Sequence[Any]) -> dict[str, int]:
@@ -196,7 +204,7 @@ def _manifest(
         "name": name,
         "chainrule": chainrule.__version__,
         "llvm": llvm_version(),
-        "numerics": asked.numerics,
+        "numerics": asked.options.numerics.name,
         "target": {
             "name": target.name, "triple": target.triple, "machine": target.triple.split("-")[0],
             "cpu": target.cpu, "needs": list(needs),

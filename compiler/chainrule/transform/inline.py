@@ -22,6 +22,7 @@ from chainrule.frontend.trace import result_nodes
 from chainrule.frontend.value import Value
 from chainrule.ir.graph import Graph, Node
 from chainrule.ir.walk import substitute
+from chainrule.numerics import STRICT
 from chainrule.optimize import joined, stabilize
 from chainrule_runtime.bfloat16 import is_float
 
@@ -142,7 +143,7 @@ def _forms(outputs: Sequence[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]
     if stable_forms():
         stable = tuple(joined(stabilize(outputs)))
         return stable, stable
-    both = joined([*outputs, *stabilize(outputs, numerics="strict")])
+    both = joined([*outputs, *stabilize(outputs, STRICT)])
     return tuple(both[: len(outputs)]), tuple(both[len(outputs) :])
 
 

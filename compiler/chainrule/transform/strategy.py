@@ -25,6 +25,7 @@ from chainrule.frontend.context import stable_forms
 from chainrule.ir.graph import Node
 from chainrule.ir.types import Array
 from chainrule.ir.walk import rebuild
+from chainrule.numerics import FAST, STRICT
 from chainrule.ops.cost import flops
 from chainrule.optimize import stabilize
 from chainrule.transform.compressed import (
@@ -306,7 +307,7 @@ def _hessian_plan(
         graph.full_like(x, 0.0) if g is None else g
         for g, x in zip(found, problem.fresh, strict=True)
     ]
-    ends = stabilize(ends, numerics="fast" if stable_forms() else "strict")
+    ends = stabilize(ends, FAST if stable_forms() else STRICT)
     pattern = pattern_of(ends, problem.fresh, problem.columns, known)
     pattern = pattern.take(np.where(problem.columns >= 0, np.arange(pattern.rows), -1))
     pattern = union([pattern, pattern.transposed])
