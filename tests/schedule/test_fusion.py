@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.compiled.run import Compiled, assert_close, launches, program_of
 from tests.random_programs import random_program
 
+import chainrule as cr
+import chainrule.numpy as cnp
 from chainrule.differentiate.reverse import pull_back
 from chainrule.ir.dims import named
 from chainrule.ir.evaluate import evaluate
@@ -197,3 +200,14 @@ def test_nothing_anywhere() -> None:
         program = program_of([x, w, empty], outputs)
         arrays = [np.ones((rows, 3)), np.ones((3, 2)), np.ones((4, 0))]
         assert_close(Compiled(program)(*arrays), evaluate(program, *arrays), F64)
+
+
+@pytest.mark.parametrize(("parts", "kernels"), [(3, 1), (16, 1), (17, 2), (40, 3)])
+def test_short_parts_of_a_concatenation_share_kernels(parts: int, kernels: int) -> None:
+    def stacked(x: Any) -> Any:
+        return cnp.stack([x[i] * x[i - 1] for i in range(parts)])
+
+    x = np.linspace(0.5, 2.0, parts)
+    compiled = cr.jit(stacked, cache=False)
+    np.testing.assert_array_equal(compiled(x), x * np.roll(x, 1))
+    assert compiled.lower(x).compile().cost.kernels == kernels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from chainrule.ir.dims import Extent, Shape, loop_variables, named, size_of, smaller
 from chainrule.ir.graph import Node
@@ -17,6 +18,11 @@ from chainrule.schedule.access import flat_offset, follow, strides_of
 from chainrule.schedule.steps import Schedule, Single
 
 __all__ = ["fill", "lower_copy", "lower_single"]
+
+SHORT: Final = 16
+"Elements of a part of a concatenation that shares its kernel."
+TOGETHER: Final = 16
+"Parts that share one: each is an argument."
 
 
 def fill(place: Place, dtype: DType, size: Extent, number: float | bool) -> Values:
@@ -37,10 +43,10 @@ def lower_copy(schedule: Schedule, level: int, node: Node, place: Place) -> Valu
 
 def _copy(
     values: Values, x: Node, place: Place, starts: Sequence[Extent], shape: Sequence[Extent],
-    steps: Sequence[int] | None,
+    steps: Sequence[int] | None, letter: str = "i",
 ) -> None:  # fmt: skip
     """Write x into part of an array of `shape`: element j goes to start + j*step."""
-    variables = loop_variables("i", x.type.rank)
+    variables = loop_variables(letter, x.type.rank)
     index = tuple(named(v) for v in variables)
     for v in variables:
         values.open(v)
@@ -126,14 +132,20 @@ def _overlay(node: Node, values: Values) -> Values:
 
 
 def _concatenate(node: Node, schedule: Schedule, level: int) -> list[Values]:
+    """Copy one part after another; short ones, which cost less than a call, several to a kernel."""
     (axis,) = node.attrs
-    found, at = [], 0
+    found: list[Values] = []
+    at, together = 0, 0
     for x in node.args:
-        values = Values(lambda n: schedule.in_memory(n, level))
+        size = x.type.size
+        short = isinstance(size, int) and size <= SHORT
+        if not (short and 0 < together < TOGETHER):
+            found.append(Values(lambda n: schedule.in_memory(n, level)))
+            together = 0
         starts: list[Extent] = [0] * node.type.rank
         starts[axis] = at
-        _copy(values, x, node, starts, node.shape, None)
-        found.append(values)
+        _copy(found[-1], x, node, starts, node.shape, None, f"p{together}" if together else "i")
+        together = together + 1 if short else 0
         at = at + x.shape[axis]
     return found
 
