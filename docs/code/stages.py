@@ -18,9 +18,7 @@ from chainrule.pipeline import Lowered, lower_program
 from chainrule.plan.arena import Arena, plan_arena
 from chainrule.schedule.steps import Control, Copy, Nest, Role, Schedule, Single, Step, Strips
 
-HASWELL = Options(
-    target=Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2)
-)
+HASWELL = Options(target=Target("haswell", "x86_64-unknown-linux-gnu", "haswell", "", AVX2))
 "A fixed processor, so that the pages print the same on every machine: vectors of four float64."
 
 AFTER = {

@@ -171,7 +171,17 @@ def test_a_fork_that_cannot_wait_gives_a_clear_error(monkeypatch: pytest.MonkeyP
     compiled = cr.jit(lambda x: x * 1.5, cache=False)
     compiled(np.ones(2))
     lock = next(one.lock for one in forks._short if one.rank == 2)
-    held, release = threading.Event(), threading.Event()
+    ready, held, release = threading.Event(), threading.Event(), threading.Event()
+
+    def idle() -> None:
+        # What a thread that has compiled leaves behind in the child must wait for no lock.
+        cr.jit(lambda x: x * 3.5, cache=False)(np.ones(2))
+        ready.set()
+        release.wait(20)
+
+    another = threading.Thread(target=idle)
+    another.start()
+    assert ready.wait(20)
 
     def hold() -> None:
         with lock:
@@ -193,6 +203,7 @@ def test_a_fork_that_cannot_wait_gives_a_clear_error(monkeypatch: pytest.MonkeyP
     code = in_child(child)
     release.set()
     thread.join()
+    another.join()
     assert code == 0
     # The parent is as it was.
     assert (cr.jit(lambda x: x * 2.5, cache=False)(np.ones(2)) == 2.5).all()

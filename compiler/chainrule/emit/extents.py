@@ -47,7 +47,8 @@ def emit_extent(
 
     total: Value | None = None
     for monomial, coefficient in extent.terms:
-        product = products.get(monomial)
+        known = products.get(monomial)
+        product = None if known is None else lifted(known)
         for f in monomial if product is None else ():
             if isinstance(f, str):
                 factor = lifted(names[f])

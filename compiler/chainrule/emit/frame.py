@@ -87,6 +87,7 @@ class Frame:
 
     def inner(self, part: Part, inputs: Sequence[Value], outputs: Sequence[Value]) -> Frame:
         """Return the frame of a body, given what its inputs and outputs stand for here."""
+        assert len(inputs) == len(part.schedule.program.inputs), "each input has its address"
         memory = self.pointer(part.inside)
         arena = self.arena.inside[part]
         return Frame(

@@ -77,18 +77,17 @@ class Loaded:
 
     Attributes:
         addresses: Where each exported function starts.
-        number: The library's, among all that this process ever loads.
     """
 
-    __slots__ = ("__weakref__", "_linker", "addresses", "number")
+    __slots__ = ("__weakref__", "_linker", "_number", "addresses")
 
     def __init__(self, linker: _Linker, number: int, addresses: dict[str, int]) -> None:
-        self._linker, self.number, self.addresses = linker, number, addresses
+        self._linker, self._number, self.addresses = linker, number, addresses
 
     def __del__(self, finalizing: Any = sys.is_finalizing) -> None:
         if finalizing() or _leaving.is_set():
             return
-        _garbage.append((self._linker, self.number))
+        _garbage.append((self._linker, self._number))
         # Whoever drops a function is not made to wait for another thread that compiles: it, or
         # the next to load something, cleans up then.
         if _LINKING.acquire(blocking=False):
@@ -119,9 +118,10 @@ def load(code: bytes, names: tuple[str, ...], *, shared: bool = False) -> Loaded
         _clean_up()
         linker = _current()
         # Made first: its finalizer unloads what an interrupt leaves behind.
-        loaded = Loaded(linker, next(_SERIAL), {})
+        number = next(_SERIAL)
+        loaded = Loaded(linker, number, {})
         try:
-            loaded.addresses.update(linker.link(loaded.number, code, names))
+            loaded.addresses.update(linker.link(number, code, names))
         except RuntimeError as error:
             raise CompileError(explain("the compiled code cannot be loaded", str(error))) from None
         if shared:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from threading import local
-from typing import Any, Final
+from typing import Any
 
 import llvmlite.binding as llvm
 
@@ -13,10 +12,6 @@ from chainrule.emit.machine import AVX2, AVX512, BASELINE, NEON, Machine
 from chainrule.errors import CompileError, explain
 
 __all__ = ["Target", "host", "llvm_version", "target_machine"]
-
-
-_OWN: Final = local()
-"Code generators made so far, each thread's own: they are not safe to share."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +56,11 @@ def llvm_version() -> str:
 
 
 def target_machine(target: Target, *, jit: bool, level: int = 2) -> Any:
-    """Return this thread's LLVM code generator for a target.
+    """Return LLVM's code generator for a target.
 
     Raises:
         CompileError: This LLVM does not know the target.
     """
-    made: dict[Any, Any] = _OWN.__dict__.setdefault("made", {})
-    key = (target, jit, level)
-    if key not in made:
-        made[key] = _new_machine(target, jit=jit, level=level)
-    return made[key]
-
-
-def _new_machine(target: Target, *, jit: bool, level: int) -> Any:
     _initialize()
     try:
         found = llvm.Target.from_triple(target.triple)

@@ -22,17 +22,13 @@ MOST: Final = 16
 
 
 class _Factor(NamedTuple):
-    """A factor base**exponent; `times` is how often it occurs, `root` what kind of root it is.
-
-    `scale` is the root of a number that the base is multiplied with under the root.
-    """
+    """A factor base**exponent; `times` is how often it occurs, `root` what kind of root it is."""
 
     node: Node
     base: Node
     exponent: Fraction
     times: int
     root: Literal["", "root", "odd root"]
-    scale: Node | None = None
 
 
 def _factors(product: Node) -> list[_Factor]:
@@ -51,32 +47,16 @@ def _factors(product: Node) -> list[_Factor]:
             if float(exponent).is_integer():
                 stack.append((y.args[0], times * int(exponent)))
             else:
-                found.append(_root(y, one * Fraction(float(exponent)), times))
+                power = one * Fraction(float(exponent))
+                found.append(_Factor(y, y.args[0], power, times, "root"))
         elif name in ("sqrt", "cbrt"):
-            found.append(_root(y, one / (2 if name == "sqrt" else 3), times))
+            found.append(
+                _Factor(y, y.args[0], one / 2, times, "root") if name == "sqrt"
+                else _Factor(y, y.args[0], one / 3, times, "odd root")
+            )  # fmt: skip
         else:
             found.append(_Factor(y, y, one, times, ""))
     return found
-
-
-def _root(y: Node, exponent: Fraction, times: int) -> _Factor:
-    kind: Literal["root", "odd root"] = "odd root" if y.op.name == "cbrt" else "root"
-    base = _unscaled(y.args[0])
-    if base is y.args[0]:
-        return _Factor(y, base, exponent, times, kind)
-    one = y.graph.full_like(base, 1)
-    scale = _with_base(y, base, one)
-    return _Factor(y, base, exponent, times, kind, scale)
-
-
-def _unscaled(x: Node) -> Node:
-    """Return what is multiplied with a positive number, or divided by one."""
-    if x.op.name not in ("mul", "div"):
-        return x
-    a, b = x.args
-    if 0 < (constant_value(b) or 0) < math.inf:
-        return a
-    return b if x.op.name == "mul" and 0 < (constant_value(a) or 0) < math.inf else x
 
 
 def _one_power(node: Node) -> Node | None:
@@ -95,24 +75,18 @@ def _one_power(node: Node) -> Node | None:
         if sum(f.times for f in group) > 1 and not _is_kept_from_0(base):
             merged = _power(base, group)
             others = [f for f in factors if f not in group]
-            scales = _scales(group)
-            if merged is not None and (others or scales):
+            if merged is not None and others:
                 zero = base.equals(0)
                 kept = base.graph.select(zero, base.graph.full_like(base, 1), base)
                 written = _with_base(node, base, kept)
-                return node.graph.select(zero, _multiplied([merged, *scales], others), written)
+                return node.graph.select(zero, _multiplied([merged], others), written)
             if merged is not None:
                 return merged
         merged = _signed(group, factors)
         if merged is not None:
-            signs = [f for f in factors if f in group or f.node.op.name == "sign"]
-            rest = [f for f in factors if f not in signs]
-            return _multiplied([merged, *_scales(group)], rest)
+            taken = [f for f in factors if f in group or _is_sign_of(f.node, group[0].base)]
+            return _multiplied([merged], [f for f in factors if f not in taken])
     return None
-
-
-def _scales(group: Sequence[_Factor]) -> list[Node]:
-    return [_to_the(f.scale, f.times) for f in group if f.scale is not None]
 
 
 def _is_kept_from_0(base: Node) -> bool:
@@ -131,12 +105,8 @@ def _with_base(node: Node, base: Node, other: Node) -> Node:
         args = tuple([_with_base(a, base, other) for a in node.args])
     elif whole:
         args = (_with_base(node.args[0], base, other), node.args[1])
-    elif node.op.name in ("pow", "sqrt", "cbrt") and _unscaled(node.args[0]) is base:
+    elif node.op.name in ("pow", "sqrt", "cbrt") and node.args[0] is base:
         # Under other roots stand other bases, of any depth.
-        inner = node.args[0]
-        if inner is not base:
-            scaled = tuple([other if a is base else a for a in inner.args])
-            other = node.graph.apply(inner.op, scaled, inner.attrs)
         args = (other, *node.args[1:])
     else:
         return node
@@ -193,12 +163,17 @@ def _signed(group: Sequence[_Factor], factors: Sequence[_Factor]) -> Node | None
     if more or root.times != 1 or base.op.name != "abs" or root.exponent >= 1:
         return None
     (x,) = base.args
-    if [f.times for f in factors if f.node.op.name == "sign" and f.node.args[0] is x] != [1]:
+    if [f.times for f in factors if _is_sign_of(f.node, base)] != [1]:
         return None
     if root.root == "odd root":
         return x.graph.call("cbrt", x)
     exponent = float(root.exponent)
     return x.graph.select(x < 0, -_to_the(-x, exponent), _to_the(x, exponent))
+
+
+def _is_sign_of(node: Node, size: Node) -> bool:
+    """Tell whether a node is sign(x) of the x that `size` is abs(x) of."""
+    return node.op.name == "sign" and size.op.name == "abs" and node.args[0] is size.args[0]
 
 
 def _multiplied(nodes: list[Node], factors: Sequence[_Factor]) -> Node:
@@ -228,7 +203,7 @@ def _root_of_power(node: Node) -> Node | None:
     powers = [f for f in factors if f not in constants]
     bases = dict.fromkeys(f.base for f in powers)
     given = sum((f.exponent for f in powers), Fraction(0))
-    if root is None or len(bases) != 1 or any(f.root == "odd root" or f.scale for f in powers):
+    if root is None or len(bases) != 1 or any(f.root == "odd root" for f in powers):
         return None
     # Rounded once, so that (x**3)**(1/3) is x.
     exponent = float(given) / 3 if node.op.name == "cbrt" else float(given) * root

@@ -199,7 +199,7 @@ def _shared_slots(spans: Sequence[Span]) -> Slots:
     slots: Slots = []
     for span in sorted(spans, key=lambda s: (-_degree(s.nbytes), s.first, s.name)):
         for size, tenants in slots:
-            if _bounds(size, span.nbytes) and not any(span.meets(t) for t in tenants):
+            if not any(span.meets(t) for t in tenants) and _bounds(size, span.nbytes):
                 tenants.append(span)
                 break
         else:
