@@ -25,9 +25,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     compile_variant = variant.compile_variant
 
-    def counting(traced: Any, **options: Any) -> Any:
+    def counting(traced: Any, *options: Any, **more: Any) -> Any:
         names.append(traced.program.name)
-        return compile_variant(traced, **options)
+        return compile_variant(traced, *options, **more)
 
     monkeypatch.setattr(variant, "compile_variant", counting)
     monkeypatch.setattr(shared, "_KNOWN", type(shared._KNOWN)())
