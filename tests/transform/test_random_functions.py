@@ -190,3 +190,13 @@ def test_extents_that_a_loop_counts_are_read_when_it_has_run(seed: int) -> None:
 @pytest.mark.parametrize("seed", [305_412, 310_005])
 def test_inverses_of_nearly_singular_matrices_and_steep_functions(seed: int) -> None:
     compare(seed, batched=False)
+
+
+def test_an_ill_conditioned_element_excuses_no_other() -> None:
+    want, nudged = [np.array([1.0, 1.0])], [[np.array([1.0, 90.0])]]
+    agree([np.array([1.0, 7.0])], want, "rounding explains it", nudged)
+    for wrong in ([5.0, 7.0], [1.0, 5000.0], [1.0, np.nan]):
+        with pytest.raises(AssertionError):
+            agree([np.array(wrong)], want, "rounding does not", nudged)
+    with pytest.raises(AssertionError):
+        agree([np.array([1.0, 7.0])], want, "nothing was moved")
